@@ -1,0 +1,66 @@
+"""What a compiler leaves behind: launchable PTX, machine code, and facts read from both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What the machine code of one kernel takes, as the vendor's tools report it.
+
+    Attributes:
+        registers: per thread.
+        spill_store_bytes, spill_load_bytes: static bytes per thread moved to and from local memory
+            because registers ran out.
+        stack_bytes: stack frame per thread.
+        local_bytes: local memory per thread, the stack frame included.
+        shared_bytes: shared memory per block that the code declares itself (static); what the launch
+            must add is `Artifact.shared_bytes`.
+        barriers: named barriers used.
+        instructions: static SASS instructions by class; "total" counts all of them.
+        load_widths, store_widths: static global loads and stores by bytes per thread.
+        loop_instructions: as `instructions`, only those inside a loop.
+    """
+
+    registers: int
+    spill_store_bytes: int
+    spill_load_bytes: int
+    stack_bytes: int
+    local_bytes: int
+    shared_bytes: int
+    barriers: int
+    instructions: Mapping[str, int]
+    load_widths: Mapping[int, int]
+    store_widths: Mapping[int, int]
+    loop_instructions: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A tactic compiled for one target, ready to be launched as TensorRT launches it.
+
+    Attributes:
+        ptx: text whose only entry takes inputs, extra integers, outputs and nothing else.
+        entry: the name of that entry.
+        block: threads per block along x, y and z.
+        shared_bytes: dynamic shared memory the launch asks for.
+        target: the architecture in the PTX, for example "sm_90a".
+        ptx_version: (major, minor) of the PTX language; a driver must know it.
+        resources: read from the machine code assembled from this very PTX.
+        cubin: that machine code.
+        compiler: names and versions of the tools, for example "triton 3.6.0, ptxas 12.8.93".
+        seconds: how long compiling took.
+    """
+
+    ptx: str
+    entry: str
+    block: tuple[int, int, int]
+    shared_bytes: int
+    target: str
+    ptx_version: tuple[int, int]
+    resources: Resources
+    cubin: bytes
+    compiler: str
+    seconds: float

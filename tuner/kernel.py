@@ -1,0 +1,281 @@
+"""What a kernel declares: one operator with its source, tensors, launch, space, default and reference.
+
+Every function in a declaration asks by parameter name for what it needs. A launch, a constraint and
+a traffic count may name dimensions (`N`), tuned parameters (`BLOCK_SIZE`), attributes (`eps`) and
+dtype variables (`T`); a reference names input tensors and attributes.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from tuner.arith import Int
+from tuner.dtypes import DTYPES
+from tuner.errors import ConfigError
+from tuner.names import did_you_mean, require_known
+from tuner.space import Constraint, Param, Space
+from tuner.tactic import Config, Tactic
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Attribute: TypeAlias = int | float | bool
+Reference: TypeAlias = "Callable[..., np.ndarray[Any, Any] | tuple[np.ndarray[Any, Any], ...]]"
+
+LAUNCH_OPTIONS = MappingProxyType({"num_warps": 4, "num_stages": 3, "num_ctas": 1, "maxnreg": 0})
+"""Parameters that belong to the launch, not to the kernel's code, and Triton's values for them
+(`maxnreg` 0: no cap)."""
+
+_ID = re.compile(r"[A-Za-z_]\w*::[A-Za-z_]\w*")
+_DIM = re.compile(r"\*?[A-Za-z_]\w*|[1-9]\d*")
+_RESERVED_NAMESPACES = ("trt", "tensorrt", "std")
+_RESERVED_ATTRIBUTES = ("outputs", "stream", "tactic")
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output: its element type and its shape, row major and contiguous.
+
+    Attributes:
+        dtype: a data type (``"fp32"``) or a dtype variable (``"T"``).
+        shape: dimensions separated by blanks, ``"M N"``. A name used twice is one size. A number is
+            a fixed extent. A leading ``*M`` stands for any number of dimensions with M elements in
+            all, so ``"*N"`` takes a tensor of any rank and ``"*M N"`` rows of N.
+    """
+
+    dtype: str
+    shape: str
+
+    def __post_init__(self) -> None:
+        for i, dim in enumerate(self.dims):
+            if not _DIM.fullmatch(dim) or (dim.startswith("*") and i):
+                raise ConfigError(f"shape {self.shape!r}: {dim!r} is not a name, a number, or a leading *name")
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        return tuple(self.shape.split())
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of its dimensions."""
+        return tuple(d.lstrip("*") for d in self.dims if not d.isdigit())
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How a kernel is started.
+
+    Attributes:
+        grid: blocks along x, y and z; one to three entries.
+        args: the extra integers (int32) the kernel takes between its inputs and its outputs.
+    """
+
+    grid: tuple[Int, ...]
+    args: tuple[Int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far an output may be from the float64 reference: |out - ref| <= atol + rtol * |ref|."""
+
+    rtol: float
+    atol: float
+
+
+def default_tolerance(dtype: str) -> Tolerance:
+    """What an elementwise kernel meets: 4 units in the last place, and as much around zero."""
+    epsilon = DTYPES[dtype].epsilon
+    return Tolerance(rtol=4 * epsilon, atol=4 * epsilon)
+
+
+@dataclass(frozen=True, eq=False)
+class Kernel:
+    """One operator that can be tuned and served as a TensorRT plugin.
+
+    Attributes:
+        id: the plugin id, ``"namespace::name"``.
+        source: a `@triton.jit` function whose parameters are the inputs, the launch's extra
+            integers, the outputs, and then constants: tuned parameters, attributes or dimensions.
+        inputs, outputs: the tensors by name, in the order of the kernel's parameters. Dimensions and
+            dtype variables of outputs are those of the inputs.
+        params: the tuned parameters: constants of the kernel and launch options (`num_warps`,
+            `num_stages`, `num_ctas`, `maxnreg`).
+        default: the tactic a careful person would pick by hand; TensorRT's tactic 0.
+        launch: returns a `Launch` from dimensions and parameters, with `+ - * //`, `cdiv`,
+            `maximum` and `minimum` alone, so that it can also be evaluated on symbolic shapes.
+        reference: the operator in float64: takes input arrays and attributes by name, returns the
+            output array, or a tuple of them.
+        dtypes: each dtype variable and the data types it may stand for, the usual one first.
+        attributes: values that are fixed when the plugin is created and never tuned, with their
+            defaults. They are compiled in, or passed by the launch as extra integers.
+        constraints: what a legal tactic meets.
+        tolerances: per output dtype; `default_tolerance` otherwise.
+        bytes: bytes that must cross device memory; by default every tensor once.
+        flops: floating-point operations; 0 marks a kernel that only moves data.
+        tiles: for each dimension, the parameter whose value the kernel steps over it with. The
+            correctness gate takes sizes on and beside those steps.
+    """
+
+    id: str
+    source: Any
+    inputs: Mapping[str, Tensor]
+    outputs: Mapping[str, Tensor]
+    params: Sequence[Param]
+    default: Config
+    launch: Callable[..., Launch]
+    reference: Reference
+    dtypes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
+    constraints: Sequence[Constraint] = ()
+    tolerances: Mapping[str, Tolerance] = field(default_factory=dict)
+    bytes: Callable[..., int] | None = None
+    flops: Callable[..., int] = lambda: 0
+    tiles: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        try:
+            self._check()
+        except ConfigError as e:
+            raise ConfigError(f"kernel {self.id!r}: {e}") from None
+
+    @property
+    def name(self) -> str:
+        """The id without its namespace."""
+        return self.id.split("::")[1]
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        """The Python function behind the `@triton.jit` source."""
+        return self.source.fn  # type: ignore[no-any-return]
+
+    @cached_property
+    def space(self) -> Space:
+        """The tuned parameters and constraints, not yet bound to a problem."""
+        return Space(tuple(self.params), tuple(self.constraints))
+
+    @cached_property
+    def default_tactic(self) -> Tactic:
+        return Tactic(self.default)
+
+    @cached_property
+    def dims(self) -> tuple[str, ...]:
+        """The names of all dimensions, in order of appearance in the inputs."""
+        return tuple(dict.fromkeys(n for t in self.inputs.values() for n in t.names))
+
+    @cached_property
+    def variadic_dims(self) -> tuple[str, ...]:
+        """Those dimensions that stand for any number of tensor dimensions."""
+        shapes = (d for t in self.inputs.values() for d in t.dims)
+        return tuple(dict.fromkeys(d[1:] for d in shapes if d.startswith("*")))
+
+    @cached_property
+    def arguments(self) -> tuple[str, ...]:
+        """The run-time parameters of the source: inputs, extra integers, outputs."""
+        return tuple(n for n, constant in _parameters(self.function) if not constant)
+
+    @cached_property
+    def constants(self) -> tuple[str, ...]:
+        """The compile-time parameters of the source."""
+        return tuple(n for n, constant in _parameters(self.function) if constant)
+
+    def tolerance(self, dtype: str) -> Tolerance:
+        """The tolerance for an output of this data type."""
+        return self.tolerances.get(dtype) or default_tolerance(dtype)
+
+    def _check(self) -> None:
+        if not _ID.fullmatch(self.id):
+            raise ConfigError("the id must read 'namespace::name'")
+        if self.id.split("::")[0] in _RESERVED_NAMESPACES:
+            raise ConfigError(f"TensorRT reserves the namespaces {', '.join(_RESERVED_NAMESPACES)}")
+        if not callable(getattr(self.source, "fn", None)):
+            raise ConfigError(f"source must be a @triton.jit function, not {self.source!r}")
+        if not self.inputs or not self.outputs:
+            raise ConfigError("at least one input and one output are needed")
+        self._check_names()
+        self._check_tensors()
+        self._check_signature()
+        self._check_functions()
+        self.space.encode(self.default)
+
+    def _check_names(self) -> None:
+        kinds = {
+            "dimension": self.dims,
+            "parameter": self.space.names,
+            "attribute": tuple(self.attributes),
+            "dtype variable": tuple(self.dtypes),
+            "tensor": (*self.inputs, *self.outputs),
+        }
+        seen: dict[str, str] = {}
+        for kind, names in kinds.items():
+            for name in names:
+                if seen.setdefault(name, kind) != kind or names.count(name) > 1:
+                    raise ConfigError(f"{name!r} is declared as a {seen[name]} and as a {kind}; rename one")
+        for name in self.attributes:
+            if name in _RESERVED_ATTRIBUTES:
+                raise ConfigError(f"TensorRT does not allow an attribute called {name!r}")
+        for variable, supported in self.dtypes.items():
+            for name in supported:
+                if name not in DTYPES:
+                    raise ConfigError(f"dtype variable {variable!r}: {name!r} is unknown{did_you_mean(name, DTYPES)}")
+
+    def _check_tensors(self) -> None:
+        for name, tensor in (*self.inputs.items(), *self.outputs.items()):
+            if tensor.dtype not in self.dtypes and tensor.dtype not in DTYPES:
+                known = [*self.dtypes, *DTYPES]
+                raise ConfigError(f"tensor {name!r}: unknown dtype {tensor.dtype!r}{did_you_mean(tensor.dtype, known)}")
+            for dim in tensor.names:
+                if dim not in self.dims:
+                    raise ConfigError(f"output {name!r}: dimension {dim!r} is in no input")
+        used = {t.dtype for t in (*self.inputs.values(), *self.outputs.values())}
+        for variable in self.dtypes:
+            if variable not in used:
+                raise ConfigError(f"dtype variable {variable!r} is used by no tensor")
+        for dim, param in self.tiles.items():
+            if dim not in self.dims or param not in self.space.names:
+                raise ConfigError(f"tiles maps {dim!r} to {param!r}; it maps dimensions to parameters")
+
+    def _check_signature(self) -> None:
+        tensors = len(self.inputs) + len(self.outputs)
+        if len(self.arguments) < tensors:
+            raise ConfigError(
+                f"the source takes {len(self.arguments)} run-time parameters ({', '.join(self.arguments)}) but there "
+                f"are {tensors} tensors; its order is inputs, extra integers, outputs, constants"
+            )
+        known = [*self.space.names, *self.attributes, *self.dims]
+        for name in self.constants:
+            if name not in known:
+                raise ConfigError(
+                    f"constant {name!r} of the source is neither a parameter, an attribute nor a dimension"
+                    f"{did_you_mean(name, known)}"
+                )
+        for name in self.space.names:
+            if name not in self.constants and name not in LAUNCH_OPTIONS:
+                raise ConfigError(
+                    f"parameter {name!r} is neither a tl.constexpr of the source nor a launch option"
+                    f"{did_you_mean(name, [*self.constants, *LAUNCH_OPTIONS])}"
+                )
+
+    def _check_functions(self) -> None:
+        sizes = [*self.dims, *self.attributes, *self.dtypes]
+        require_known(self.launch, [*sizes, *self.space.names], "launch")
+        require_known(self.flops, sizes, "flops")
+        if self.bytes is not None:
+            require_known(self.bytes, sizes, "bytes")
+        require_known(self.reference, [*self.inputs, *self.attributes], "reference")
+        for c in self.constraints:
+            known = [*sizes, *self.space.names]
+            for name in c.names:
+                if name not in known:
+                    raise ConfigError(f"constraint {c.name!r} names {name!r}{did_you_mean(name, known)}")
+
+
+def _parameters(function: Callable[..., Any]) -> list[tuple[str, bool]]:
+    """Each parameter of a Triton function and whether it is a compile-time constant."""
+    parameters = inspect.signature(function).parameters.values()
+    return [(p.name, "constexpr" in str(getattr(p.annotation, "__name__", p.annotation))) for p in parameters]

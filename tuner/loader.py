@@ -1,0 +1,121 @@
+"""Find a kernel in a Python file or module. Only a file or module the user names is executed."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from tuner.errors import ConfigError
+from tuner.kernel import Kernel
+from tuner.names import did_you_mean
+
+
+@dataclass(frozen=True)
+class KernelRef:
+    """Where another process finds a kernel: a module name or an absolute file, and the plugin id."""
+
+    location: str
+    id: str
+
+    def load(self) -> Kernel:
+        """Import the module or file and return the kernel with this id."""
+        path = Path(self.location)
+        module = import_file(path) if path.is_absolute() else importlib.import_module(self.location)
+        return next(k for k in _kernels(module).values() if k.id == self.id)
+
+
+def ref_of(kernel: Kernel) -> KernelRef:
+    """Where to find a kernel that is already loaded: the module that declares its launch."""
+    name = kernel.launch.__module__
+    file = str(Path(kernel.launch.__code__.co_filename).resolve())
+    importable = name != "__main__" and not name.startswith(_PREFIX)
+    return KernelRef(name if importable else file, kernel.id)
+
+
+def load_kernel(spec: str, base: Path) -> Kernel:
+    """Load the kernel that a config or command line names.
+
+    Args:
+        spec: ``path/to/file.py``, ``path/to/file.py:name`` or ``package.module:name``.
+        base: the folder that relative paths start from.
+
+    Raises:
+        ConfigError: when there is no such file or module, importing it raises, or it holds no such
+            kernel, or several and none is named.
+    """
+    location, _, attribute = spec.partition(":")
+    if location.endswith(".py"):
+        path = (base / location).resolve()
+        if not path.is_file():
+            raise ConfigError(f"kernel file {path} does not exist")
+        where, module = str(path), import_file(path)
+    else:
+        where = f"module {location}"
+        try:
+            module = importlib.import_module(location)
+        except ImportError as e:
+            raise ConfigError(f"kernel {spec!r}: {e}; name a file as path/to/file.py, or package.module:name") from e
+    kernels = _kernels(module)
+    if attribute:
+        if attribute not in kernels:
+            raise ConfigError(f"{where} holds no Kernel called {attribute!r}{did_you_mean(attribute, kernels)}")
+        return kernels[attribute]
+    if len({id(k) for k in kernels.values()}) != 1:
+        found = f"several kernels; name one: {', '.join(f'{spec}:{n}' for n in kernels)}" if kernels else "no Kernel"
+        raise ConfigError(f"{where} holds {found}")
+    return next(iter(kernels.values()))
+
+
+_PREFIX = "tuner_kernel_file_"
+
+
+def import_file(path: Path) -> ModuleType:
+    """Execute a Python file as a module of its own, once per process and content."""
+    name = _PREFIX + hashlib.sha256(str(path).encode() + path.read_bytes()).hexdigest()[:16]
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        with _importable(path.parent):
+            spec.loader.exec_module(module)
+    except BaseException as e:
+        del sys.modules[name]
+        if isinstance(e, ConfigError):
+            raise ConfigError(f"{path}: {e}") from e
+        if not isinstance(e, (Exception, SystemExit)):
+            raise
+        raise ConfigError(f"{path}{_line(e, path)} raised {type(e).__name__} on import: {e}") from e
+    return module
+
+
+@contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """Let a kernel file import its siblings, as a script can."""
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+
+
+def _line(error: BaseException, path: Path) -> str:
+    """The last line of the file that an exception passed through."""
+    if isinstance(error, SyntaxError):
+        return f":{error.lineno}" if error.filename == str(path) else ""
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+    return f":{lines[-1]}" if lines else ""
+
+
+def _kernels(module: ModuleType) -> dict[str, Kernel]:
+    return {name: value for name, value in vars(module).items() if isinstance(value, Kernel)}

@@ -1,0 +1,50 @@
+"""Functions that ask for what they need by parameter name, and hints for misspelt names."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+from tuner.errors import ConfigError
+
+T = TypeVar("T")
+
+
+def names_of(function: Callable[..., Any]) -> tuple[str, ...]:
+    """The names a function asks for; raises `ConfigError` for `*args`, `**kwargs` and the like."""
+    parameters = inspect.signature(function).parameters.values()
+    for p in parameters:
+        if p.kind not in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY):
+            raise ConfigError(f"{describe(function)} takes {p}; name each value it needs instead")
+    return tuple(p.name for p in parameters if p.default is p.empty)
+
+
+def call(function: Callable[..., T], scope: Mapping[str, Any]) -> T:
+    """Call a function with the values of `scope` that it names."""
+    return function(**{name: scope[name] for name in names_of(function)})
+
+
+def require_known(function: Callable[..., Any], known: Iterable[str], where: str) -> None:
+    """Raise `ConfigError` when a function names something that `known` lacks."""
+    known = list(known)
+    for name in names_of(function):
+        if name not in known:
+            raise ConfigError(f"{where} names {name!r}, which is not declared{did_you_mean(name, known)}")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A hint that names the closest known spelling, or else lists what there is."""
+    known = sorted(map(str, known))
+    close = difflib.get_close_matches(str(name), known, n=1)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; there is {', '.join(known)}" if known else ""
+
+
+def describe(function: Callable[..., Any]) -> str:
+    """A function's name and the place it is written at."""
+    code = getattr(function, "__code__", None)
+    name = getattr(function, "__name__", repr(function))
+    return f"{name} ({code.co_filename}:{code.co_firstlineno})" if code else name

@@ -1,0 +1,210 @@
+"""A kernel at given shapes and data types: what is tuned, and what a cached tactic is good for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import Any, Literal, TypeAlias
+
+from tuner.arith import Int, Multiple
+from tuner.dtypes import itemsize
+from tuner.errors import ConfigError
+from tuner.kernel import Attribute, Kernel, Launch, Tensor
+from tuner.names import call, did_you_mean
+from tuner.space import Space
+from tuner.tactic import Config
+
+Which: TypeAlias = Literal["min", "opt", "max"]
+WHICH: tuple[Which, ...] = ("min", "opt", "max")
+
+
+@dataclass(frozen=True)
+class Range:
+    """The extent of a dimension as in a TensorRT optimization profile; fixed when all three agree."""
+
+    min: int
+    opt: int
+    max: int
+
+    def __post_init__(self) -> None:
+        if not 0 < self.min <= self.opt <= self.max:
+            raise ConfigError(f"expected 0 < min <= opt <= max, not ({self.min}, {self.opt}, {self.max})")
+
+    @property
+    def fixed(self) -> bool:
+        return self.min == self.max
+
+    def at(self, which: Which) -> int:
+        return int(getattr(self, which))
+
+    def __str__(self) -> str:
+        return str(self.opt) if self.fixed else f"{self.min}:{self.opt}:{self.max}"
+
+
+Extent: TypeAlias = int | Range
+Dims: TypeAlias = Mapping[str, "Extent | tuple[Extent, ...]"]
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """A kernel with its dimensions, data types and attributes. Made by `Problem.of`.
+
+    Attributes:
+        kernel: the operator.
+        dims: each dimension's ranges: one, or for a variadic dimension one per tensor dimension.
+        dtypes: each dtype variable's data type.
+        attributes: each attribute's value.
+    """
+
+    kernel: Kernel
+    dims: Mapping[str, tuple[Range, ...]]
+    dtypes: Mapping[str, str]
+    attributes: Mapping[str, Attribute]
+
+    @classmethod
+    def of(
+        cls,
+        kernel: Kernel,
+        dims: Dims,
+        dtypes: Mapping[str, str] | None = None,
+        attributes: Mapping[str, Attribute] | None = None,
+    ) -> Problem:
+        """Complete and check a problem.
+
+        Args:
+            kernel: the operator.
+            dims: an int, a `Range`, or (for a variadic dimension) a tuple of them, for each dimension.
+            dtypes: data types for some dtype variables; the first one declared for the others.
+            attributes: values for some attributes; the declared defaults for the others.
+
+        Raises:
+            ConfigError: for a name that the kernel does not declare, a missing or non-positive
+                dimension, a data type the kernel does not support, or a value of another type.
+        """
+        _require(kernel.dims, dims, "dimension")
+        missing = [d for d in kernel.dims if d not in dims]
+        if missing:
+            raise ConfigError(f"dims: {kernel.id} also needs {', '.join(missing)}")
+        ranges = {d: _ranges(d, dims[d], d in kernel.variadic_dims) for d in kernel.dims}
+        dtypes = dtypes or {}
+        _require(kernel.dtypes, dtypes, "dtype variable")
+        chosen = {v: dtypes.get(v, names[0]) for v, names in kernel.dtypes.items()}
+        for variable, name in chosen.items():
+            if name not in kernel.dtypes[variable]:
+                raise ConfigError(
+                    f"dtypes.{variable}: {name!r} is not supported{did_you_mean(name, kernel.dtypes[variable])}"
+                )
+        attributes = attributes or {}
+        _require(kernel.attributes, attributes, "attribute")
+        for name, value in attributes.items():
+            expected = type(kernel.attributes[name])
+            if type(value) is not expected:
+                raise ConfigError(f"attributes.{name}: {value!r} is not of type {expected.__name__}")
+        return cls(kernel, ranges, chosen, {**kernel.attributes, **attributes})
+
+    @property
+    def dynamic(self) -> bool:
+        """Whether any dimension has a range."""
+        return not all(r.fixed for ranges in self.dims.values() for r in ranges)
+
+    def sizes(self, which: Which = "opt") -> dict[str, int]:
+        """Each dimension's number of elements at one end, or at the optimum, of its range."""
+        return {d: prod(r.at(which) for r in ranges) for d, ranges in self.dims.items()}
+
+    def scope(self, which: Which = "opt") -> dict[str, Any]:
+        """Every value that a function of a declaration may name, parameters excepted."""
+        return {**self.sizes(which), **self.dtypes, **self.attributes}
+
+    def at(self, sizes: Mapping[str, int]) -> Problem:
+        """The same problem at other fixed sizes."""
+        return Problem.of(self.kernel, dict(sizes), self.dtypes, self.attributes)
+
+    def dtype(self, tensor: Tensor) -> str:
+        """The data type of a tensor of this problem."""
+        return self.dtypes.get(tensor.dtype, tensor.dtype)
+
+    def shape(self, tensor: Tensor, which: Which = "opt") -> tuple[int, ...]:
+        """The shape of a tensor of this problem."""
+        extents: list[int] = []
+        for dim in tensor.dims:
+            if dim.isdigit():
+                extents.append(int(dim))
+            elif dim.startswith("*"):
+                extents.extend(r.at(which) for r in self.dims[dim[1:]])
+            else:
+                extents.append(prod(r.at(which) for r in self.dims[dim]))
+        return tuple(extents)
+
+    @cached_property
+    def space(self) -> Space:
+        """The kernel's space with every tactic legal over the whole range of the dimensions."""
+        scopes = {which: self.scope(which) for which in (WHICH if self.dynamic else ("opt",))}
+        return self.kernel.space.bind(*scopes.values())
+
+    def launch(self, config: Config, which: Which = "opt") -> Launch:
+        """Grid and extra arguments of a tactic, as integers."""
+        return self.evaluate(config, self.sizes(which))
+
+    def evaluate(self, config: Config, sizes: Mapping[str, Int]) -> Launch:
+        """Grid and extra arguments of a tactic on any kind of size; the grid is padded to three."""
+        launch = call(self.kernel.launch, {**self.scope(), **sizes, **config})
+        if not isinstance(launch, Launch) or not 1 <= len(launch.grid) <= 3:
+            raise ConfigError(f"kernel {self.kernel.id!r}: launch must return a Launch with a grid of 1 to 3")
+        expected = len(self.kernel.arguments) - len(self.kernel.inputs) - len(self.kernel.outputs)
+        if len(launch.args) != expected:
+            raise ConfigError(
+                f"kernel {self.kernel.id!r}: launch passes {len(launch.args)} extra integers, "
+                f"the source takes {expected}"
+            )
+        return Launch((*launch.grid, 1, 1)[:3], launch.args)
+
+    def argument_multiples(self, config: Config) -> tuple[Int, ...]:
+        """What divides each extra argument whatever the dimensions: an int where it is constant."""
+        sizes: dict[str, Int] = {}
+        for dim, ranges in self.dims.items():
+            fixed = prod(r.opt for r in ranges if r.fixed)
+            sizes[dim] = fixed if all(r.fixed for r in ranges) else Multiple(fixed)
+        return self.evaluate(config, sizes).args
+
+    def bytes(self, which: Which = "opt") -> int:
+        """Bytes that must cross device memory."""
+        if self.kernel.bytes is not None:
+            return int(call(self.kernel.bytes, self.scope(which)))
+        tensors = (*self.kernel.inputs.values(), *self.kernel.outputs.values())
+        return sum(prod(self.shape(t, which)) * itemsize(self.dtype(t)) for t in tensors)
+
+    def flops(self, which: Which = "opt") -> int:
+        """Floating-point operations."""
+        return int(call(self.kernel.flops, self.scope(which)))
+
+    @cached_property
+    def label(self) -> str:
+        """The dimensions, data types and changed attributes in one line: ``M=8192 N=4096 T=fp16``."""
+        dims = {d: "x".join(map(str, r)) for d, r in self.dims.items()}
+        changed = {n: v for n, v in self.attributes.items() if v != self.kernel.attributes[n]}
+        return " ".join(f"{k}={v}" for k, v in {**dims, **self.dtypes, **changed}.items())
+
+    def __str__(self) -> str:
+        return f"{self.kernel.id} {self.label}"
+
+
+def _require(known: Mapping[str, Any] | tuple[str, ...], given: Mapping[str, Any], what: str) -> None:
+    for name in given:
+        if name not in known:
+            raise ConfigError(f"unknown {what} {name!r}{did_you_mean(name, known)}")
+
+
+def _ranges(dim: str, value: Any, variadic: bool) -> tuple[Range, ...]:
+    values = value if isinstance(value, tuple) else (value,)
+    if len(values) != 1 and not variadic:
+        raise ConfigError(f"dims.{dim}: one extent, not {len(values)}: only a *{dim} takes several")
+    ranges = []
+    for v in values:
+        if type(v) is int and v <= 0:
+            raise ConfigError(f"dims.{dim}: {v} is not a positive size")
+        if type(v) is not int and not isinstance(v, Range):
+            raise ConfigError(f"dims.{dim}: {v!r} is not a size")
+        ranges.append(v if isinstance(v, Range) else Range(v, v, v))
+    return tuple(ranges)

@@ -1,0 +1,284 @@
+"""Search spaces: parameters with finite values, and named constraints that say why they refuse.
+
+Legal points are counted, ranked and drawn by dynamic programming over the parameters in declared
+order. A partial count depends only on those earlier values that a later constraint still looks at,
+so local constraints keep it small however large the full product is.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import prod
+from typing import Any
+
+from tuner.errors import ConfigError
+from tuner.names import did_you_mean, names_of
+from tuner.tactic import Config, Value
+
+Scope = Mapping[str, Any]
+Prefix = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Param:
+    """A tuned parameter and the values it may take, in order.
+
+    Attributes:
+        name: as the kernel spells it, or a launch option (`num_warps`, `num_stages`, …).
+        values: distinct, of one type.
+    """
+
+    name: str
+    values: tuple[Value, ...]
+
+    def __post_init__(self) -> None:
+        if not self.values:
+            raise ConfigError(f"parameter {self.name!r} has no values")
+        if len({type(v) for v in self.values}) > 1:
+            raise ConfigError(f"parameter {self.name!r} mixes types: {list(self.values)}")
+        if not isinstance(self.values[0], (int, float, bool, str)):
+            raise ConfigError(f"parameter {self.name!r}: values must be int, float, bool or str")
+        if len(set(self.values)) < len(self.values):
+            raise ConfigError(f"parameter {self.name!r} repeats a value: {list(self.values)}")
+
+    @property
+    def ordered(self) -> bool:
+        """Whether values next to each other are alike: true of numbers listed in ascending order."""
+        numeric = not isinstance(self.values[0], (bool, str))
+        return numeric and list(self.values) == sorted(self.values)
+
+    def index(self, value: Value) -> int:
+        """The position of a value; `ConfigError` when it is not one of the values."""
+        for i, v in enumerate(self.values):
+            if v == value and type(v) is type(value):
+                return i
+        raise ConfigError(f"{self.name}={value!r} is not in the space; use one of {list(self.values)}")
+
+
+def choice(name: str, *values: Value) -> Param:
+    """A parameter with the values as listed."""
+    return Param(name, values)
+
+
+def integers(name: str, low: int, high: int, step: int = 1) -> Param:
+    """A parameter over ``low, low + step, …`` up to and including `high`."""
+    return Param(name, tuple(range(low, high + 1, step)))
+
+
+def powers_of_two(name: str, low: int, high: int) -> Param:
+    """A parameter over the powers of two from `low` to `high`, both included."""
+    return Param(name, tuple(1 << e for e in range(64) if low <= 1 << e <= high))
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """A named condition every legal point meets.
+
+    Attributes:
+        name: what a refusal is filed under.
+        holds: a predicate that asks, by parameter name, for the parameters, dimensions, dtypes and
+            attributes it looks at. The fewer it names, the cheaper the space is to count.
+        why: completes "refused because …".
+        names: what `holds` asks for; read from its signature unless given.
+    """
+
+    name: str
+    holds: Callable[..., bool]
+    why: str
+    names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.names:
+            object.__setattr__(self, "names", names_of(self.holds))
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.why}"
+
+
+@dataclass(frozen=True)
+class Space:
+    """The legal combinations of some parameters.
+
+    Attributes:
+        params: the tuned parameters, in declared order.
+        constraints: what a legal point meets, in every scope.
+        scopes: values for the other names that constraints ask for; several where a problem's
+            dimensions vary, since a tactic must be legal over the whole range.
+    """
+
+    params: tuple[Param, ...]
+    constraints: tuple[Constraint, ...] = ()
+    scopes: tuple[Scope, ...] = field(default=({},), compare=False)
+
+    def __post_init__(self) -> None:
+        names = [p.name for p in self.params]
+        if len(set(names)) < len(names):
+            raise ConfigError(f"the space declares a parameter twice: {', '.join(names)}")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(p.name for p in self.params)
+
+    def bind(self, *scopes: Scope) -> Space:
+        """The same space for a given problem: each scope maps names to values."""
+        for scope in scopes:
+            known = [*self.names, *scope]
+            for c in self.constraints:
+                for name in c.names:
+                    if name not in known:
+                        raise ConfigError(
+                            f"constraint {c.name!r} names {name!r}, which is not declared{did_you_mean(name, known)}"
+                        )
+        return Space(self.params, self.constraints, scopes)
+
+    # -- single points ---------------------------------------------------------------------------
+
+    def encode(self, config: Config) -> Prefix:
+        """The index of each parameter's value; `ConfigError` for an unknown name or value."""
+        for name in config:
+            if name not in self.names:
+                raise ConfigError(f"unknown parameter {name!r}{did_you_mean(name, self.names)}")
+        for p in self.params:
+            if p.name not in config:
+                raise ConfigError(f"parameter {p.name!r} is missing; use one of {list(p.values)}")
+        return tuple(p.index(config[p.name]) for p in self.params)
+
+    def decode(self, indices: Sequence[int]) -> dict[str, Value]:
+        """The configuration at these value indices."""
+        return {p.name: p.values[i] for p, i in zip(self.params, indices, strict=True)}
+
+    def violated(self, config: Config) -> Constraint | None:
+        """The first constraint that a configuration does not meet."""
+        indices = self.encode(config)
+        for i, level in enumerate(self._levels):
+            for c in level:
+                if not self._meets(c, indices[: i + 1]):
+                    return c
+        return None
+
+    def __contains__(self, config: Config) -> bool:
+        try:
+            return self.violated(config) is None
+        except ConfigError:
+            return False
+
+    def neighbours(self, config: Config) -> Iterator[dict[str, Value]]:
+        """Legal points that differ in one parameter, each parameter's nearest values first."""
+        indices = self.encode(config)
+        for position, p in enumerate(self.params):
+            here = indices[position]
+            for i in sorted(range(len(p.values)), key=lambda i: abs(i - here)):
+                other = self.decode((*indices[:position], i, *indices[position + 1 :]))
+                if i != here and other in self:
+                    yield other
+
+    # -- the whole space -------------------------------------------------------------------------
+
+    @property
+    def product(self) -> int:
+        """How many points there would be without constraints."""
+        return prod(len(p.values) for p in self.params)
+
+    @cached_property
+    def size(self) -> int:
+        """How many legal points there are."""
+        return self._count(())
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __iter__(self) -> Iterator[dict[str, Value]]:
+        """All legal points, the last parameter varying fastest."""
+        return (self.decode(p) for p in self._walk(()))
+
+    def rank(self, config: Config) -> int:
+        """The position of a legal point in the order of iteration."""
+        violated = self.violated(config)
+        if violated:
+            raise ConfigError(f"({config}) is outside the space: {violated}")
+        indices, before = self.encode(config), 0
+        for level, index in enumerate(indices):
+            prefix = indices[:level]
+            before += sum(self._count((*prefix, i)) for i in self._allowed(prefix) if i < index)
+        return before
+
+    def point(self, rank: int) -> dict[str, Value]:
+        """The legal point at a position in the order of iteration."""
+        if not 0 <= rank < self.size:
+            raise IndexError(f"rank {rank} is outside a space of {self.size} points")
+        prefix: Prefix = ()
+        while len(prefix) < len(self.params):
+            for i in self._allowed(prefix):
+                below = self._count((*prefix, i))
+                if rank < below:
+                    prefix = (*prefix, i)
+                    break
+                rank -= below
+        return self.decode(prefix)
+
+    def sample(self, rng: random.Random, count: int = 1) -> list[dict[str, Value]]:
+        """Distinct legal points, each equally likely; all of them when there are no more."""
+        return [self.point(r) for r in rng.sample(range(self.size), min(count, self.size))]
+
+    # -- dynamic programming ---------------------------------------------------------------------
+
+    @cached_property
+    def _levels(self) -> tuple[tuple[Constraint, ...], ...]:
+        """For each parameter, the constraints that become decidable once it has a value."""
+        levels: list[list[Constraint]] = [[] for _ in self.params]
+        for c in self.constraints:
+            positions = [i for i, name in enumerate(self.names) if name in c.names]
+            if levels:
+                levels[max(positions, default=0)].append(c)
+        return tuple(map(tuple, levels))
+
+    @cached_property
+    def _frontiers(self) -> tuple[Prefix, ...]:
+        """For each level, the earlier positions that constraints from there on look at."""
+        positions = {name: i for i, name in enumerate(self.names)}
+        frontiers: list[Prefix] = []
+        needed: set[int] = set()
+        for level in range(len(self.params) - 1, -1, -1):
+            for c in self._levels[level]:
+                needed |= {positions[n] for n in c.names if n in positions}
+            frontiers.append(tuple(sorted(i for i in needed if i < level)))
+        return (*reversed(frontiers), ())
+
+    @cached_property
+    def _memo(self) -> dict[tuple[int, ...], int]:
+        return {}
+
+    def _meets(self, c: Constraint, prefix: Prefix) -> bool:
+        values = {p.name: p.values[i] for p, i in zip(self.params, prefix, strict=False)}
+        for scope in self.scopes:
+            try:
+                arguments = {n: values[n] if n in values else scope[n] for n in c.names}
+                if not c.holds(**arguments):
+                    return False
+            except Exception as e:
+                raise ConfigError(f"constraint {c.name!r} failed on {values}: {type(e).__name__}: {e}") from e
+        return True
+
+    def _allowed(self, prefix: Prefix) -> Iterable[int]:
+        level = len(prefix)
+        checks = self._levels[level]
+        return (i for i in range(len(self.params[level].values)) if all(self._meets(c, (*prefix, i)) for c in checks))
+
+    def _count(self, prefix: Prefix) -> int:
+        level = len(prefix)
+        if level == len(self.params):
+            return 1
+        key = (level, *(prefix[i] for i in self._frontiers[level]))
+        if key not in self._memo:
+            self._memo[key] = sum(self._count((*prefix, i)) for i in self._allowed(prefix))
+        return self._memo[key]
+
+    def _walk(self, prefix: Prefix) -> Iterator[Prefix]:
+        if len(prefix) == len(self.params):
+            yield prefix
+        elif self._count(prefix):
+            for i in self._allowed(prefix):
+                yield from self._walk((*prefix, i))
