@@ -7,6 +7,19 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class Target:
+    """What to compile for.
+
+    Attributes:
+        capability: compute capability, for example (9, 0).
+        max_ptx: the newest PTX language version the driver at hand accepts; None: no limit known.
+    """
+
+    capability: tuple[int, int]
+    max_ptx: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
 class Resources:
     """What the machine code of one kernel takes, as the vendor's tools report it.
 

@@ -1,0 +1,41 @@
+"""What says how long a tactic takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
+
+from tuner.tactic import Config
+from tuner.trial import Kind, Outcome, Timing
+
+
+class Backend(Protocol):
+    """Times the tactics of one problem. Closed once, after the last call.
+
+    Attributes:
+        name: "tensorrt", "cuda", "model" or "replay".
+        kind: what its times are.
+        device: the GPU that its times are for.
+    """
+
+    name: str
+    kind: Kind
+    device: str
+
+    def prepare(self, configs: Sequence[Config]) -> None:
+        """Start work that `evaluate` will need (compiling), without waiting for it."""
+
+    def evaluate(self, configs: Sequence[Config]) -> Iterator[tuple[int, Outcome]]:
+        """Yield the position and outcome of each configuration, in order of completion."""
+
+    def confirm(self, configs: Sequence[Config]) -> list[Outcome]:
+        """Time the finalists against each other, as carefully as the backend can."""
+
+    def tied(self, a: Timing, b: Timing) -> bool:
+        """Whether two confirmed times are too close to say which tactic is faster."""
+
+    def environment(self) -> Mapping[str, str]:
+        """Versions and settings that the times depend on."""
+
+    def close(self) -> None:
+        """Stop worker processes and free the device."""
