@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tuner.trial import FailureClass
+
 
 @dataclass(frozen=True)
 class Target:
@@ -33,8 +35,12 @@ class Resources:
             must add is `Artifact.shared_bytes`.
         barriers: named barriers used.
         instructions: static SASS instructions by class; "total" counts all of them.
-        load_widths, store_widths: static global loads and stores by bytes per thread.
-        loop_instructions: as `instructions`, only those inside a loop.
+        load_widths, store_widths: static global loads and stores by bytes per thread. Loads include
+            asynchronous copies to shared memory, except bulk (TMA) copies, which have no width.
+        tensor_shapes: static tensor-core instructions as the machine spells them, for example
+            "HMMA.16816.F32" (m, n, k run together) or "HGMMA.64x256x16.F32" (one per warp group).
+        loop_instructions, loop_load_widths, loop_store_widths, loop_tensor_shapes: as above, only
+            those inside a loop.
     """
 
     registers: int
@@ -47,7 +53,11 @@ class Resources:
     instructions: Mapping[str, int]
     load_widths: Mapping[int, int]
     store_widths: Mapping[int, int]
+    tensor_shapes: Mapping[str, int]
     loop_instructions: Mapping[str, int]
+    loop_load_widths: Mapping[int, int]
+    loop_store_widths: Mapping[int, int]
+    loop_tensor_shapes: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -77,3 +87,20 @@ class Artifact:
     cubin: bytes
     compiler: str
     seconds: float
+
+
+class CompileError(Exception):
+    """A tactic that cannot be compiled or could not be launched: the failure of one trial.
+
+    Attributes:
+        kind: the class of failure.
+        message: one or more lines, the first of which suffices.
+    """
+
+    def __init__(self, kind: FailureClass, message: str) -> None:
+        super().__init__(kind, message)
+        self.kind = kind
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message

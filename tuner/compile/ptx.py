@@ -1,0 +1,342 @@
+"""Read PTX as far as launching it needs: module directives, and each entry's parameters and directives.
+
+Comments and strings are blanked out with text of the same length before anything is matched, so that
+every position found is a position in the original text and edits leave the rest of it as it was.
+
+Syntax: "PTX ISA", chapters "Source Format", "Kernel and Function Directives" and "Performance-Tuning
+Directives" (NVIDIA).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from tuner.errors import TunerError
+
+Span = tuple[int, int]
+Dim3 = tuple[int, int, int]
+
+
+class PtxError(TunerError):
+    """PTX that cannot be read, or not edited as asked."""
+
+
+class LaunchRuleError(PtxError):
+    """PTX that TensorRT could not launch.
+
+    Attributes:
+        rule: what it breaks: "parameters", "block", "cluster", "target" or "version".
+    """
+
+    def __init__(self, rule: str, message: str) -> None:
+        super().__init__(rule, message)
+        self.rule = rule
+
+    def __str__(self) -> str:
+        return str(self.args[1])
+
+
+@dataclass(frozen=True)
+class Param:
+    """One parameter of an entry.
+
+    Attributes:
+        name: as the body refers to it.
+        type: the fundamental type, for example "u64".
+        count: elements of an array parameter; None for a scalar.
+        align: alignment of the parameter itself in bytes; None: that of its type.
+        span: where its declaration lies in the module's text.
+    """
+
+    name: str
+    type: str
+    count: int | None
+    align: int | None
+    span: Span
+
+    @property
+    def size(self) -> int:
+        """Bytes in the parameter buffer."""
+        return int(self.type.lstrip("bsuf").split("x")[0]) // 8 * (1 if self.count is None else self.count)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One kernel of a module. Directives that are absent are None.
+
+    Attributes:
+        name: the symbol to launch.
+        params: in order of declaration.
+        body: where the text between the braces lies.
+        reqntid, maxntid: threads per block along x, y and z: exactly, or at most.
+        minnctapersm: blocks per SM the compiler should leave room for.
+        maxnreg: registers per thread at most.
+        cluster: whether a directive asks for a launch with thread block clusters.
+    """
+
+    name: str
+    params: tuple[Param, ...]
+    body: Span
+    reqntid: Dim3 | None = None
+    maxntid: Dim3 | None = None
+    minnctapersm: int | None = None
+    maxnreg: int | None = None
+    cluster: bool = False
+
+
+@dataclass(frozen=True)
+class Module:
+    """A PTX module.
+
+    Attributes:
+        text: as it was given.
+        version: (major, minor) of the PTX language.
+        target: the architecture, for example "sm_90a".
+        target_options: what else `.target` lists, for example "debug".
+        address_size: bits of an address.
+        entries: its kernels, in order.
+    """
+
+    text: str = field(repr=False)
+    version: tuple[int, int]
+    target: str
+    target_options: tuple[str, ...]
+    address_size: int
+    entries: tuple[Entry, ...]
+
+    @property
+    def entry(self) -> Entry:
+        """The only entry; `PtxError` when there is none or more than one."""
+        if len(self.entries) != 1:
+            names = ", ".join(e.name for e in self.entries) or "none"
+            raise PtxError(f"the PTX must hold exactly one .entry, found: {names}")
+        return self.entries[0]
+
+
+_NAME = r"(?:[A-Za-z][\w$]*|[_$%][\w$]+)"
+_HIDDEN = re.compile(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"', re.DOTALL)
+_UNCLOSED = re.compile(r'/\*|"')
+_VERSION = re.compile(r"\.version\s+(\d+)\.(\d+)")
+_TARGET = re.compile(r"\.target\s+([\w, \t]+)")
+_ADDRESS_SIZE = re.compile(r"\.address_size\s+(\d+)")
+_ENTRY = re.compile(rf"\.entry\s+({_NAME})\s*(\()?")
+_PARAM = re.compile(
+    rf"""\s*\.param\s+ (?:\.align\s+(?P<align>\d+)\s+)?
+         \.(?P<type>[bsuf]\d+(?:x2)?)\s+
+         (?:\.ptr\s+ (?:\.(?:const|global|local|shared)\s+)? (?:\.align\s+\d+\s+)?)?
+         (?P<name>{_NAME})\s* (?P<array>\[\s*(?P<count>\d*)\s*\])? \s*""",
+    re.VERBOSE,
+)
+_DIRECTIVE = re.compile(r"\.(\w+)([^.{;]*)")
+_CLUSTER_DIRECTIVES = ("reqnctapercluster", "explicitcluster", "maxclusterrank")
+
+
+def parse(text: str) -> Module:
+    """Read a module.
+
+    Raises:
+        PtxError: when a directive every module has is missing, or an entry cannot be read.
+    """
+    code = _blank(text)
+    version, target = _VERSION.search(code), _TARGET.search(code)
+    if version is None or target is None:
+        raise PtxError(f"this is not PTX: no {'.version' if version is None else '.target'} directive")
+    architecture, *options = (t.strip() for t in target[1].split(","))
+    address_size = _ADDRESS_SIZE.search(code)
+    entries = tuple(_entry(code, match) for match in _ENTRY.finditer(code))
+    return Module(
+        text=text,
+        version=(int(version[1]), int(version[2])),
+        target=architecture,
+        target_options=tuple(options),
+        address_size=int(address_size[1]) if address_size else 32,
+        entries=entries,
+    )
+
+
+def drop_trailing_params(module: Module, count: int) -> Module:
+    """Remove the last `count` parameters of the only entry, which its body must not use.
+
+    Raises:
+        PtxError: when the body refers to one of them.
+    """
+    entry = module.entry
+    if count == 0:
+        return module
+    kept, dropped = entry.params[:-count], entry.params[-count:]
+    if len(dropped) != count:
+        raise PtxError(f"entry {entry.name} has {len(entry.params)} parameters; {count} cannot be removed")
+    body = _blank(module.text)[slice(*entry.body)]
+    for param in dropped:
+        if re.search(rf"(?<![\w$%]){re.escape(param.name)}(?![\w$])", body):
+            raise PtxError(f"parameter {param.name} cannot be removed: the body of {entry.name} refers to it")
+    start = kept[-1].span[1] if kept else dropped[0].span[0]
+    return parse(module.text[:start] + module.text[dropped[-1].span[1] :])
+
+
+def check_parameters(entry: Entry, inputs: int, integers: int, outputs: int) -> None:
+    """Rule "parameters": input pointers, extra 32-bit integers, output pointers, and nothing else.
+
+    Raises:
+        LaunchRuleError: for another number of parameters, or one of another size.
+    """
+    expected = [8] * inputs + [4] * integers + [8] * outputs
+    layout = f"{inputs} inputs, {integers} extra integers, {outputs} outputs"
+    if len(entry.params) != len(expected):
+        raise LaunchRuleError(
+            "parameters",
+            f"entry {entry.name} takes {len(entry.params)} parameters; TensorRT passes {len(expected)}: {layout}",
+        )
+    for position, (param, size) in enumerate(zip(entry.params, expected, strict=True)):
+        if param.size != size or param.count is not None:
+            what = "32-bit integer" if size == 4 else "64-bit pointer"
+            array = "" if param.count is None else f"[{param.count}]"
+            raise LaunchRuleError(
+                "parameters",
+                f"entry {entry.name}: parameter {position} is .{param.type}{array}; TensorRT passes a {what} "
+                f"there ({layout})",
+            )
+
+
+def check_block(entry: Entry, block: Dim3) -> None:
+    """Rules "block" and "cluster": the launch's block is what the code was compiled for, and no cluster.
+
+    Raises:
+        LaunchRuleError: when `.reqntid` differs from the block, `.maxntid` is below it, the block
+            has more than 1024 threads, or a directive asks for a cluster launch.
+    """
+    threads = block[0] * block[1] * block[2]
+    if entry.reqntid is not None and entry.reqntid != block:
+        raise LaunchRuleError("block", f"entry {entry.name} requires a block of {entry.reqntid}; the launch has {block}")
+    limit = 1024
+    if entry.maxntid is not None:
+        limit = min(limit, entry.maxntid[0] * entry.maxntid[1] * entry.maxntid[2])
+    if threads > limit:
+        raise LaunchRuleError("block", f"the launch has {threads} threads per block; {entry.name} allows {limit}")
+    if entry.cluster:
+        raise LaunchRuleError(
+            "cluster", f"entry {entry.name} needs a cluster launch, which a TensorRT plugin cannot describe"
+        )
+
+
+def check_target(module: Module, capability: tuple[int, int]) -> None:
+    """Rule "target": the driver can build the module for a device of this compute capability.
+
+    ``sm_XY`` runs on every device from X.Y on; ``sm_XYf`` on X.Y and later minor versions of the same
+    X; ``sm_XYa`` on X.Y alone. Addresses are 64-bit.
+
+    Raises:
+        LaunchRuleError: otherwise.
+    """
+    match = re.fullmatch(r"sm_(\d+)(\d)([af]?)", module.target)
+    if match is None:
+        raise LaunchRuleError("target", f"target {module.target!r} is not an architecture (sm_90, sm_90a, …)")
+    built, suffix = (int(match[1]), int(match[2])), match[3]
+    fits = {
+        "a": capability == built,
+        "f": capability[0] == built[0] and capability >= built,
+        "": capability >= built,
+    }
+    where = {
+        "a": "only on {}.{}",
+        "f": "on {}.{} and later of its family",
+        "": "on {}.{} and later",
+    }
+    if not fits[suffix]:
+        raise LaunchRuleError(
+            "target",
+            f"target {module.target} runs {where[suffix].format(*built)}; the device has {capability[0]}.{capability[1]}",
+        )
+    if module.address_size != 64:
+        raise LaunchRuleError("target", f"addresses have {module.address_size} bits; TensorRT passes 64-bit pointers")
+
+
+def check_version(module: Module, max_ptx: tuple[int, int] | None) -> None:
+    """Rule "version": the driver knows the PTX language version; None means that no limit is known.
+
+    Raises:
+        LaunchRuleError: when the module's version is newer.
+    """
+    if max_ptx is not None and module.version > max_ptx:
+        raise LaunchRuleError(
+            "version",
+            f"the PTX has version {module.version[0]}.{module.version[1]}; the driver knows up to "
+            f"{max_ptx[0]}.{max_ptx[1]}: update the driver, or compile for an older version",
+        )
+
+
+def _blank(text: str) -> str:
+    """The text with comments and the insides of strings replaced by blanks, positions unchanged."""
+
+    def blanks(match: re.Match[str]) -> str:
+        hidden = re.sub(r"[^\n]", " ", match[0])
+        return f'"{hidden[1:-1]}"' if match[0].startswith('"') else hidden
+
+    code = _HIDDEN.sub(blanks, text)
+    unclosed = _UNCLOSED.search(re.sub(r'" *"', "", code))
+    if unclosed:
+        what = "comment" if unclosed[0] == "/*" else "string"
+        raise PtxError(f"the PTX is cut off: a {what} is not closed")
+    return code
+
+
+def _entry(code: str, match: re.Match[str]) -> Entry:
+    name, position = match[1], match.end()
+    params: list[Param] = []
+    if match[2]:
+        close = code.find(")", position)
+        if close < 0:
+            raise PtxError(f"the PTX is cut off in the parameters of entry {name}")
+        params = _params(code, name, position, close)
+        position = close + 1
+    opening = code.find("{", position)
+    if opening < 0:
+        raise PtxError(f"entry {name} has no body")
+    directives = {d: arguments.strip() for d, arguments in _DIRECTIVE.findall(code[position:opening])}
+    return Entry(
+        name=name,
+        params=tuple(params),
+        body=(opening + 1, _closing_brace(code, opening, name)),
+        reqntid=_dim3(directives.get("reqntid")),
+        maxntid=_dim3(directives.get("maxntid")),
+        minnctapersm=_integer(directives.get("minnctapersm")),
+        maxnreg=_integer(directives.get("maxnreg")),
+        cluster=any(d in directives for d in _CLUSTER_DIRECTIVES),
+    )
+
+
+def _params(code: str, entry: str, start: int, end: int) -> list[Param]:
+    params: list[Param] = []
+    while code[start:end].strip():
+        match = _PARAM.match(code, start, end)
+        if match is None or (match.end() < end and code[match.end()] != ","):
+            declaration = code[start:end].split(",")[0].strip()
+            raise PtxError(f"entry {entry}: cannot read the parameter {declaration!r}")
+        text = match[0]
+        span = (start + len(text) - len(text.lstrip()), start + len(text.rstrip()))
+        count = int(match["count"] or 0) if match["array"] else None
+        align = int(match["align"]) if match["align"] else None
+        params.append(Param(match["name"], match["type"], count, align, span))
+        start = match.end() + 1
+    return params
+
+
+def _closing_brace(code: str, opening: int, entry: str) -> int:
+    depth = 0
+    for brace in re.finditer(r"[{}]", code[opening:]):
+        depth += 1 if brace[0] == "{" else -1
+        if depth == 0:
+            return opening + brace.start()
+    raise PtxError(f"the PTX is cut off in the body of entry {entry}")
+
+
+def _dim3(arguments: str | None) -> Dim3 | None:
+    if arguments is None:
+        return None
+    x, y, z = (*(int(n) for n in arguments.split(",")), 1, 1)[:3]
+    return x, y, z
+
+
+def _integer(argument: str | None) -> int | None:
+    return None if argument is None else int(argument)
