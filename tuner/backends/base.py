@@ -16,11 +16,18 @@ class Backend(Protocol):
         name: "tensorrt", "cuda", "model" or "replay".
         kind: what its times are.
         device: the GPU that its times are for.
+        capability: that GPU's compute capability, or None when a recorded table does not say.
+        batch: how many tactics to ask the search for at a time. A property of the backend, not of the
+            machine, so that a search takes the same course on any number of cores.
+        ahead: whether to ask for the next batch while one is being timed, so that it compiles meanwhile.
     """
 
     name: str
     kind: Kind
     device: str
+    capability: tuple[int, int] | None
+    batch: int
+    ahead: bool
 
     def prepare(self, configs: Sequence[Config]) -> None:
         """Start work that `evaluate` will need (compiling), without waiting for it."""

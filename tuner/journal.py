@@ -1,0 +1,217 @@
+"""The record of a study's trials in Optuna storage, written as each trial ends.
+
+The search itself runs in memory; what is stored is one finished trial per write, so a process killed
+at any instant leaves whole trials or nothing. A run that starts again asks the same questions in the
+same order and finds the answers here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tuner.errors import StorageError
+from tuner.space import Space
+from tuner.tactic import Tactic
+from tuner.trial import Failure, Outcome, Timing
+
+if TYPE_CHECKING:
+    import optuna
+
+JOURNAL_NAME = "study.journal"
+
+
+class Journal:
+    """The trials of one study: finished ones by tactic, and a place to add more.
+
+    Attributes:
+        study_name: its name in the storage.
+        news: why this is not a continuation of an earlier study, or "".
+    """
+
+    def __init__(self, study: optuna.Study, space: Space, news: str, where: str) -> None:
+        self._study = study
+        self._where = where
+        self._distributions = _distributions(space)
+        self.study_name = study.study_name
+        self.news = news
+        self._outcomes: dict[Tactic, tuple[int, Outcome]] = {}
+        for trial in _guard(where, lambda: study.get_trials(deepcopy=False)):
+            number, tactic, outcome = _read_trial(trial, where)
+            self._outcomes[tactic] = (number, outcome)
+
+    def __len__(self) -> int:
+        return len(self._outcomes)
+
+    def __contains__(self, tactic: Tactic) -> bool:
+        return tactic in self._outcomes
+
+    def outcome(self, tactic: Tactic) -> Outcome:
+        """What became of a finished tactic."""
+        return self._outcomes[tactic][1]
+
+    def trials(self) -> list[tuple[int, Tactic, Outcome]]:
+        """All finished trials in the order in which the search asked for them."""
+        return sorted(((n, t, o) for t, (n, o) in self._outcomes.items()), key=lambda row: (row[0], row[1].id))
+
+    def add(self, number: int, tactic: Tactic, outcome: Outcome) -> None:
+        """Store a finished trial. When this returns, the trial survives the process."""
+        import optuna
+
+        attributes: dict[str, Any] = {"number": number, "tactic": tactic.id, **_outcome_to_data(outcome)}
+        failed = isinstance(outcome, Failure)
+        trial = optuna.trial.create_trial(
+            state=optuna.trial.TrialState.FAIL if failed else optuna.trial.TrialState.COMPLETE,
+            value=None if isinstance(outcome, Failure) else outcome.time_us,
+            params=dict(tactic.config),
+            distributions={n: d for n, d in self._distributions.items() if n in tactic.config},
+            user_attrs=attributes,
+        )
+        _guard(self._where, lambda: self._study.add_trial(trial))
+        self._outcomes[tactic] = (number, outcome)
+
+
+def open_journal(folder: Path, url: str | None, identity: Mapping[str, str], space: Space) -> Journal:
+    """Open the study with this identity, or start it.
+
+    Args:
+        folder: where the journal file lies when no URL is given.
+        url: an Optuna storage URL (``sqlite:///…``, ``postgresql://…``).
+        identity: what makes two runs the same study; "kernel" and "problem" name it for a reader.
+        space: the parameters of its trials.
+
+    Raises:
+        StorageError: when the storage cannot be opened or holds something else.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    where = url or str(folder / JOURNAL_NAME)
+    storage: Any = _guard(where, lambda: _open_storage(folder, url))
+    fingerprint = hashlib.sha256(json.dumps(dict(identity), sort_keys=True).encode()).hexdigest()
+    name = f"{identity['kernel']} {identity['problem']} on {identity['device']} by {identity['backend']} #{fingerprint[:8]}"
+    earlier = _guard(where, lambda: optuna.get_all_study_summaries(storage, include_best_trial=False))
+    known = {s.study_name: s.user_attrs.get("identity", {}) for s in earlier}
+    study = _guard(
+        where,
+        lambda: optuna.create_study(storage=storage, study_name=name, direction="minimize", load_if_exists=True),
+    )
+    if name not in known:
+        _guard(where, lambda: study.set_user_attr("identity", dict(identity)))
+    news = "" if name in known or not known else _what_changed(list(known.values()), identity)
+    return Journal(study, space, news, where)
+
+
+@contextmanager
+def exclusive(folder: Path, url: str | None) -> Iterator[None]:
+    """Keep a second run off the same folder or storage of this machine; `StorageError` when there is one."""
+    import filelock
+    import platformdirs
+
+    paths = [folder / ".lock"]
+    if url is not None:
+        locks = platformdirs.user_cache_path("qdp-tuner", ensure_exists=True) / "locks"
+        locks.mkdir(parents=True, exist_ok=True)
+        paths.append(locks / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}.lock")
+    held: list[filelock.FileLock] = []
+    try:
+        for path in paths:
+            lock = filelock.FileLock(path)
+            try:
+                lock.acquire(timeout=0)
+            except filelock.Timeout:
+                busy = folder if path.parent == folder else url
+                raise StorageError(f"another run is using {busy}; wait for it, or choose another --out") from None
+            held.append(lock)
+        yield
+    finally:
+        for lock in held:
+            lock.release()
+
+
+def _open_storage(folder: Path, url: str | None) -> Any:
+    import optuna
+    from optuna.storages.journal import JournalFileBackend
+
+    if url is not None:
+        return optuna.storages.get_storage(url)
+    import filelock
+
+    path = folder / JOURNAL_NAME
+    _drop_partial_line(path)
+    # Optuna's own lock files outlive a killed process and are waited for; the kernel frees this one.
+    lock: Any = filelock.FileLock(folder / f".{JOURNAL_NAME}.lock")
+    return optuna.storages.JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+
+
+def _drop_partial_line(path: Path) -> None:
+    """Cut off what a killed process left of its last write: it was never acknowledged."""
+    if not path.exists():
+        return
+    with path.open("r+b") as f:
+        end = f.seek(0, 2)
+        while end:
+            start = max(0, end - 4096)
+            f.seek(start)
+            newline = f.read(end - start).rfind(b"\n")
+            if newline >= 0:
+                f.truncate(start + newline + 1)
+                return
+            end = start
+        f.truncate(0)
+
+
+def _guard(where: str, action: Any) -> Any:
+    """Run a storage operation; whatever its driver raises becomes a `StorageError` that names the place."""
+    try:
+        return action()
+    except StorageError:
+        raise
+    except Exception as e:
+        first = (str(e).strip() or repr(e)).splitlines()[0]
+        raise StorageError(
+            f"{where}: {type(e).__name__}: {first}; if it is damaged, move it away and run again"
+        ) from e
+
+
+def _what_changed(known: list[Mapping[str, str]], identity: Mapping[str, str]) -> str:
+    """Say what differs from the earlier study that is most alike."""
+    closest = max(known, key=lambda k: sum(k.get(part) == value for part, value in identity.items()))
+    changed = [part for part, value in identity.items() if closest.get(part) != value]
+    return f"new study: other {', '.join(changed)} than in the trials recorded so far, which are kept"
+
+
+def _distributions(space: Space) -> dict[str, Any]:
+    import optuna
+
+    return {p.name: optuna.distributions.CategoricalDistribution(p.values) for p in space.params}
+
+
+def _outcome_to_data(outcome: Outcome) -> dict[str, Any]:
+    import msgspec
+
+    data: dict[str, Any] = msgspec.to_builtins(outcome)
+    return {"failure": data} if isinstance(outcome, Failure) else {"timing": data}
+
+
+def _read_trial(trial: optuna.trial.FrozenTrial, where: str) -> tuple[int, Tactic, Outcome]:
+    import msgspec
+
+    tactic = Tactic(trial.params)
+    attributes = trial.user_attrs
+    try:
+        number = msgspec.convert(attributes["number"], int)
+        if attributes["tactic"] != tactic.id:
+            raise ValueError(f"tactic {attributes['tactic']} is not the id of ({tactic})")
+        outcome: Outcome = (
+            msgspec.convert(attributes["failure"], Failure)
+            if "failure" in attributes
+            else msgspec.convert(attributes["timing"], Timing)
+        )
+    except (KeyError, ValueError, msgspec.ValidationError) as e:
+        raise StorageError(f"{where}: trial {trial.number} is not one of tuner's: {e}; move the file away") from e
+    return number, tactic, outcome

@@ -1,0 +1,46 @@
+"""Write a kernel, a config and a test to start from."""
+
+from __future__ import annotations
+
+import keyword
+from importlib import resources
+from pathlib import Path
+from string import Template
+
+from tuner.errors import ConfigError, StorageError
+
+FILES = {
+    "kernel.py.txt": "kernels/{name}.py",
+    "config.toml.txt": "configs/{name}.toml",
+    "test.py.txt": "tests/test_{name}.py",
+}
+
+
+def write_starter(name: str, folder: Path) -> list[Path]:
+    """Write the starting files of a new kernel.
+
+    Args:
+        name: a Python identifier; the plugin becomes ``example::name``.
+        folder: the project to write into; its `kernels`, `configs` and `tests` are made as needed.
+
+    Returns:
+        The files, kernel first.
+
+    Raises:
+        ConfigError: for a name that is no identifier, or a file that exists.
+        StorageError: for a folder that cannot be written.
+    """
+    if not name.isidentifier() or keyword.iskeyword(name):
+        raise ConfigError(f"{name!r} cannot name a Python function; use letters, digits and underscores")
+    targets = {template: folder / pattern.format(name=name) for template, pattern in FILES.items()}
+    for path in targets.values():
+        if path.exists():
+            raise ConfigError(f"{path} exists; choose another name, or another folder with --out")
+    for template, path in targets.items():
+        text = (resources.files("tuner") / "templates" / template).read_text()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(Template(text).substitute(name=name))
+        except OSError as e:
+            raise StorageError(f"{path} cannot be written: {e.strerror}; choose another folder with --out") from e
+    return list(targets.values())

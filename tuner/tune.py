@@ -1,0 +1,231 @@
+"""Tune one problem: search, then confirm the finalists against the default."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from tuner.backends.base import Backend
+from tuner.confirm import choose, shortlist
+from tuner.errors import NoValidTacticError
+from tuner.journal import Journal
+from tuner.problem import Problem
+from tuner.search import Search
+from tuner.tactic import Config, Tactic
+from tuner.trial import Failure, FailureClass, Kind, Outcome, Timing
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One finished trial: its place in the order of asking, the tactic, and what became of it."""
+
+    number: int
+    tactic: Tactic
+    outcome: Outcome
+
+
+class Progress(Protocol):
+    """Is told what happens during a run. All methods return at once."""
+
+    def started(self, problem: Problem, backend: Backend, trials: int) -> None:
+        """A search of up to `trials` trials begins."""
+
+    def trial(self, trial: Trial, resumed: bool) -> None:
+        """A trial ended, now or (resumed) in an earlier run."""
+
+    def note(self, message: str) -> None:
+        """Something a user should know."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What tuning one problem found.
+
+    Attributes:
+        problem: what was tuned.
+        backend, kind, device: who said how long a tactic takes, and what kind of number that is.
+        winner, default: tactics; the default is the kernel's own.
+        confirmed: the finalists' times, taken side by side. Holds the winner, and the default unless it failed.
+        ties: tactics that cannot be told from the best, the winner excluded.
+        trials: all trials of the study, earlier runs included.
+        resumed: how many of them an earlier run had finished.
+        stopped: why the search ended: "trials", "time" or "space exhausted".
+        environment: versions and settings that the times depend on.
+    """
+
+    problem: Problem
+    backend: str
+    kind: Kind
+    device: str
+    capability: tuple[int, int] | None
+    winner: Tactic
+    default: Tactic
+    confirmed: Mapping[Tactic, Timing]
+    ties: tuple[Tactic, ...]
+    trials: tuple[Trial, ...]
+    resumed: int
+    stopped: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def speedup(self) -> float | None:
+        """The default's time over the winner's; None when the default failed."""
+        if self.default not in self.confirmed:
+            return None
+        return self.confirmed[self.default].time_us / self.confirmed[self.winner].time_us
+
+    @property
+    def failures(self) -> dict[str, int]:
+        """How many trials failed, by class."""
+        return failures_by_class(self.trials)
+
+
+def failures_by_class(trials: tuple[Trial, ...]) -> dict[str, int]:
+    """Count failed trials by class, the most frequent first."""
+    return dict(Counter(t.outcome.kind.value for t in trials if isinstance(t.outcome, Failure)).most_common())
+
+
+def finished_trials(journal: Journal) -> tuple[Trial, ...]:
+    """The trials of a journal in the order in which the search asked for them."""
+    return tuple(Trial(*row) for row in journal.trials())
+
+
+def tune_problem(
+    problem: Problem,
+    backend: Backend,
+    journal: Journal,
+    search: Search,
+    *,
+    trials: int,
+    timeout_s: float | None,
+    finalists: int,
+    incumbent: Tactic | None,
+    progress: Progress,
+) -> Result:
+    """Search for the fastest tactic of a problem and confirm it.
+
+    Args:
+        problem: what to tune.
+        backend: times tactics.
+        journal: finished trials, read and extended.
+        search: what to try next; told every outcome.
+        trials: budget, counting trials that an earlier run finished.
+        timeout_s: stop asking for new trials after this many seconds.
+        finalists: how many of the fastest to confirm, besides ties and the default.
+        incumbent: the tactic served so far, which wins a tie.
+        progress: is told what happens.
+
+    Raises:
+        NoValidTacticError: when every tactic failed.
+    """
+    progress.started(problem, backend, min(trials, problem.space.size))
+    resumed = len(journal)
+    stopped = _search(backend, journal, search, trials, timeout_s, progress)
+    done = finished_trials(journal)
+    timings = {t.tactic: t.outcome for t in done if isinstance(t.outcome, Timing)}
+    if not timings:
+        raise NoValidTacticError(f"{problem}: {_why_none(done)}")
+    default = problem.kernel.default_tactic
+    always = [default] if incumbent is None else [default, incumbent]
+    candidates = shortlist(timings, finalists, always, backend.tied)
+    confirmed: dict[Tactic, Timing] = {}
+    for tactic, outcome in zip(candidates, backend.confirm([t.config for t in candidates]), strict=True):
+        if isinstance(outcome, Timing):
+            confirmed[tactic] = outcome
+        else:
+            progress.note(f"finalist ({tactic}) failed when it was confirmed: {outcome.message}")
+    if not confirmed:
+        raise NoValidTacticError(f"{problem}: every finalist failed when it was confirmed")
+    choice = choose(confirmed, default, incumbent, backend.tied)
+    return Result(
+        problem=problem,
+        backend=backend.name,
+        kind=backend.kind,
+        device=backend.device,
+        capability=backend.capability,
+        winner=choice.winner,
+        default=default,
+        confirmed=confirmed,
+        ties=choice.ties,
+        trials=done,
+        resumed=resumed,
+        stopped=stopped,
+        environment=backend.environment(),
+    )
+
+
+def _search(
+    backend: Backend,
+    journal: Journal,
+    search: Search,
+    trials: int,
+    timeout_s: float | None,
+    progress: Progress,
+) -> str:
+    """Ask, evaluate, store, tell, until a limit is reached; returns which."""
+    deadline = float("inf") if timeout_s is None else time.monotonic() + timeout_s
+    asked = 0
+    ids: dict[int, Tactic] = {}
+
+    def ask() -> list[tuple[int, Tactic]]:
+        nonlocal asked
+        configs = search.ask(min(backend.batch, trials - asked)) if asked < trials else []
+        batch = [(asked + i, Tactic(c)) for i, c in enumerate(configs)]
+        asked += len(batch)
+        backend.prepare([t.config for _, t in batch if t not in journal])
+        return batch
+
+    batch = ask()
+    while batch:
+        following = ask() if backend.ahead else None
+        for trial, resumed in _evaluate(batch, backend, journal, ids):
+            progress.trial(trial, resumed)
+            if time.monotonic() > deadline:
+                return "time"
+        for _, tactic in batch:
+            outcome = journal.outcome(tactic)
+            search.tell(tactic.config, outcome.time_us if isinstance(outcome, Timing) else None)
+        batch = ask() if following is None else following
+    return "trials" if asked >= trials else "space exhausted"
+
+
+def _evaluate(
+    batch: list[tuple[int, Tactic]], backend: Backend, journal: Journal, ids: dict[int, Tactic]
+) -> Iterator[tuple[Trial, bool]]:
+    """Yield the batch's trials as they end, and whether an earlier run had finished them."""
+    todo: list[tuple[int, Tactic]] = []
+    for number, tactic in batch:
+        twin = ids.setdefault(tactic.id, tactic)
+        if tactic in journal:
+            yield Trial(number, tactic, journal.outcome(tactic)), True
+        elif twin != tactic:
+            failure = Failure(FailureClass.CONSTRAINT, f"shares its id {tactic.id} with ({twin})")
+            journal.add(number, tactic, failure)
+            yield Trial(number, tactic, failure), False
+        else:
+            todo.append((number, tactic))
+    configs: list[Config] = [t.config for _, t in todo]
+    with closing(_generator(backend, configs)) as outcomes:
+        for position, outcome in outcomes:
+            number, tactic = todo[position]
+            journal.add(number, tactic, outcome)
+            yield Trial(number, tactic, outcome), False
+
+
+def _generator(backend: Backend, configs: list[Config]) -> Iterator[tuple[int, Outcome]]:
+    if configs:
+        yield from backend.evaluate(configs)
+
+
+def _why_none(trials: tuple[Trial, ...]) -> str:
+    if not trials:
+        return "no trial was finished; allow more time"
+    counts = ", ".join(f"{n} {kind}" for kind, n in failures_by_class(trials).items())
+    first = next(t for t in trials if isinstance(t.outcome, Failure))
+    assert isinstance(first.outcome, Failure)
+    message = first.outcome.message.splitlines()[0]
+    return f"no tactic is valid ({counts}); the first, ({first.tactic}), failed with: {message}"
