@@ -208,7 +208,9 @@ def check_block(entry: Entry, block: Dim3) -> None:
     """
     threads = block[0] * block[1] * block[2]
     if entry.reqntid is not None and entry.reqntid != block:
-        raise LaunchRuleError("block", f"entry {entry.name} requires a block of {entry.reqntid}; the launch has {block}")
+        raise LaunchRuleError(
+            "block", f"entry {entry.name} requires a block of {entry.reqntid}; the launch has {block}"
+        )
     limit = 1024
     if entry.maxntid is not None:
         limit = min(limit, entry.maxntid[0] * entry.maxntid[1] * entry.maxntid[2])
@@ -246,7 +248,8 @@ def check_target(module: Module, capability: tuple[int, int]) -> None:
     if not fits[suffix]:
         raise LaunchRuleError(
             "target",
-            f"target {module.target} runs {where[suffix].format(*built)}; the device has {capability[0]}.{capability[1]}",
+            f"target {module.target} runs {where[suffix].format(*built)}; "
+            f"the device has {capability[0]}.{capability[1]}",
         )
     if module.address_size != 64:
         raise LaunchRuleError("target", f"addresses have {module.address_size} bits; TensorRT passes 64-bit pointers")

@@ -1,0 +1,374 @@
+"""Compile a tactic of a Triton kernel to PTX as TensorRT can launch it, and read what it takes.
+
+Triton runs up to PTX only, without its cache on disk and without line numbers, so that the text
+depends on nothing but the kernel and the options. The hidden parameters Triton adds are removed, and
+the PTX that remains is assembled with Triton's own ptxas, so that everything reported is about the
+very text that is shipped.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tuner.arith import divisibility
+from tuner.compile import ptx
+from tuner.compile.artifact import Artifact, CompileError, Target
+from tuner.compile.resources import SHARED_LIMIT_KIB, read_resources
+from tuner.errors import ConfigError
+from tuner.kernel import LAUNCH_OPTIONS
+from tuner.problem import WHICH, Problem
+from tuner.source import source_text
+from tuner.tactic import Config, Value
+from tuner.trial import FailureClass
+
+_RECIPE = 1
+"""Raised whenever this file or the reading of resources changes what comes out."""
+
+_ALIGNMENT = 16
+"""Bytes that every TensorRT buffer is aligned to, and the divisibility Triton asks about."""
+
+_WARP = 32
+_TENSOR_MEMORY_COLUMNS = 512
+_MAX_INT32 = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What is asked of Triton.
+
+    Attributes:
+        signature: the type of each parameter, in order.
+        constants: the value of each compile-time parameter.
+        aligned: positions of the parameters known to be multiples of 16.
+        options: launch options.
+    """
+
+    signature: Mapping[str, str]
+    constants: Mapping[str, Value]
+    aligned: tuple[int, ...]
+    options: Mapping[str, Value]
+
+
+def compile_key(problem: Problem, config: Config, target: Target) -> str:
+    """The identity of the artifact that `compile_tactic` makes, as hexadecimal digits.
+
+    It covers the source with everything it calls, constants, signature, divisibility, target, options
+    and the versions of the compilers: equal keys, equal PTX.
+
+    Raises:
+        ConfigError: when the source cannot be read or takes a dynamic dimension as a constant.
+    """
+    from triton._C.libtriton import get_cache_invalidating_env_vars
+
+    request = _request(problem, config)
+    parts = {
+        "recipe": _RECIPE,
+        "source": source_text(problem.kernel.source),
+        "signature": list(request.signature.items()),
+        "constants": dict(request.constants),
+        "aligned": request.aligned,
+        "options": dict(request.options),
+        "capability": target.capability,
+        "max_ptx": target.max_ptx,
+        "compiler": _compiler(target.capability),
+        "environment": dict(get_cache_invalidating_env_vars()),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def compile_tactic(problem: Problem, config: Config, target: Target) -> Artifact:
+    """Compile one tactic.
+
+    Args:
+        problem: the kernel with its dimensions, data types and attributes.
+        config: values of all tuned parameters.
+        target: the device to compile for; none needs to be present.
+
+    Raises:
+        CompileError: when the tactic cannot be compiled, needs more than a block may have, or could
+            not be launched by TensorRT.
+        ConfigError: when no tactic of this problem could be compiled.
+    """
+    started = time.perf_counter()
+    request = _request(problem, config)
+    _check_launch(problem, config)
+    if request.options.get("num_ctas", 1) != 1:
+        raise CompileError(
+            FailureClass.CONSTRAINT,
+            f"num_ctas={request.options['num_ctas']} needs a cluster launch, which a TensorRT plugin cannot describe",
+        )
+    text, metadata, assembler = _run_triton(problem, request, target)
+    block = (int(metadata["num_warps"]) * _WARP, 1, 1)
+    _check_memory(metadata, target.capability)
+    module = _launchable(text, metadata, problem, block, target)
+    cubin, log, sass = _assemble(module, assembler)
+    resources = read_resources(log, sass, module.entry.name)
+    return Artifact(
+        ptx=module.text,
+        entry=module.entry.name,
+        block=block,
+        shared_bytes=int(metadata["shared"]),
+        target=module.target,
+        ptx_version=module.version,
+        resources=resources,
+        cubin=cubin,
+        compiler=_compiler(target.capability),
+        seconds=time.perf_counter() - started,
+    )
+
+
+# -- what to compile -----------------------------------------------------------------------------
+
+
+def _request(problem: Problem, config: Config) -> _Request:
+    kernel = problem.kernel
+    pointers = {n: "*" + problem.dtype(t) for n, t in zip(_tensor_arguments(problem), _tensors(problem), strict=True)}
+    parameters = list(kernel.source.arg_names)
+    signature = {p: "constexpr" if p in kernel.constants else pointers.get(p, "i32") for p in parameters}
+    integers = kernel.arguments[len(kernel.inputs) : len(kernel.arguments) - len(kernel.outputs)]
+    multiples = dict(zip(integers, problem.argument_multiples(config), strict=True))
+    aligned = tuple(
+        i
+        for i, p in enumerate(parameters)
+        if p in pointers or (p in multiples and divisibility(multiples[p]) % _ALIGNMENT == 0)
+    )
+    values = {**_fixed_dims(problem), **problem.attributes, **config}
+    constants = {name: values[name] for name in kernel.constants}
+    # As Triton's own launcher does, a launch option that is also a constant of the source is both.
+    options = {n: v for n, v in config.items() if n in LAUNCH_OPTIONS and not (n == "maxnreg" and v == 0)}
+    return _Request(signature, constants, aligned, options)
+
+
+def _tensors(problem: Problem) -> list[Any]:
+    return [*problem.kernel.inputs.values(), *problem.kernel.outputs.values()]
+
+
+def _tensor_arguments(problem: Problem) -> list[str]:
+    """The source's names for the pointers of inputs and outputs."""
+    arguments, kernel = problem.kernel.arguments, problem.kernel
+    return [*arguments[: len(kernel.inputs)], *arguments[len(arguments) - len(kernel.outputs) :]]
+
+
+def _fixed_dims(problem: Problem) -> dict[str, int]:
+    """The dimensions the source takes as constants."""
+    sizes = problem.sizes()
+    for dim in problem.kernel.constants:
+        if dim in sizes and not all(r.fixed for r in problem.dims[dim]):
+            raise ConfigError(
+                f"{problem}: the source takes dimension {dim!r} as a tl.constexpr, so it needs one size, not a range; "
+                "pass it as an extra integer of the launch to keep it dynamic"
+            )
+    return sizes
+
+
+def _check_launch(problem: Problem, config: Config) -> None:
+    """Grids and extra integers over the whole range of the dimensions are what a launch can carry."""
+    for which in WHICH if problem.dynamic else ("opt",):
+        launch = problem.launch(config, which)
+        for value in launch.args:
+            assert isinstance(value, int)
+            if not -_MAX_INT32 - 1 <= value <= _MAX_INT32:
+                raise CompileError(
+                    FailureClass.CONSTRAINT,
+                    f"the launch passes {value}, which does not fit the 32-bit integers TensorRT passes",
+                )
+        for axis, blocks, limit in zip("xyz", launch.grid, (_MAX_INT32, 65535, 65535), strict=True):
+            assert isinstance(blocks, int)
+            if not 0 < blocks <= limit:
+                raise CompileError(
+                    FailureClass.CONSTRAINT, f"the grid has {blocks} blocks along {axis}; CUDA takes 1 to {limit}"
+                )
+
+
+# -- Triton's stages -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Assembler:
+    """Triton's ptxas with the arguments that its own last stage would give it."""
+
+    path: str
+    arguments: tuple[str, ...]
+
+
+def _run_triton(problem: Problem, request: _Request, target: Target) -> tuple[str, dict[str, Any], _Assembler]:
+    """Run the stages up to PTX; returns its text, Triton's metadata, and what assembles it."""
+    from triton import knobs
+    from triton._C.libtriton import ir
+    from triton.backends.compiler import GPUTarget
+    from triton.backends.nvidia.compiler import get_ptx_version_from_options, get_ptxas
+    from triton.compiler.compiler import ASTSource, make_backend
+
+    architecture = target.capability[0] * 10 + target.capability[1]
+    gpu = GPUTarget("cuda", architecture, _WARP)
+    source = ASTSource(
+        problem.kernel.source,
+        dict(request.signature),
+        dict(request.constants),
+        {(i,): [["tt.divisibility", _ALIGNMENT]] for i in request.aligned},
+    )
+    # Line information would put the path of the source file into the PTX.
+    with tempfile.TemporaryFile() as noise, knobs.compilation.scope():
+        knobs.compilation.disable_line_info = True
+        try:
+            with _output_to(noise.fileno()):
+                backend = make_backend(gpu)
+                options = backend.parse_options(dict(request.options))
+                newest = get_ptx_version_from_options(options, architecture)
+                if target.max_ptx is not None and (limit := target.max_ptx[0] * 10 + target.max_ptx[1]) < newest:
+                    options = backend.parse_options({**request.options, "ptx_version": limit})
+                stages: dict[str, Any] = {}
+                backend.add_stages(stages, options, source.language)
+                context = ir.context()
+                ir.load_dialects(context)
+                backend.load_dialects(context)
+                metadata: dict[str, Any] = {"target": gpu, **options.__dict__}
+                module: Any = source.make_ir(
+                    gpu, options, backend.get_codegen_implementation(options), backend.get_module_map(), context
+                )
+                for name, stage in stages.items():
+                    if name == "cubin":
+                        break
+                    module = stage(module, metadata)
+        except Exception as e:
+            noise.seek(0)
+            raise CompileError(FailureClass.COMPILE, _explain(e, noise.read().decode(errors="replace"))) from e
+    arguments = ["-lineinfo", "-suppress-debug-info", "-v"]
+    if not options.enable_fp_fusion:
+        arguments.append("--fmad=false")
+    arguments += (options.ptx_options or "").split()
+    return str(module), metadata, _Assembler(get_ptxas(architecture).path, tuple(arguments))
+
+
+@contextmanager
+def _output_to(descriptor: int) -> Iterator[None]:
+    """Send what Python and native code print to a file."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = [os.dup(fd) for fd in (1, 2)]
+    try:
+        for fd in (1, 2):
+            os.dup2(descriptor, fd)
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for fd, copy in zip((1, 2), saved, strict=True):
+            os.dup2(copy, fd)
+            os.close(copy)
+
+
+def _explain(error: Exception, printed: str) -> str:
+    """The innermost cause on the first line; then where in the source, and what the compiler printed."""
+    cause: BaseException = error
+    where = ""
+    while True:
+        # Triton points at a line of the source, counted from its first line, and at the cause below.
+        source, line = getattr(cause, "src", None), getattr(getattr(cause, "node", None), "lineno", None)
+        if isinstance(source, str) and isinstance(line, int):
+            where = "".join(source.splitlines()[line - 1 : line]).strip()
+        if cause.__cause__ is None:
+            break
+        cause = cause.__cause__
+    text = str(getattr(cause, "error_message", None) or cause).strip() or type(cause).__name__
+    diagnostic = re.search(r"error: (.*)", printed)
+    if isinstance(cause, RuntimeError) and diagnostic:  # "PassManager::run failed" says nothing
+        text = diagnostic[1]
+    first, *more = text.splitlines()
+    headline = f"{first} (in: {where})" if where else first
+    return "\n".join([headline, *more, *printed.strip().splitlines()[:40]])
+
+
+# -- from PTX to machine code --------------------------------------------------------------------
+
+
+def _check_memory(metadata: Mapping[str, Any], capability: tuple[int, int]) -> None:
+    name = f"{capability[0]}.{capability[1]}"
+    limit = SHARED_LIMIT_KIB.get(capability)
+    if limit is not None and metadata["shared"] > limit * 1024:
+        raise CompileError(
+            FailureClass.COMPILE,
+            f"needs {metadata['shared']} bytes of shared memory; a block on compute capability {name} may use "
+            f"{limit * 1024}: use smaller tiles or fewer num_stages",
+        )
+    if (metadata.get("tmem_size") or 0) > _TENSOR_MEMORY_COLUMNS:
+        raise CompileError(
+            FailureClass.COMPILE,
+            f"needs {metadata['tmem_size']} columns of tensor memory; there are {_TENSOR_MEMORY_COLUMNS}",
+        )
+
+
+def _launchable(
+    text: str, metadata: Mapping[str, Any], problem: Problem, block: tuple[int, int, int], target: Target
+) -> ptx.Module:
+    """The module without Triton's hidden parameters, checked against the launch."""
+    kernel = problem.kernel
+    inputs, outputs = len(kernel.inputs), len(kernel.outputs)
+    integers = len(kernel.arguments) - inputs - outputs
+    try:
+        module = ptx.parse(text)
+        hidden = len(module.entry.params) - inputs - integers - outputs
+        for scratch in ("global_scratch_size", "profile_scratch_size"):
+            if hidden > 0 and metadata.get(scratch):
+                raise ptx.LaunchRuleError(
+                    "parameters",
+                    f"the kernel needs a scratch buffer ({scratch} is {metadata[scratch]} bytes), "
+                    "which TensorRT does not pass",
+                )
+        module = ptx.drop_trailing_params(module, max(hidden, 0))
+        ptx.check_parameters(module.entry, inputs, integers, outputs)
+        ptx.check_block(module.entry, block)
+        ptx.check_target(module, target.capability)
+        ptx.check_version(module, target.max_ptx)
+    except ptx.PtxError as e:
+        raise CompileError(FailureClass.COMPILE, str(e)) from e
+    return module
+
+
+def _assemble(module: ptx.Module, assembler: _Assembler) -> tuple[bytes, str, str]:
+    """Machine code, the assembler's log, and the disassembly."""
+    with tempfile.TemporaryDirectory(prefix="tuner-") as folder:
+        source, cubin = Path(folder, "kernel.ptx"), Path(folder, "kernel.cubin")
+        source.write_text(module.text)
+        log = _tool(assembler.path, *assembler.arguments, f"--gpu-name={module.target}", str(source), "-o", str(cubin))
+        return cubin.read_bytes(), log.stderr, _tool(_nvdisasm(), "-c", str(cubin)).stdout
+
+
+def _tool(path: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run([path, *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        printed = (done.stderr + done.stdout).strip()
+        cause = re.search(r"^.*(?:error|fatal)\s*:\s*(.*)$", printed, re.MULTILINE)
+        what = cause[1] if cause else f"exit status {done.returncode}"
+        raise CompileError(FailureClass.COMPILE, f"{Path(path).name}: {what}\n{printed}")
+    return done
+
+
+def _nvdisasm() -> str:
+    from triton import knobs
+
+    return str(knobs.nvidia.nvdisasm.path)
+
+
+@functools.cache
+def _compiler(capability: tuple[int, int]) -> str:
+    """Names and versions of the tools that compile for a device."""
+    import triton
+    from triton.backends.nvidia.compiler import get_ptxas
+
+    printed = _tool(get_ptxas(capability[0] * 10 + capability[1]).path, "--version").stdout
+    version = re.search(r"V(\d[\d.]*)", printed)
+    return f"triton {triton.__version__}, ptxas {version[1] if version else 'unknown'}"
