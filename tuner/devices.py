@@ -100,9 +100,14 @@ class Device:
     tensor_tflops: Mapping[str, float]
 
     @property
+    def capability(self) -> tuple[int, int]:
+        """Compute capability."""
+        return self.architecture.capability
+
+    @property
     def target(self) -> Target:
         """What to compile for."""
-        return Target(self.architecture.capability)
+        return Target(self.capability)
 
     @property
     def clock_ghz(self) -> float:
