@@ -196,15 +196,13 @@ def test_a_computed_nan_is_told_from_poison(tmp_path: Path) -> None:
     assert "1 of 30 elements is NaN, the first at (1, 1)" in str(judge(p, inputs, outputs))
 
 
-@pytest.mark.parametrize("reference", ["(a @ b) / 0.0", "(a @ b) * np.nan", "1e300 * (a @ b)"])
-def test_nan_and_infinity_pass_where_the_reference_has_them(tmp_path: Path, reference: str) -> None:
-    p = problem(matmul(tmp_path, reference), {"M": 6, "K": 4, "N": 5})
+@pytest.mark.parametrize("factor", [np.inf, np.nan, 1e300])
+def test_nan_and_infinity_pass_where_the_reference_has_them(tmp_path: Path, factor: float) -> None:
+    p = problem(matmul(tmp_path, f"(a @ b) * float('{factor}')"), {"M": 6, "K": 4, "N": 5})
     inputs, outputs = make_inputs(p, 0), poisoned(p)
-    with np.errstate(all="ignore"):
-        product = inputs["a"].astype(np.float64) @ inputs["b"].astype(np.float64)
-        outputs["c"][...] = {"/": product / 0.0, "*": product * np.nan, "0": 1e300 * product}[
-            reference[8:9].strip() or "*"
-        ]
+    product = inputs["a"].astype(np.float64) @ inputs["b"].astype(np.float64)
+    with np.errstate(over="ignore"):
+        outputs["c"][...] = product * factor
     assert judge(p, inputs, outputs) is None
     outputs["c"][2, 2] = 0.5
     assert "(2, 2): 0.5 instead of" in str(judge(p, inputs, outputs))
