@@ -48,7 +48,6 @@ def source_hash(*functions: Callable[..., Any]) -> str:
     return hashlib.sha256(json.dumps([source_text(f) for f in functions]).encode()).hexdigest()
 
 
-@functools.cache
 def source_text(function: Callable[..., Any]) -> str:
     """The normalised source of a function and of everything it calls.
 
@@ -61,7 +60,12 @@ def source_text(function: Callable[..., Any]) -> str:
     Raises:
         ConfigError: when the source of a function cannot be read.
     """
-    functions = [_plain_function(function)]
+    return _source_text(_plain_function(function))
+
+
+@functools.cache
+def _source_text(function: FunctionType) -> str:
+    functions = [function]
     sections: list[str] = []
     for f in functions:  # grows while it is walked
         node = _definition(f)

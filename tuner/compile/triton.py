@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import inspect
 import json
 import os
 import re
@@ -27,7 +28,7 @@ from tuner.arith import divisibility
 from tuner.compile import ptx
 from tuner.compile.artifact import Artifact, CompileError, Target
 from tuner.compile.resources import SHARED_LIMIT_KIB, read_resources
-from tuner.errors import ConfigError
+from tuner.errors import ConfigError, UnavailableError
 from tuner.kernel import LAUNCH_OPTIONS
 from tuner.problem import WHICH, Problem
 from tuner.source import source_text
@@ -39,6 +40,10 @@ _RECIPE = 1
 
 _ALIGNMENT = 16
 """Bytes that every TensorRT buffer is aligned to, and the divisibility Triton asks about."""
+
+_OLDEST_PTX = {(9, 0): (8, 0), (10, 0): (8, 6), (10, 3): (8, 8), (12, 0): (8, 7), (12, 1): (8, 8)}
+"""The PTX version that the architecture Triton compiles for appeared in ("PTX ISA", "Release Notes").
+LLVM ends the process when asked for an older one."""
 
 _WARP = 32
 _TENSOR_MEMORY_COLUMNS = 512
@@ -53,7 +58,7 @@ class _Request:
         signature: the type of each parameter, in order.
         constants: the value of each compile-time parameter.
         aligned: positions of the parameters known to be multiples of 16.
-        options: launch options.
+        options: launch options, and the PTX version where the newest one is too new for the driver.
     """
 
     signature: Mapping[str, str]
@@ -70,10 +75,11 @@ def compile_key(problem: Problem, config: Config, target: Target) -> str:
 
     Raises:
         ConfigError: when the source cannot be read or takes a dynamic dimension as a constant.
+        UnavailableError: when the driver is too old for the device.
     """
     from triton._C.libtriton import get_cache_invalidating_env_vars
 
-    request = _request(problem, config)
+    request = _request(problem, config, target)
     parts = {
         "recipe": _RECIPE,
         "source": source_text(problem.kernel.source),
@@ -82,8 +88,7 @@ def compile_key(problem: Problem, config: Config, target: Target) -> str:
         "aligned": request.aligned,
         "options": dict(request.options),
         "capability": target.capability,
-        "max_ptx": target.max_ptx,
-        "compiler": _compiler(target.capability),
+        "compiler": _compiler(target),
         "environment": dict(get_cache_invalidating_env_vars()),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -100,10 +105,10 @@ def compile_tactic(problem: Problem, config: Config, target: Target) -> Artifact
     Raises:
         CompileError: when the tactic cannot be compiled, needs more than a block may have, or could
             not be launched by TensorRT.
-        ConfigError: when no tactic of this problem could be compiled.
+        ConfigError, UnavailableError: when no tactic of this problem could be compiled.
     """
     started = time.perf_counter()
-    request = _request(problem, config)
+    request = _request(problem, config, target)
     _check_launch(problem, config)
     if request.options.get("num_ctas", 1) != 1:
         raise CompileError(
@@ -125,7 +130,7 @@ def compile_tactic(problem: Problem, config: Config, target: Target) -> Artifact
         ptx_version=module.version,
         resources=resources,
         cubin=cubin,
-        compiler=_compiler(target.capability),
+        compiler=_compiler(target),
         seconds=time.perf_counter() - started,
     )
 
@@ -133,10 +138,10 @@ def compile_tactic(problem: Problem, config: Config, target: Target) -> Artifact
 # -- what to compile -----------------------------------------------------------------------------
 
 
-def _request(problem: Problem, config: Config) -> _Request:
+def _request(problem: Problem, config: Config, target: Target) -> _Request:
     kernel = problem.kernel
     pointers = {n: "*" + problem.dtype(t) for n, t in zip(_tensor_arguments(problem), _tensors(problem), strict=True)}
-    parameters = list(kernel.source.arg_names)
+    parameters = list(inspect.signature(kernel.function).parameters)
     signature = {p: "constexpr" if p in kernel.constants else pointers.get(p, "i32") for p in parameters}
     integers = kernel.arguments[len(kernel.inputs) : len(kernel.arguments) - len(kernel.outputs)]
     multiples = dict(zip(integers, problem.argument_multiples(config), strict=True))
@@ -149,7 +154,7 @@ def _request(problem: Problem, config: Config) -> _Request:
     constants = {name: values[name] for name in kernel.constants}
     # As Triton's own launcher does, a launch option that is also a constant of the source is both.
     options = {n: v for n, v in config.items() if n in LAUNCH_OPTIONS and not (n == "maxnreg" and v == 0)}
-    return _Request(signature, constants, aligned, options)
+    return _Request(signature, constants, aligned, options | _version_option(target))
 
 
 def _tensors(problem: Problem) -> list[Any]:
@@ -172,6 +177,31 @@ def _fixed_dims(problem: Problem) -> dict[str, int]:
                 "pass it as an extra integer of the launch to keep it dynamic"
             )
     return sizes
+
+
+def _version_option(target: Target) -> dict[str, Value]:
+    """Triton's option for an older PTX version than its own newest, where the driver asks for one."""
+    from triton.backends.nvidia.compiler import get_ptxas, ptx_get_version
+
+    limit = target.max_ptx
+    if limit is None or limit >= divmod(ptx_get_version(get_ptxas(_architecture(target)).version), 10):
+        return {}
+    oldest = _OLDEST_PTX.get(target.capability)
+    if oldest is not None and limit < oldest:
+        raise UnavailableError(
+            f"compute capability {_dotted(target.capability)} needs PTX {_dotted(oldest)}, and the driver takes "
+            f"{_dotted(limit)} at most; update the driver"
+        )
+    return {"ptx_version": limit[0] * 10 + limit[1]}
+
+
+def _dotted(version: tuple[int, int]) -> str:
+    return f"{version[0]}.{version[1]}"
+
+
+def _architecture(target: Target) -> int:
+    """How Triton writes a compute capability: 90 for 9.0."""
+    return target.capability[0] * 10 + target.capability[1]
 
 
 def _check_launch(problem: Problem, config: Config) -> None:
@@ -209,11 +239,10 @@ def _run_triton(problem: Problem, request: _Request, target: Target) -> tuple[st
     from triton import knobs
     from triton._C.libtriton import ir
     from triton.backends.compiler import GPUTarget
-    from triton.backends.nvidia.compiler import get_ptx_version_from_options, get_ptxas
+    from triton.backends.nvidia.compiler import get_ptxas
     from triton.compiler.compiler import ASTSource, make_backend
 
-    architecture = target.capability[0] * 10 + target.capability[1]
-    gpu = GPUTarget("cuda", architecture, _WARP)
+    gpu = GPUTarget("cuda", _architecture(target), _WARP)
     source = ASTSource(
         problem.kernel.source,
         dict(request.signature),
@@ -227,9 +256,6 @@ def _run_triton(problem: Problem, request: _Request, target: Target) -> tuple[st
             with _output_to(noise.fileno()):
                 backend = make_backend(gpu)
                 options = backend.parse_options(dict(request.options))
-                newest = get_ptx_version_from_options(options, architecture)
-                if target.max_ptx is not None and (limit := target.max_ptx[0] * 10 + target.max_ptx[1]) < newest:
-                    options = backend.parse_options({**request.options, "ptx_version": limit})
                 stages: dict[str, Any] = {}
                 backend.add_stages(stages, options, source.language)
                 context = ir.context()
@@ -250,7 +276,7 @@ def _run_triton(problem: Problem, request: _Request, target: Target) -> tuple[st
     if not options.enable_fp_fusion:
         arguments.append("--fmad=false")
     arguments += (options.ptx_options or "").split()
-    return str(module), metadata, _Assembler(get_ptxas(architecture).path, tuple(arguments))
+    return str(module), metadata, _Assembler(get_ptxas(_architecture(target)).path, tuple(arguments))
 
 
 @contextmanager
@@ -296,13 +322,12 @@ def _explain(error: Exception, printed: str) -> str:
 
 
 def _check_memory(metadata: Mapping[str, Any], capability: tuple[int, int]) -> None:
-    name = f"{capability[0]}.{capability[1]}"
     limit = SHARED_LIMIT_KIB.get(capability)
     if limit is not None and metadata["shared"] > limit * 1024:
         raise CompileError(
             FailureClass.COMPILE,
-            f"needs {metadata['shared']} bytes of shared memory; a block on compute capability {name} may use "
-            f"{limit * 1024}: use smaller tiles or fewer num_stages",
+            f"needs {metadata['shared']} bytes of shared memory; a block on compute capability "
+            f"{_dotted(capability)} may use {limit * 1024}: use smaller tiles or fewer num_stages",
         )
     if (metadata.get("tmem_size") or 0) > _TENSOR_MEMORY_COLUMNS:
         raise CompileError(
@@ -341,19 +366,20 @@ def _launchable(
 def _assemble(module: ptx.Module, assembler: _Assembler) -> tuple[bytes, str, str]:
     """Machine code, the assembler's log, and the disassembly."""
     with tempfile.TemporaryDirectory(prefix="tuner-") as folder:
-        source, cubin = Path(folder, "kernel.ptx"), Path(folder, "kernel.cubin")
-        source.write_text(module.text)
-        log = _tool(assembler.path, *assembler.arguments, f"--gpu-name={module.target}", str(source), "-o", str(cubin))
-        return cubin.read_bytes(), log.stderr, _tool(_nvdisasm(), "-c", str(cubin)).stdout
+        Path(folder, "kernel.ptx").write_text(module.text)
+        gpu = f"--gpu-name={module.target}"
+        log = _tool(folder, assembler.path, *assembler.arguments, gpu, "kernel.ptx", "-o", "kernel.cubin").stderr
+        sass = _tool(folder, _nvdisasm(), "-c", "kernel.cubin").stdout
+        return Path(folder, "kernel.cubin").read_bytes(), log, sass
 
 
-def _tool(path: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run([path, *arguments], capture_output=True, text=True, check=False)
+def _tool(folder: str, *command: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         printed = (done.stderr + done.stdout).strip()
         cause = re.search(r"^.*(?:error|fatal)\s*:\s*(.*)$", printed, re.MULTILINE)
         what = cause[1] if cause else f"exit status {done.returncode}"
-        raise CompileError(FailureClass.COMPILE, f"{Path(path).name}: {what}\n{printed}")
+        raise CompileError(FailureClass.COMPILE, f"{Path(command[0]).name}: {what}\n{printed}")
     return done
 
 
@@ -364,11 +390,11 @@ def _nvdisasm() -> str:
 
 
 @functools.cache
-def _compiler(capability: tuple[int, int]) -> str:
+def _compiler(target: Target) -> str:
     """Names and versions of the tools that compile for a device."""
     import triton
     from triton.backends.nvidia.compiler import get_ptxas
 
-    printed = _tool(get_ptxas(capability[0] * 10 + capability[1]).path, "--version").stdout
+    printed = _tool(".", get_ptxas(_architecture(target)).path, "--version").stdout
     version = re.search(r"V(\d[\d.]*)", printed)
     return f"triton {triton.__version__}, ptxas {version[1] if version else 'unknown'}"
