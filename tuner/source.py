@@ -14,8 +14,8 @@ import json
 import linecache
 import symtable
 import sys
-import textwrap
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, TypeAlias
 
@@ -183,28 +183,56 @@ def _chains(node: ast.AST) -> Iterator[tuple[str, ...]]:
 def _definition(function: FunctionType) -> Definition:
     """The syntax tree of a function without docstrings."""
     code = function.__code__
-    found = [n for n in _definitions(code.co_filename) if _first_line(n) == code.co_firstlineno and _matches(n, code)]
+    file = _file_of(function)
+    found = [n for n in file.definitions if _first_line(n) == code.co_firstlineno and _matches(n, code)]
     if len(found) > 1:
         found = [n for n in found if _spans(n, code)] or found
     if len({ast.unparse(n) for n in found}) != 1:
-        problem = "has changed since it was loaded; start again" if not found else "has several like it on its line"
-        raise ConfigError(f"cannot read the source of {describe(function)}: the file {problem}")
+        raise ConfigError(f"cannot tell {describe(function)} from the others on its line; put it on a line of its own")
     return found[0]
 
 
-@functools.cache
-def _definitions(filename: str) -> list[Definition]:
-    """Every function and lambda of a file as it was when first asked for."""
-    text = "".join(linecache.getlines(filename))
-    if not text:
-        raise ConfigError(f"the source of {filename} cannot be read; put the kernel into a file")
+@dataclass(frozen=True)
+class _File:
+    """What the text of a file defines: syntax trees without docstrings, and code as Python compiles it."""
+
+    definitions: tuple[Definition, ...]
+    codes: frozenset[CodeType]
+
+
+def _file_of(function: FunctionType) -> _File:
+    """The file a function was loaded from; a text that was edited since then is refused."""
+    filename = function.__code__.co_filename
+    # What linecache remembers is usually the text at the time of loading; else look at the file again.
+    for refresh in (False, True):
+        if refresh:
+            linecache.checkcache(filename)
+        file = _read("".join(linecache.getlines(filename, function.__globals__)))
+        if function.__code__ in file.codes:
+            return file
+    if not linecache.getlines(filename):
+        raise ConfigError(f"the source of {describe(function)} cannot be read; put it into a file")
+    raise ConfigError(f"{describe(function)}: the file has changed since it was loaded; start again")
+
+
+@functools.lru_cache(maxsize=32)
+def _read(text: str) -> _File:
     try:
-        tree = ast.parse(textwrap.dedent(text))
-    except SyntaxError as e:
-        raise ConfigError(f"{filename}:{e.lineno} has changed since it was loaded, and cannot be parsed now") from e
+        tree = ast.parse(text)
+        codes = frozenset(_codes(compile(text, "<kernel>", "exec", dont_inherit=True)))
+    except SyntaxError:
+        return _File((), frozenset())
     for node in ast.walk(tree):
         _drop_docstring(node)
-    return [n for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))]
+    definitions = (n for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)))
+    return _File(tuple(definitions), codes)
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield constant
+            yield from _codes(constant)
 
 
 def _drop_docstring(node: ast.AST) -> None:

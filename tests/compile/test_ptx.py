@@ -1,0 +1,214 @@
+"""PTX is read as far as a launch needs it, and refused where TensorRT could not launch it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tuner.compile.ptx import (
+    LaunchRuleError,
+    PtxError,
+    check_block,
+    check_parameters,
+    check_target,
+    check_version,
+    drop_trailing_params,
+    parse,
+)
+
+KERNEL = """\
+// .version 1.0 in a comment; .entry ghost( .param .u64 ghost_param_0 )
+.version 8.7
+.target sm_90a, debug
+.address_size 64
+/* .entry other(
+   .param .u32 other_param_0 ) { } */
+.file 1 "a // path { with .entry inside(.param"
+.visible .func helper(.param .b32 x) { ret; }
+.visible .entry scale(
+    .param .u64 .ptr .global .align 16 scale_param_0, // the input
+    .param .u32 scale_param_1,
+    .param .u64 .ptr .global .align 1 scale_param_2,
+    .param .u64 .ptr .global .align 1 scale_param_3 /* scratch */ ,
+    .param .u64 scale_param_30
+)
+.reqntid 128, 2
+.maxnreg 64
+.minnctapersm 2
+{
+    .reg .b64 %rd<4>;
+    { ld.param.b64 %rd1, [scale_param_0]; } // scale_param_3
+    ld.param.b64 %rd2, [scale_param_2];
+    ret;
+}
+"""
+
+
+def test_module_directives_are_read() -> None:
+    module = parse(KERNEL)
+    assert module.version == (8, 7)
+    assert (module.target, module.target_options) == ("sm_90a", ("debug",))
+    assert module.address_size == 64
+    assert [e.name for e in module.entries] == ["scale"]
+
+
+def test_entry_directives_are_read() -> None:
+    entry = parse(KERNEL).entry
+    assert entry.reqntid == (128, 2, 1)
+    assert entry.maxnreg == 64
+    assert entry.minnctapersm == 2
+    assert entry.maxntid is None
+    assert not entry.cluster
+    body = KERNEL[slice(*entry.body)]
+    assert body.strip().startswith(".reg") and body.strip().endswith("ret;")
+
+
+def test_parameters_are_read_with_type_size_and_place() -> None:
+    params = parse(KERNEL).entry.params
+    assert [p.type for p in params] == ["u64", "u32", "u64", "u64", "u64"]
+    assert [p.size for p in params] == [8, 4, 8, 8, 8]
+    assert KERNEL[slice(*params[1].span)] == ".param .u32 scale_param_1"
+
+
+def test_array_parameter_has_count_and_alignment() -> None:
+    param = parse(KERNEL.replace(".u32 scale_param_1", ".align 8 .b8 scale_param_1[24]")).entry.params[1]
+    assert (param.type, param.count, param.align, param.size) == ("b8", 24, 8, 24)
+
+
+def test_trailing_parameters_are_removed_and_nothing_else() -> None:
+    module = drop_trailing_params(parse(KERNEL), 2)
+    assert [p.name for p in module.entry.params] == ["scale_param_0", "scale_param_1", "scale_param_2"]
+    start, end = KERNEL.index("scale_param_2") + len("scale_param_2"), KERNEL.index("scale_param_30") + 14
+    assert module.text == KERNEL[:start] + KERNEL[end:]
+
+
+def test_all_parameters_can_be_removed() -> None:
+    text = ".version 8.0\n.target sm_80\n.address_size 64\n.entry f(.param .u64 f_param_0) { ret; }"
+    assert drop_trailing_params(parse(text), 1).entry.params == ()
+
+
+def test_parameter_in_use_is_not_removed() -> None:
+    module = parse(KERNEL.replace("ret;\n}", "ld.param.b64 %rd3, [scale_param_3+0];\n ret;\n}"))
+    with pytest.raises(PtxError, match=r"scale_param_3 cannot be removed: the body of scale refers to it"):
+        drop_trailing_params(module, 2)
+
+
+def test_more_parameters_than_there_are_cannot_be_removed() -> None:
+    with pytest.raises(PtxError, match="has 5 parameters; 6 cannot"):
+        drop_trailing_params(parse(KERNEL), 6)
+
+
+def test_parameters_in_tensorrt_order_pass() -> None:
+    check_parameters(drop_trailing_params(parse(KERNEL), 2).entry, inputs=1, integers=1, outputs=1)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "integers", "outputs", "message"),
+    [
+        (1, 1, 2, "takes 3 parameters; TensorRT passes 4"),
+        (2, 0, 1, "parameter 1 is .u32; TensorRT passes a 64-bit pointer"),
+        (0, 2, 1, "parameter 0 is .u64; TensorRT passes a 32-bit integer"),
+    ],
+)
+def test_other_parameters_are_refused(inputs: int, integers: int, outputs: int, message: str) -> None:
+    entry = drop_trailing_params(parse(KERNEL), 2).entry
+    with pytest.raises(LaunchRuleError, match=message) as error:
+        check_parameters(entry, inputs, integers, outputs)
+    assert error.value.rule == "parameters"
+
+
+def test_struct_as_large_as_a_pointer_is_refused() -> None:
+    text = KERNEL.replace(".u64 .ptr .global .align 16 scale_param_0", ".align 8 .b8 scale_param_0[8]")
+    with pytest.raises(LaunchRuleError, match=r"parameter 0 is \.b8\[8\]"):
+        check_parameters(drop_trailing_params(parse(text), 2).entry, 1, 1, 1)
+
+
+def test_block_must_be_the_required_one() -> None:
+    entry = parse(KERNEL).entry
+    check_block(entry, (128, 2, 1))
+    with pytest.raises(LaunchRuleError, match=r"requires a block of \(128, 2, 1\)") as error:
+        check_block(entry, (256, 1, 1))
+    assert error.value.rule == "block"
+
+
+@pytest.mark.parametrize(
+    ("maxntid", "threads", "fits"), [("256", 256, True), ("128, 1, 1", 256, False), ("", 2048, False)]
+)
+def test_block_is_within_the_maximum(maxntid: str, threads: int, fits: bool) -> None:
+    text = KERNEL.replace(".reqntid 128, 2", f".maxntid {maxntid}" if maxntid else "")
+    if fits:
+        check_block(parse(text).entry, (threads, 1, 1))
+    else:
+        with pytest.raises(LaunchRuleError, match=f"{threads} threads per block"):
+            check_block(parse(text).entry, (threads, 1, 1))
+
+
+@pytest.mark.parametrize("directive", [".explicitcluster", ".reqnctapercluster 2, 1, 1", ".maxclusterrank 4"])
+def test_cluster_launches_are_refused(directive: str) -> None:
+    with pytest.raises(LaunchRuleError, match="cluster launch") as error:
+        check_block(parse(KERNEL.replace(".maxnreg 64", directive)).entry, (128, 2, 1))
+    assert error.value.rule == "cluster"
+
+
+@pytest.mark.parametrize(
+    ("target", "capability", "fits"),
+    [
+        ("sm_90a", (9, 0), True),
+        ("sm_90a", (10, 0), False),
+        ("sm_90a", (8, 9), False),
+        ("sm_90", (9, 0), True),
+        ("sm_90", (12, 0), True),
+        ("sm_90", (8, 9), False),
+        ("sm_86", (8, 9), True),
+        ("sm_100f", (10, 3), True),
+        ("sm_100f", (12, 0), False),
+        ("compute_x", (9, 0), False),
+    ],
+)
+def test_target_fits_the_device(target: str, capability: tuple[int, int], fits: bool) -> None:
+    module = parse(KERNEL.replace("sm_90a", target))
+    if fits:
+        check_target(module, capability)
+    else:
+        with pytest.raises(LaunchRuleError, match=target) as error:
+            check_target(module, capability)
+        assert error.value.rule == "target"
+
+
+def test_short_addresses_are_refused() -> None:
+    with pytest.raises(LaunchRuleError, match="32 bits"):
+        check_target(parse(KERNEL.replace(".address_size 64", ".address_size 32")), (9, 0))
+
+
+@pytest.mark.parametrize(("limit", "fits"), [(None, True), ((8, 7), True), ((9, 0), True), ((8, 5), False)])
+def test_version_is_one_the_driver_knows(limit: tuple[int, int] | None, fits: bool) -> None:
+    module = parse(KERNEL)
+    if fits:
+        check_version(module, limit)
+    else:
+        with pytest.raises(LaunchRuleError, match=r"version 8\.7; the driver knows up to 8\.5") as error:
+            check_version(module, limit)
+        assert error.value.rule == "version"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no .version"),
+        (".version 8.0\n", "no .target"),
+        (KERNEL.replace("*/", ""), "comment is not closed"),
+        (KERNEL[: KERNEL.index("inside")], "string is not closed"),
+        (KERNEL[: KERNEL.index(".param .u32 scale")], "cut off in the parameters of entry scale"),
+        (KERNEL[: KERNEL.index("ret;\n}")], "cut off in the body of entry scale"),
+        (KERNEL[: KERNEL.index(".reqntid")], "entry scale has no body"),
+        (KERNEL.replace(".param .u32 scale_param_1", ".param u32 scale_param_1"), "cannot read the parameter"),
+    ],
+)
+def test_text_that_cannot_be_read_is_refused(text: str, message: str) -> None:
+    with pytest.raises(PtxError, match=message):
+        parse(text)
+
+
+def test_two_entries_are_not_one() -> None:
+    second = KERNEL[KERNEL.index(".visible .entry") :].replace("scale", "again")
+    with pytest.raises(PtxError, match=r"exactly one \.entry, found: scale, again"):
+        _ = parse(KERNEL + second).entry
