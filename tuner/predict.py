@@ -1,0 +1,371 @@
+"""Predict how long a tactic takes, from its code, its launch and a description of the GPU.
+
+One block is run on integers alone (`tuner.compile.trace`), which gives the instructions a warp executes and
+the memory they ask for. From these follow, for one block,
+
+- its *demands*: cycles for which it keeps each unit of the SM busy (issue slots, special functions, the
+  shared-memory and L1 pipe, tensor cores) and its share of the L2's bandwidth: the roofline, with one roof per unit
+  (Williams, Waterman and Patterson, "Roofline", 2009);
+- its *path*: cycles from its start to its end when it has the SM for itself. Instructions start in order of
+  basic blocks once their operands are there; loads, asynchronous copies, barriers, shuffles and tensor instructions
+  take what they take. So independent loads overlap and dependent ones do not, a pipelined loop hides latency as far as
+  its stages reach, and a barrier waits for the slowest.
+
+`blocks` resident blocks (occupancy) overlap their paths and compete for the units. A round of them takes
+the larger of the path and of `blocks` times the largest demand: the idea of warp parallelism of Hong and
+Kim, "An Analytical Model for a GPU Architecture with Memory-level and Thread-level Parallelism Awareness"
+(2009), with blocks in place of warps, and Little's law: bytes in flight are bandwidth times latency. An SM
+gets ceil(grid / SMs) blocks, in full rounds and one that is not full: the tail. Above the SMs stand the time
+memory needs for the bytes that must cross it, and the time the GPU needs to hand out the blocks.
+
+Where two times overlap, neither hides the other entirely near the point where they are equal. A norm stands for
+that: of order 4 between memory, SMs and launching (equal times give 1.19 times either, a time half as long adds 1.5 %),
+of order 8 inside an SM, whose schedulers mix the work of many warps (1.09).
+
+Assumptions. Blocks are alike (the one in the middle of the grid is traced) and caches cold. A tensor that all blocks
+together read several times comes from L2 after the first time. Local memory (spills) goes through L2. Stores
+finish on their own. Clocks are boost clocks; tensor cores run at what power allows, `SUSTAINED_TENSOR`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil, prod
+from typing import cast
+
+from tuner.compile.artifact import Artifact
+from tuner.compile.trace import SECTOR, Instruction, Trace, first_addresses, trace
+from tuner.devices import Device, Occupancy, occupancy
+from tuner.dtypes import itemsize
+from tuner.errors import ConfigError
+from tuner.problem import Problem
+from tuner.tactic import Config
+from tuner.trial import Timing
+
+# Calibrated on one H200: with the best increment of 64 Mi fp32 (126.3 us; the bytes alone take 124.8 us) and the best
+# 4096-cubed fp16 GEMM (190.3 us).
+LAUNCH_US = 1.5
+"""From the end of one kernel to the first instruction of the next, in a graph."""
+SUSTAINED_TENSOR = 0.85
+"""Share of the tensor cores' peak that power leaves to dense matrix products."""
+
+# Estimates.
+BLOCK_LAUNCH_NS = 0.4
+"""The GPU hands out one block in this time, and each of its warps in a 32nd of it."""
+BLOCK_START_CYCLES = 400
+"""From a free slot on an SM to the first instruction of the block that gets it."""
+RUN_OVERHEAD_BYTES = 24
+"""Memory spends on each contiguous stretch the time of this many bytes more; none from `LONG_RUN_BYTES` on, where
+neighbouring blocks and the L2 make whole pages of it."""
+LONG_RUN_BYTES = 256
+L2_SHARE = 0.5
+"""Share of the L2 that keeps what blocks read for the next wave: it has two halves, which copy from each other."""
+MMA_SYNC_SHARE = 0.62
+"""Share of the tensor peak that warp-level instructions reach where warp-group ones exist (9.0 and newer)."""
+
+# Cycles from issue to result: Luo et al. (see `tuner.devices`) for memory and tensor cores, the CUDA C++
+# Programming Guide ("about 4 cycles") for arithmetic.
+LATENCY = {"alu": 4, "special": 18, "shuffle": 24, "shared_load": 30, "mma": 33, "wgmma": 32, "barrier": 20}
+SPECIAL_LANES = 16
+MEMORY_PIPE_BYTES = 128
+"""Per cycle and SM, of shared memory and L1 together."""
+SCHEDULERS = 4
+WARP_GROUP = 4
+"""Warps that issue a wgmma instruction together."""
+
+_OPERAND_TYPES = {
+    "f16": "fp16",
+    "bf16": "bf16",
+    "tf32": "tf32",
+    "e4m3": "fp8",
+    "e5m2": "fp8",
+    "s8": "int8",
+    "u8": "int8",
+}
+
+
+@dataclass(frozen=True)
+class _Kernel:
+    """A tactic on a device.
+
+    Attributes:
+        warps: per block.
+        issue_slots: machine instructions for each one of PTX.
+        dram_share: for each tensor, the share of loaded sectors that the L2 does not have.
+        spill_bytes: per block, to and from local memory.
+    """
+
+    device: Device
+    trace: Trace
+    warps: int
+    issue_slots: float
+    dram_share: Mapping[int, float]
+    spill_bytes: float
+
+
+def predict(device: Device, problem: Problem, config: Config, artifact: Artifact) -> Timing:
+    """Predict the time of one launch at the problem's optimal sizes.
+
+    Args:
+        device: what it would run on.
+        problem: the kernel with its dimensions and data types.
+        config: the tactic.
+        artifact: the tactic, compiled for the device's architecture.
+
+    Returns:
+        The prediction, whose facts are the times in microseconds that each unit alone would take (`dram_us`,
+        `l2_us`, `tensor_us`, …), the occupancy and the number of waves.
+
+    Raises:
+        ConfigError: when the device cannot hold even one block.
+    """
+    launch = problem.launch(config)
+    grid, args = cast(tuple[int, int, int], launch.grid), cast(tuple[int, ...], launch.args)
+    blocks = prod(grid)
+    resources = artifact.resources
+    threads = prod(artifact.block)
+    fit = occupancy(device, threads, resources.registers, artifact.shared_bytes + resources.shared_bytes)
+    if fit.blocks == 0:
+        raise ConfigError(f"{device}: a block of {config} does not fit on an SM: too many {fit.limit}")
+    middle = (grid[0] // 2, grid[1] // 2, grid[2] // 2)
+    run = trace(artifact, grid, args, middle)
+    sizes = _tensor_bytes(problem)
+    traffic = _traffic(run, blocks)
+    wave = min(blocks, device.sms * fit.blocks)
+    distinct = {t: len(set(a.tolist())) for t, a in first_addresses(artifact, grid, args, wave).items()}
+    crossing = _crossing(device, sizes, traffic, blocks, {**distinct, -1: wave})
+    kernel = _Kernel(
+        device=device,
+        trace=run,
+        warps=ceil(threads / 32),
+        issue_slots=resources.instructions["total"] / max(run.static, 1),
+        dram_share={t: min(1.0, crossing[t] / traffic[t]) for t in crossing},
+        spill_bytes=(resources.spill_store_bytes + resources.spill_load_bytes)
+        * threads
+        * max(1.0, len(run.steps) / max(run.static, 1)),
+    )
+    # What a trace that was cut off missed is assumed to be like what it saw.
+    repeat = max(1.0, problem.bytes() / max(sum(traffic.values()), 1.0)) if not run.complete else 1.0
+    demands = {unit: cycles * repeat for unit, cycles in _demands(kernel, problem.flops() / blocks).items()}
+    path = _path(kernel) * repeat
+    return _time(kernel, fit, blocks, demands, path, _dram_us(kernel, problem, crossing))
+
+
+def _time(
+    kernel: _Kernel, fit: Occupancy, blocks: int, demands: Mapping[str, float], path: float, dram_us: float
+) -> Timing:
+    device = kernel.device
+    per_sm = ceil(blocks / device.sms)
+    rounds, rest = divmod(per_sm, fit.blocks)
+    demand = _norm(8, *demands.values())
+    sm_cycles = rounds * _norm(8, path, fit.blocks * demand) + (_norm(8, path, rest * demand) if rest else 0.0)
+    sm_us = sm_cycles / device.clock_ghz / 1e3
+    launch_us = blocks * BLOCK_LAUNCH_NS * (1 + kernel.warps / 32) / 1e3
+    # Units are busy for what all blocks of an SM ask of them.
+    facts = {f"{unit}_us": per_sm * cycles / device.clock_ghz / 1e3 for unit, cycles in demands.items()}
+    facts |= {
+        "path_us": ceil(per_sm / fit.blocks) * path / device.clock_ghz / 1e3,
+        "dram_us": dram_us,
+        "block_launch_us": launch_us,
+        "launch_us": LAUNCH_US,
+        "blocks_per_sm": float(fit.blocks),
+        "occupancy_percent": 100 * fit.fraction,
+        "waves": blocks / (device.sms * fit.blocks),
+    }
+    return Timing(LAUNCH_US + _norm(4, sm_us, dram_us, launch_us), "prediction", "model", facts=facts)
+
+
+def _norm(order: int, *times: float) -> float:
+    return float(sum(t**order for t in times) ** (1 / order))
+
+
+# -- memory --------------------------------------------------------------------------------------
+
+
+def _tensor_bytes(problem: Problem) -> dict[int, float]:
+    """The size of each tensor, by the position of its pointer among the kernel's arguments."""
+    kernel = problem.kernel
+    inputs, outputs = list(kernel.inputs.values()), list(kernel.outputs.values())
+    first_output = len(kernel.arguments) - len(outputs)
+    tensors = dict(enumerate(inputs)) | dict(enumerate(outputs, first_output))
+    return {i: float(prod(problem.shape(t)) * itemsize(problem.dtype(t))) for i, t in tensors.items()}
+
+
+def _traffic(run: Trace, blocks: int) -> dict[int, float]:
+    """Bytes that all blocks together load from and store to each tensor; -1 where the trace cannot tell."""
+    traffic: defaultdict[int, float] = defaultdict(float)
+    for step, times in run.counts():
+        if step.access is not None and step.access.sectors:
+            traffic[step.access.tensor] += times * step.access.bytes * blocks
+    return traffic
+
+
+def _crossing(
+    device: Device, sizes: Mapping[int, float], traffic: Mapping[int, float], blocks: int, distinct: Mapping[int, int]
+) -> dict[int, float]:
+    """Bytes of each tensor that cross device memory.
+
+    Each byte once, when all that the resident blocks work on stays in the L2 until the next wave of blocks
+    wants it; what one wave reads, in every wave, when nothing stays.
+
+    Args:
+        distinct: into how many different places of each tensor the blocks of the first wave look, and under -1
+            how many blocks that are.
+    """
+    wave = distinct[-1]
+    per_wave = {t: traffic[t] / blocks * distinct.get(t, wave) for t in sizes if traffic[t]}
+    lost = max(0.0, 1 - L2_SHARE * device.l2_bytes / sum(per_wave.values())) if per_wave else 0.0
+    return {
+        t: max(min(sizes[t], traffic[t]), min(traffic[t], amount * blocks / wave * lost))
+        for t, amount in per_wave.items()
+    }
+
+
+def _dram_us(kernel: _Kernel, problem: Problem, crossing: Mapping[int, float]) -> float:
+    """Time for the bytes that cross device memory, each tensor's in stretches as long as its accesses touch."""
+    moved: defaultdict[int, float] = defaultdict(float)
+    weighted: defaultdict[int, float] = defaultdict(float)
+    for step, times in kernel.trace.counts():
+        access = step.access
+        if access is not None and access.sectors and access.run_bytes:
+            moved[access.tensor] += times * access.bytes
+            weighted[access.tensor] += times * access.bytes * _run_cost(access.run_bytes)
+    # What blocks share comes in stretches that no single block decides.
+    cost = sum(
+        amount * (weighted[t] / moved[t] if moved[t] and kernel.dram_share[t] > 0.5 else 1.0)
+        for t, amount in crossing.items()
+    )
+    declared = problem.bytes()
+    cost *= max(1.0, declared / sum(crossing.values())) if crossing else 0.0
+    return max(cost, declared) / kernel.device.copy_gbps / 1e3
+
+
+def _run_cost(run_bytes: float) -> float:
+    if run_bytes >= LONG_RUN_BYTES:
+        return 1.0
+    return (1 + RUN_OVERHEAD_BYTES / run_bytes) / (1 + RUN_OVERHEAD_BYTES / LONG_RUN_BYTES)
+
+
+# -- one block -----------------------------------------------------------------------------------
+
+
+def _demands(kernel: _Kernel, flops: float) -> dict[str, float]:
+    """Cycles that one block keeps each unit of its SM busy."""
+    device, warps = kernel.device, kernel.warps
+    cycles: defaultdict[str, float] = defaultdict(float)
+    sectors = kernel.spill_bytes / SECTOR
+    opaque = False
+    for step, times in kernel.trace.counts():
+        instruction, kind = step.instruction, step.instruction.kind
+        if kind != "free":
+            cycles["issue"] += times * kernel.issue_slots * warps / SCHEDULERS
+        if kind == "special":
+            cycles["special"] += times * warps * 32 / SPECIAL_LANES
+        elif step.access is not None:
+            cycles["memory_pipe"] += times * step.access.wavefronts
+            sectors += times * step.access.sectors
+        elif kind in ("mma", "wgmma"):
+            cycles["tensor"] += times * _tensor_cycles(instruction, kernel)
+            cycles["memory_pipe"] += times * _operand_cycles(instruction, kernel)
+            opaque |= instruction.shape is None
+    if opaque:  # the instruction does not say its shape, so take all that the kernel declares
+        cycles["tensor"] += flops / _flops_per_cycle(device, "fp16")
+    cycles["memory_pipe"] += kernel.spill_bytes / MEMORY_PIPE_BYTES
+    cycles["l2"] += sectors * SECTOR * device.sms * device.clock_ghz / device.l2_gbps
+    return dict(cycles)
+
+
+def _flops_per_cycle(device: Device, operand: str) -> float:
+    """Of the tensor cores of one SM."""
+    tflops = device.tensor_tflops.get(operand, device.tensor_tflops["fp16"])
+    return SUSTAINED_TENSOR * tflops * 1e3 / device.sms / device.clock_ghz
+
+
+def _tensor_cycles(instruction: Instruction, kernel: _Kernel) -> float:
+    """Cycles of the SM's tensor cores for one instruction of all warps, or warp groups, of a block."""
+    if instruction.shape is None:
+        return 0.0
+    flops = 2 * prod(instruction.shape)
+    if instruction.kind == "wgmma":
+        operand = _OPERAND_TYPES.get(instruction.parts[-2], "fp16")
+        return flops * kernel.warps / WARP_GROUP / _flops_per_cycle(kernel.device, operand)
+    rate = _flops_per_cycle(kernel.device, _OPERAND_TYPES.get(instruction.parts[-3], "fp16"))
+    return flops * kernel.warps / (rate * (MMA_SYNC_SHARE if kernel.device.capability >= (9, 0) else 1.0))
+
+
+def _operand_cycles(instruction: Instruction, kernel: _Kernel) -> float:
+    """Cycles of the memory pipe for the operands a warp group's instruction reads, at 2 bytes an element."""
+    if instruction.kind != "wgmma" or instruction.shape is None:
+        return 0.0
+    m, n, k = instruction.shape
+    in_registers = len(instruction.operands) > 1 and instruction.operands[1].startswith("{")
+    return 2 * (n * k + (0 if in_registers else m * k)) * kernel.warps / WARP_GROUP / MEMORY_PIPE_BYTES
+
+
+def _path(kernel: _Kernel) -> float:
+    """Cycles from start to end of a block that is alone on its SM."""
+    slot = kernel.issue_slots * max(1.0, kernel.warps / SCHEDULERS)
+    ready: dict[str, float] = {}
+    floor = issue = latest = end = 0.0  # no start before `floor`; the next issue slot; the latest start; the last end
+    pipe = tensor = 0.0  # when the memory pipe and the tensor cores are free
+    open_group = {"cp": 0.0, "wgmma": 0.0}
+    groups: dict[str, deque[float]] = {"cp": deque(), "wgmma": deque()}
+    busy = {
+        id(i): max(_tensor_cycles(i, kernel), _operand_cycles(i, kernel))
+        for i in {step.instruction for step, _ in kernel.trace.counts()}
+        if i.kind in ("mma", "wgmma")
+    }
+    for step in kernel.trace.steps:
+        instruction, access = step.instruction, step.access
+        kind = instruction.kind
+        start = max(floor, issue)
+        for register in instruction.reads:
+            start = max(start, ready.get(register, 0.0))
+        if instruction.guard is not None:
+            start = max(start, ready.get(instruction.guard, 0.0))
+        if kind == "free":
+            done = start
+        else:
+            issue = max(issue, floor) + slot
+            done = start + LATENCY.get(kind, LATENCY["alu"])
+        if access is not None:
+            start = max(start, pipe)
+            pipe = start + access.wavefronts
+            done = pipe + _memory_latency(kind, access.tensor, kernel)
+            if kind == "async":
+                open_group["cp"] = max(open_group["cp"], done)
+        elif kind in ("mma", "wgmma"):
+            tensor = max(start, tensor) + busy[id(instruction)]
+            done = tensor + LATENCY[kind]
+            open_group["wgmma"] = max(open_group["wgmma"], done) if kind == "wgmma" else open_group["wgmma"]
+        elif kind == "commit":
+            queue = instruction.parts[0]
+            groups[queue].append(open_group[queue])
+            open_group[queue] = 0.0
+        elif kind == "wait":
+            queue, allowed = instruction.parts[0], int(instruction.operands[0]) if instruction.operands else 0
+            while len(groups[queue]) > allowed:
+                floor = max(floor, groups[queue].popleft())
+        latest = max(latest, start)
+        if kind == "barrier":
+            floor = max(floor, latest) + LATENCY["barrier"] + kernel.warps
+        elif kind == "branch":
+            floor = max(floor, latest)
+        if kind != "wgmma":
+            for register in instruction.writes:
+                ready[register] = done
+        end = max(end, done)
+    spills = kernel.spill_bytes / MEMORY_PIPE_BYTES
+    return BLOCK_START_CYCLES + 4 * kernel.warps + end + spills
+
+
+def _memory_latency(kind: str, tensor: int, kernel: _Kernel) -> float:
+    if kind in ("store", "shared_store"):
+        return 0.0
+    if kind == "shared_load":
+        return LATENCY["shared_load"]
+    device = kernel.device
+    share = kernel.dram_share.get(tensor, 1.0)
+    return device.l2_latency_cycles + share * (device.dram_latency_cycles - device.l2_latency_cycles)
