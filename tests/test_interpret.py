@@ -195,6 +195,12 @@ def test_bfloat16_is_calculated_and_rounded_as_the_hardware_does(check: Check) -
     assert check(INCREMENT, {"N": 100}, "bf16", {"BLOCK": 1024}, "tiles=", half_a_unit) is None
 
 
+def test_what_a_kernel_prints_is_dropped(check: Check, capfd: pytest.CaptureFixture[str]) -> None:
+    printing = 'tl.device_print("x", x)\n    tl.store(y_ptr'
+    assert check(INCREMENT, {"N": 100}, "fp32", {"BLOCK": 64}, "tl.store(y_ptr", printing) is None
+    assert capfd.readouterr() == ("", "")
+
+
 # -- what is wrong is found ----------------------------------------------------------------------
 
 

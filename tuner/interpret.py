@@ -12,8 +12,10 @@ element types come from ml_dtypes, which calculates and rounds as the hardware d
 
 from __future__ import annotations
 
+import io
+import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +34,15 @@ _GAP = 1 << 20
 """Bytes between tensors. Never touched, so they take address space and no memory."""
 _ALIGNMENT = 256
 """Bytes; what device allocators give, and more than a tensor descriptor asks for."""
+_EXTENDED = ("bf16", "fp8e4nv", "fp8e5")
+"""The element types that come from ml_dtypes."""
+
+# What `_patched` replaces and still needs.
+_native, _np_dtype, _patch_tensor = (
+    interpreter._interpreter,
+    interpreter._get_np_dtype,
+    interpreter._patch_lang_tensor,
+)
 
 
 class AccessError(Exception):
@@ -43,7 +54,7 @@ class InterpretationError(Exception):
 
 
 def run(problem: Problem, config: Config, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> None:
-    """Launch a tactic on the CPU, block by block.
+    """Launch a tactic on the CPU, block by block. What the kernel prints is dropped.
 
     Args:
         problem: fixed sizes; its kernel must have been loaded with TRITON_INTERPRET=1.
@@ -65,7 +76,7 @@ def run(problem: Problem, config: Config, inputs: Mapping[str, Array], outputs: 
     pointers = {name: _Pointer(problem.dtype(t), memory.regions[name].start) for name, t in tensors.items()}
     scope = {**problem.scope(), **config}
     arguments = (*(pointers[n] for n in kernel.inputs), *launch.args, *(pointers[n] for n in kernel.outputs))
-    with _patched(memory), np.errstate(all="ignore"):
+    with _patched(memory), _silent():
         try:
             kernel.source[launch.grid](*arguments, **{name: scope[name] for name in kernel.constants})
         except Exception as e:
@@ -152,9 +163,6 @@ class _Memory:
         return f"{what} out of bounds: element {index} of {size}"
 
 
-_native = interpreter._interpreter
-
-
 @dataclass(frozen=True)
 class _Pointer:
     """What the interpreter uses of a torch tensor. It lies on the host, so nothing is ever copied."""
@@ -188,11 +196,6 @@ class _Pointer:
         return ()
 
 
-_EXTENDED = ("bf16", "fp8e4nv", "fp8e5")
-
-_np_dtype, _patch_tensor = interpreter._get_np_dtype, interpreter._patch_lang_tensor
-
-
 @contextmanager
 def _patched(memory: _Memory) -> Iterator[None]:
     """Give the interpreter checked memory, the element types it lacks, and loops it can count."""
@@ -221,6 +224,13 @@ def _patched(memory: _Memory) -> Iterator[None]:
         yield
     finally:
         patches.restore()
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """No output and no warnings: numbers overflow on purpose in masked elements."""
+    with redirect_stdout(io.StringIO()), np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
+        yield
 
 
 def _root(error: BaseException) -> BaseException:
