@@ -15,14 +15,13 @@ import json
 import os
 import re
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from tuner.arith import divisibility
 from tuner.compile import ptx
@@ -250,10 +249,10 @@ def _run_triton(problem: Problem, request: _Request, target: Target) -> tuple[st
         {(i,): [["tt.divisibility", _ALIGNMENT]] for i in request.aligned},
     )
     # Line information would put the path of the source file into the PTX.
-    with tempfile.TemporaryFile() as noise, knobs.compilation.scope():
+    with tempfile.TemporaryFile("w+", errors="replace") as noise, knobs.compilation.scope():
         knobs.compilation.disable_line_info = True
         try:
-            with _output_to(noise.fileno()):
+            with _output_to(noise):
                 backend = make_backend(gpu)
                 options = backend.parse_options(dict(request.options))
                 stages: dict[str, Any] = {}
@@ -271,7 +270,7 @@ def _run_triton(problem: Problem, request: _Request, target: Target) -> tuple[st
                     module = stage(module, metadata)
         except Exception as e:
             noise.seek(0)
-            raise CompileError(FailureClass.COMPILE, _explain(e, noise.read().decode(errors="replace"))) from e
+            raise CompileError(FailureClass.COMPILE, _explain(e, noise.read())) from e
     arguments = ["-lineinfo", "-suppress-debug-info", "-v"]
     if not options.enable_fp_fusion:
         arguments.append("--fmad=false")
@@ -280,21 +279,19 @@ def _run_triton(problem: Problem, request: _Request, target: Target) -> tuple[st
 
 
 @contextmanager
-def _output_to(descriptor: int) -> Iterator[None]:
+def _output_to(file: TextIO) -> Iterator[None]:
     """Send what Python and native code print to a file."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    saved = [os.dup(fd) for fd in (1, 2)]
-    try:
+    with redirect_stdout(file), redirect_stderr(file):
+        saved = [os.dup(fd) for fd in (1, 2)]
         for fd in (1, 2):
-            os.dup2(descriptor, fd)
-        yield
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        for fd, copy in zip((1, 2), saved, strict=True):
-            os.dup2(copy, fd)
-            os.close(copy)
+            os.dup2(file.fileno(), fd)
+        try:
+            yield
+        finally:
+            file.flush()
+            for fd, copy in zip((1, 2), saved, strict=True):
+                os.dup2(copy, fd)
+                os.close(copy)
 
 
 def _explain(error: Exception, printed: str) -> str:
