@@ -1,0 +1,141 @@
+"""The search loop: an Optuna study in memory, asked and told, that never repeats itself.
+
+Samplers see a configuration as the index of each parameter's value. What they propose is mended here
+where needed: a point that is illegal or was proposed before is replaced by one close to it, so a
+caller only ever sees new, legal configurations.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from tuner.errors import ConfigError
+from tuner.search.points import Point, Points
+from tuner.search.samplers import DEFAULT_SAMPLER, find
+from tuner.space import Space
+from tuner.tactic import Config, Value, canonical
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.distributions import BaseDistribution
+
+
+class Search:
+    """Proposes configurations and learns from their times.
+
+    The default comes first, then the seeds, then what the sampler finds promising. A space no larger
+    than the budget is enumerated instead. What is asked depends only on the arguments below and on the
+    sequence of asks and tells, so a run that was cut short can be played again from its record.
+
+    Example:
+        >>> from tuner.space import Space, powers_of_two
+        >>> search = Search(Space((powers_of_two("BLOCK", 64, 1024),)), {"BLOCK": 256}, seed=0, budget=3)
+        >>> search.ask(1)
+        [{'BLOCK': 256}]
+        >>> search.tell({"BLOCK": 256}, 12.5)
+
+    Args:
+        space: what to search; constraints are never violated.
+        default: the first configuration to try.
+        sampler: a name in `samplers.SAMPLERS`.
+        seed: of everything random.
+        budget: how many configurations the caller means to try.
+        seeds: configurations to try right after the default, best first. One that the space does not
+            hold (any more) is left out.
+
+    Raises:
+        ConfigError: for an unknown sampler, a default outside the space, or a space with no legal point.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        default: Config,
+        *,
+        sampler: str = DEFAULT_SAMPLER,
+        seed: int,
+        budget: int,
+        seeds: Iterable[Config] = (),
+    ) -> None:
+        chosen = find(sampler)
+        if space.size == 0:
+            raise ConfigError("the space has no legal point; relax a constraint")
+        violated = space.violated(default)
+        if violated:
+            raise ConfigError(f"the default ({canonical(default)}) is outside the space: {violated}")
+        self._points = Points(space)
+        self._rng = random.Random(seed)
+        self._running: dict[str, optuna.trial.Trial | None] = {}
+        self._known: Iterator[Point] = map(space.encode, (default, *(c for c in seeds if c in space)))
+        self._study: optuna.Study | None = None
+        self._distributions: dict[str, BaseDistribution] = {}
+        if space.size <= budget:
+            self._known = itertools.chain(self._known, map(space.encode, space))
+        else:
+            from tuner.search.base import distributions
+
+            self._study = _new_study(chosen.make(self._points, seed))
+            self._distributions = distributions(space, chosen.ordered)
+
+    def ask(self, count: int) -> list[dict[str, Value]]:
+        """Propose up to `count` configurations to evaluate side by side; [] once there are no more."""
+        return [self._ask_one() for _ in range(min(count, self._points.left))]
+
+    def tell(self, config: Config, time_us: float | None) -> None:
+        """Learn the time of a configuration that was asked for.
+
+        Args:
+            config: as returned by `ask`, not told before.
+            time_us: microseconds; None (or a number that is not finite) when it failed.
+
+        Raises:
+            ValueError: when that configuration is not waiting for its time.
+        """
+        try:
+            trial = self._running.pop(canonical(config))
+        except KeyError:
+            raise ValueError(f"({canonical(config)}) was not asked for, or was told before") from None
+        if self._study is None or trial is None:
+            return
+        import optuna
+
+        if time_us is None or not math.isfinite(time_us):
+            self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        else:
+            self._study.tell(trial, time_us)
+
+    def _ask_one(self) -> dict[str, Value]:
+        point = next((p for p in self._known if p not in self._points.taken), None)
+        trial: optuna.trial.Trial | None = None
+        if self._study is not None:
+            trial, point = self._trial_at(self._study, point) if point else self._sampled_trial(self._study)
+        assert point is not None
+        self._points.taken.add(point)
+        config = self._points.config(point)
+        self._running[canonical(config)] = trial
+        return config
+
+    def _sampled_trial(self, study: optuna.Study) -> tuple[optuna.trial.Trial, Point]:
+        import optuna
+
+        trial = study.ask(self._distributions)
+        proposed: Point = tuple(trial.params[name] for name in self._points.space.names)
+        if self._points.open(proposed):
+            return trial, proposed
+        study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        return self._trial_at(study, self._points.nearest(proposed, self._rng))
+
+    def _trial_at(self, study: optuna.Study, point: Point) -> tuple[optuna.trial.Trial, Point]:
+        study.enqueue_trial(dict(zip(self._points.space.names, point, strict=True)))
+        return study.ask(self._distributions), point
+
+
+def _new_study(sampler: optuna.samplers.BaseSampler) -> optuna.Study:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna.create_study(sampler=sampler, direction="minimize")
