@@ -36,7 +36,8 @@ from math import ceil, prod
 from typing import cast
 
 from tuner.compile.artifact import Artifact
-from tuner.compile.trace import SECTOR, Instruction, Trace, first_addresses, trace
+from tuner.compile.program import Instruction
+from tuner.compile.trace import SECTOR, Trace, first_addresses, trace
 from tuner.devices import Device, Occupancy, occupancy
 from tuner.dtypes import itemsize
 from tuner.errors import ConfigError
@@ -54,12 +55,14 @@ SUSTAINED_TENSOR = 0.85
 # Estimates.
 BLOCK_LAUNCH_NS = 0.4
 """The GPU hands out one block in this time, and each of its warps in a 32nd of it."""
-BLOCK_START_CYCLES = 400
+BLOCK_START_CYCLES = 300
 """From a free slot on an SM to the first instruction of the block that gets it."""
 RUN_OVERHEAD_BYTES = 24
 """Memory spends on each contiguous stretch the time of this many bytes more; none from `LONG_RUN_BYTES` on, where
 neighbouring blocks and the L2 make whole pages of it."""
 LONG_RUN_BYTES = 256
+MAX_EXPANSION = 1.25
+"""Machine instructions for one of PTX; where there seem to be more, the assembler has unrolled loops."""
 L2_SHARE = 0.5
 """Share of the L2 that keeps what blocks read for the next wave: it has two halves, which copy from each other."""
 MMA_SYNC_SHARE = 0.62
@@ -67,7 +70,7 @@ MMA_SYNC_SHARE = 0.62
 
 # Cycles from issue to result: Luo et al. (see `tuner.devices`) for memory and tensor cores, the CUDA C++
 # Programming Guide ("about 4 cycles") for arithmetic.
-LATENCY = {"alu": 4, "special": 18, "shuffle": 24, "shared_load": 30, "mma": 33, "wgmma": 32, "barrier": 20}
+LATENCY = {"alu": 4, "special": 18, "shuffle": 24, "shared_load": 30, "l1": 40, "mma": 33, "wgmma": 32, "barrier": 20}
 SPECIAL_LANES = 16
 MEMORY_PIPE_BYTES = 128
 """Per cycle and SM, of shared memory and L1 together."""
@@ -93,7 +96,8 @@ class _Kernel:
     Attributes:
         warps: per block.
         issue_slots: machine instructions for each one of PTX.
-        dram_share: for each tensor, the share of loaded sectors that the L2 does not have.
+        dram_share, l2_share: for each tensor, the share of loaded bytes that comes from device memory, and that the
+            L1 does not have.
         spill_bytes: per block, to and from local memory.
     """
 
@@ -102,6 +106,7 @@ class _Kernel:
     warps: int
     issue_slots: float
     dram_share: Mapping[int, float]
+    l2_share: Mapping[int, float]
     spill_bytes: float
 
 
@@ -121,6 +126,8 @@ def predict(device: Device, problem: Problem, config: Config, artifact: Artifact
     Raises:
         ConfigError: when the device cannot hold even one block.
     """
+    import numpy as np
+
     launch = problem.launch(config)
     grid, args = cast(tuple[int, int, int], launch.grid), cast(tuple[int, ...], launch.args)
     blocks = prod(grid)
@@ -134,14 +141,17 @@ def predict(device: Device, problem: Problem, config: Config, artifact: Artifact
     sizes = _tensor_bytes(problem)
     traffic = _traffic(run, blocks)
     wave = min(blocks, device.sms * fit.blocks)
-    distinct = {t: len(set(a.tolist())) for t, a in first_addresses(artifact, grid, args, wave).items()}
-    crossing = _crossing(device, sizes, traffic, blocks, {**distinct, -1: wave})
+    starts = first_addresses(artifact, grid, args, wave)
+    distinct = {t: np.unique(a).size / wave for t, a in starts.items() if t in sizes and traffic[t]}
+    crossing = _crossing(sizes, traffic, distinct, blocks / wave, L2_SHARE * device.l2_bytes)
+    l1_bytes = device.architecture.l1_bytes - fit.blocks * artifact.shared_bytes
     kernel = _Kernel(
         device=device,
         trace=run,
         warps=ceil(threads / 32),
-        issue_slots=resources.instructions["total"] / max(run.static, 1),
+        issue_slots=min(resources.instructions["total"] / max(run.static, 1), MAX_EXPANSION),
         dram_share={t: min(1.0, crossing[t] / traffic[t]) for t in crossing},
+        l2_share=_l2_share(sizes, traffic, distinct, blocks, wave, l1_bytes / fit.blocks),
         spill_bytes=(resources.spill_store_bytes + resources.spill_load_bytes)
         * threads
         * max(1.0, len(run.steps) / max(run.static, 1)),
@@ -203,24 +213,48 @@ def _traffic(run: Trace, blocks: int) -> dict[int, float]:
 
 
 def _crossing(
-    device: Device, sizes: Mapping[int, float], traffic: Mapping[int, float], blocks: int, distinct: Mapping[int, int]
+    sizes: Mapping[int, float],
+    traffic: Mapping[int, float],
+    distinct: Mapping[int, float],
+    waves: float,
+    l2_bytes: float,
 ) -> dict[int, float]:
     """Bytes of each tensor that cross device memory.
 
-    Each byte once, when all that the resident blocks work on stays in the L2 until the next wave of blocks
-    wants it; what one wave reads, in every wave, when nothing stays.
+    Each byte once, when the L2 keeps what the resident blocks read until they, or the next wave of blocks, read it
+    again; when it keeps nothing, all that a wave reads, once for all blocks that look at the same place, in every
+    wave.
 
     Args:
-        distinct: into how many different places of each tensor the blocks of the first wave look, and under -1
-            how many blocks that are.
+        sizes, traffic: bytes of each tensor, and bytes that all blocks together move from or to it.
+        distinct: for each tensor that is read, into how many places of it the blocks of one wave look, divided by
+            the number of these blocks: 1 when no two share one.
+        waves: how many waves there are.
+        l2_bytes: what the L2 keeps.
     """
-    wave = distinct[-1]
-    per_wave = {t: traffic[t] / blocks * distinct.get(t, wave) for t in sizes if traffic[t]}
-    lost = max(0.0, 1 - L2_SHARE * device.l2_bytes / sum(per_wave.values())) if per_wave else 0.0
-    return {
-        t: max(min(sizes[t], traffic[t]), min(traffic[t], amount * blocks / wave * lost))
-        for t, amount in per_wave.items()
+    kept = {
+        t: sizes[t] / waves if share == 1 else min(sizes[t], traffic[t] / waves * share)
+        for t, share in distinct.items()
     }
+    lost = max(0.0, 1 - l2_bytes / max(sum(kept.values()), 1.0))
+    again = {t: max(0.0, traffic[t] * share - sizes[t]) for t, share in distinct.items()}
+    return {t: min(size, traffic[t]) + lost * again.get(t, 0.0) for t, size in sizes.items() if traffic[t]}
+
+
+def _l2_share(
+    sizes: Mapping[int, float],
+    traffic: Mapping[int, float],
+    distinct: Mapping[int, float],
+    blocks: int,
+    wave: int,
+    l1_bytes: float,
+) -> dict[int, float]:
+    """Share of the loads from each tensor that the L1 passes on: all but what a block reads again, and but what all
+    blocks read, as far as `l1_bytes` hold what one block reads."""
+    once = {t: min(traffic[t] / blocks, sizes[t] / blocks if share == 1 else sizes[t]) for t, share in distinct.items()}
+    fits = min(1.0, l1_bytes / max(sum(once.values()), 1.0))
+    needed = {t: 0.0 if share * wave <= 1 else once[t] * blocks / traffic[t] for t, share in distinct.items()}
+    return {t: 1 - fits * (1 - n) for t, n in needed.items()}
 
 
 def _dram_us(kernel: _Kernel, problem: Problem, crossing: Mapping[int, float]) -> float:
@@ -265,7 +299,7 @@ def _demands(kernel: _Kernel, flops: float) -> dict[str, float]:
             cycles["special"] += times * warps * 32 / SPECIAL_LANES
         elif step.access is not None:
             cycles["memory_pipe"] += times * step.access.wavefronts
-            sectors += times * step.access.sectors
+            sectors += times * step.access.sectors * _l2_part(kind, step.access.tensor, kernel)
         elif kind in ("mma", "wgmma"):
             cycles["tensor"] += times * _tensor_cycles(instruction, kernel)
             cycles["memory_pipe"] += times * _operand_cycles(instruction, kernel)
@@ -361,11 +395,17 @@ def _path(kernel: _Kernel) -> float:
     return BLOCK_START_CYCLES + 4 * kernel.warps + end + spills
 
 
+def _l2_part(kind: str, tensor: int, kernel: _Kernel) -> float:
+    """Share of an access that reaches the L2; asynchronous copies pass the L1 by."""
+    return kernel.l2_share.get(tensor, 1.0) if kind == "load" else 1.0
+
+
 def _memory_latency(kind: str, tensor: int, kernel: _Kernel) -> float:
     if kind in ("store", "shared_store"):
         return 0.0
     if kind == "shared_load":
         return LATENCY["shared_load"]
     device = kernel.device
-    share = kernel.dram_share.get(tensor, 1.0)
-    return device.l2_latency_cycles + share * (device.dram_latency_cycles - device.l2_latency_cycles)
+    beyond_l1 = _l2_part(kind, tensor, kernel) * (device.l2_latency_cycles - LATENCY["l1"])
+    beyond_l2 = kernel.dram_share.get(tensor, 1.0) * (device.dram_latency_cycles - device.l2_latency_cycles)
+    return LATENCY["l1"] + beyond_l1 + beyond_l2
