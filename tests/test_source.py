@@ -123,6 +123,7 @@ def load(tmp_path: Path) -> Callable[..., Kernel]:
         pytest.param(replacing("B < 1024", "B < 2048"), str, id="constraint"),
         pytest.param(replacing('{"B": 64}', '{"B": 128}'), str, id="default"),
         pytest.param(replacing("2 * x + 1.5,", "x + x + 1.5,"), str, id="reference"),
+        pytest.param(replacing('("fp32", "fp16")', '("fp32", "fp16", "bf16")'), str, id="another data type"),
         pytest.param(replacing("x = 17", "x = 18"), str, id="global hidden by a local"),
         pytest.param(str, replacing("UNUSED = 3", "UNUSED = 4"), id="unused constant"),
         pytest.param(str, replacing('"""Double."""', '"""Times two."""'), id="docstring of a helper"),

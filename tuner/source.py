@@ -33,7 +33,8 @@ def kernel_hash(kernel: Kernel) -> str:
     """The identity of what a kernel computes and how it is launched, as hexadecimal digits.
 
     It covers the source and the launch with everything they call, and the tensors. It covers neither
-    the space, the constraints and the default, nor the reference, nor names of files.
+    the space, the constraints and the default, nor the reference, nor names of files, nor which other
+    data types a dtype variable may stand for.
 
     Raises:
         ConfigError: when the source of a function cannot be read.

@@ -200,6 +200,7 @@ def test_version_is_one_the_driver_knows(limit: tuple[int, int] | None, fits: bo
         (KERNEL[: KERNEL.index(".param .u32 scale")], "cut off in the parameters of entry scale"),
         (KERNEL[: KERNEL.index("ret;\n}")], "cut off in the body of entry scale"),
         (KERNEL[: KERNEL.index(".reqntid")], "entry scale has no body"),
+        (KERNEL.replace(".reqntid", "; .entry g () .reqntid"), "entry scale has no body"),
         (KERNEL.replace(".param .u32 scale_param_1", ".param u32 scale_param_1"), "cannot read the parameter"),
     ],
 )

@@ -39,6 +39,7 @@ class Resources:
             asynchronous copies to shared memory, except bulk (TMA) copies, which have no width.
         tensor_shapes: static tensor-core instructions as the machine spells them, for example
             "HMMA.16816.F32" (m, n, k run together) or "HGMMA.64x256x16.F32" (one per warp group).
+            Those of compute capability 10 (UTCHMMA and others) do not spell their shape.
         loop_instructions, loop_load_widths, loop_store_widths, loop_tensor_shapes: as above, only
             those inside a loop.
     """

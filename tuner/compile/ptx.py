@@ -58,7 +58,7 @@ class Param:
     @property
     def size(self) -> int:
         """Bytes in the parameter buffer."""
-        return int(self.type.lstrip("bsuf").split("x")[0]) // 8 * (1 if self.count is None else self.count)
+        return int(self.type[1:]) // 8 * (1 if self.count is None else self.count)
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ _ADDRESS_SIZE = re.compile(r"\.address_size\s+(\d+)")
 _ENTRY = re.compile(rf"\.entry\s+({_NAME})\s*(\()?")
 _PARAM = re.compile(
     rf"""\s*\.param\s+ (?:\.align\s+(?P<align>\d+)\s+)?
-         \.(?P<type>[bsuf]\d+(?:x2)?)\s+
+         \.(?P<type>[bsuf]\d+)\s+
          (?:\.ptr\s+ (?:\.(?:const|global|local|shared)\s+)? (?:\.align\s+\d+\s+)?)?
          (?P<name>{_NAME})\s* (?P<array>\[\s*(?P<count>\d*)\s*\])? \s*""",
     re.VERBOSE,
@@ -294,7 +294,7 @@ def _entry(code: str, match: re.Match[str]) -> Entry:
         params = _params(code, name, position, close)
         position = close + 1
     opening = code.find("{", position)
-    if opening < 0:
+    if opening < 0 or ".entry" in code[position:opening]:
         raise PtxError(f"entry {name} has no body")
     directives = {d: arguments.strip() for d, arguments in _DIRECTIVE.findall(code[position:opening])}
     return Entry(

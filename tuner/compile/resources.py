@@ -12,21 +12,6 @@ from dataclasses import dataclass
 
 from tuner.compile.artifact import Resources
 
-SHARED_LIMIT_KIB = {
-    (7, 5): 64,
-    (8, 0): 163,
-    (8, 6): 99,
-    (8, 7): 163,
-    (8, 9): 99,
-    (9, 0): 227,
-    (10, 0): 227,
-    (10, 3): 227,
-    (12, 0): 99,
-    (12, 1): 99,
-}
-"""Shared memory one block may use, in KiB, by compute capability ("CUDA C++ Programming Guide",
-chapter "Compute Capabilities")."""
-
 _OPCODES = {
     "global_load": "LDG LD",
     "global_store": "STG ST",

@@ -14,19 +14,17 @@ import inspect
 import json
 import os
 import re
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TextIO
 
 from tuner.arith import divisibility
 from tuner.compile import ptx
 from tuner.compile.artifact import Artifact, CompileError, Target
-from tuner.compile.resources import SHARED_LIMIT_KIB, read_resources
+from tuner.compile.assemble import Assembler, assemble, assembler_version, check_shared_memory
 from tuner.errors import ConfigError, UnavailableError
 from tuner.kernel import LAUNCH_OPTIONS
 from tuner.problem import WHICH, Problem
@@ -116,10 +114,13 @@ def compile_tactic(problem: Problem, config: Config, target: Target) -> Artifact
         )
     text, metadata, assembler = _run_triton(problem, request, target)
     block = (int(metadata["num_warps"]) * _WARP, 1, 1)
-    _check_memory(metadata, target.capability)
+    check_shared_memory(int(metadata["shared"]), target.capability)
+    if (columns := metadata.get("tmem_size") or 0) > _TENSOR_MEMORY_COLUMNS:
+        raise CompileError(
+            FailureClass.COMPILE, f"needs {columns} columns of tensor memory; there are {_TENSOR_MEMORY_COLUMNS}"
+        )
     module = _launchable(text, metadata, problem, block, target)
-    cubin, log, sass = _assemble(module, assembler)
-    resources = read_resources(log, sass, module.entry.name)
+    cubin, resources = assemble(module, assembler)
     return Artifact(
         ptx=module.text,
         entry=module.entry.name,
@@ -225,15 +226,7 @@ def _check_launch(problem: Problem, config: Config) -> None:
 # -- Triton's stages -----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Assembler:
-    """Triton's ptxas with the arguments that its own last stage would give it."""
-
-    path: str
-    arguments: tuple[str, ...]
-
-
-def _run_triton(problem: Problem, request: _Request, target: Target) -> tuple[str, dict[str, Any], _Assembler]:
+def _run_triton(problem: Problem, request: _Request, target: Target) -> tuple[str, dict[str, Any], Assembler]:
     """Run the stages up to PTX; returns its text, Triton's metadata, and what assembles it."""
     from triton import knobs
     from triton._C.libtriton import ir
@@ -275,7 +268,11 @@ def _run_triton(problem: Problem, request: _Request, target: Target) -> tuple[st
     if not options.enable_fp_fusion:
         arguments.append("--fmad=false")
     arguments += (options.ptx_options or "").split()
-    return str(module), metadata, _Assembler(get_ptxas(_architecture(target)).path, tuple(arguments))
+    return (
+        str(module),
+        metadata,
+        Assembler(get_ptxas(_architecture(target)).path, tuple(arguments), knobs.nvidia.nvdisasm.path),
+    )
 
 
 @contextmanager
@@ -315,22 +312,7 @@ def _explain(error: Exception, printed: str) -> str:
     return "\n".join([headline, *more, *printed.strip().splitlines()[:40]])
 
 
-# -- from PTX to machine code --------------------------------------------------------------------
-
-
-def _check_memory(metadata: Mapping[str, Any], capability: tuple[int, int]) -> None:
-    limit = SHARED_LIMIT_KIB.get(capability)
-    if limit is not None and metadata["shared"] > limit * 1024:
-        raise CompileError(
-            FailureClass.COMPILE,
-            f"needs {metadata['shared']} bytes of shared memory; a block on compute capability "
-            f"{_dotted(capability)} may use {limit * 1024}: use smaller tiles or fewer num_stages",
-        )
-    if (metadata.get("tmem_size") or 0) > _TENSOR_MEMORY_COLUMNS:
-        raise CompileError(
-            FailureClass.COMPILE,
-            f"needs {metadata['tmem_size']} columns of tensor memory; there are {_TENSOR_MEMORY_COLUMNS}",
-        )
+# -- what comes out ------------------------------------------------------------------------------
 
 
 def _launchable(
@@ -360,38 +342,10 @@ def _launchable(
     return module
 
 
-def _assemble(module: ptx.Module, assembler: _Assembler) -> tuple[bytes, str, str]:
-    """Machine code, the assembler's log, and the disassembly."""
-    with tempfile.TemporaryDirectory(prefix="tuner-") as folder:
-        Path(folder, "kernel.ptx").write_text(module.text)
-        gpu = f"--gpu-name={module.target}"
-        log = _tool(folder, assembler.path, *assembler.arguments, gpu, "kernel.ptx", "-o", "kernel.cubin").stderr
-        sass = _tool(folder, _nvdisasm(), "-c", "kernel.cubin").stdout
-        return Path(folder, "kernel.cubin").read_bytes(), log, sass
-
-
-def _tool(folder: str, *command: str) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode:
-        printed = (done.stderr + done.stdout).strip()
-        cause = re.search(r"^.*(?:error|fatal)\s*:\s*(.*)$", printed, re.MULTILINE)
-        what = cause[1] if cause else f"exit status {done.returncode}"
-        raise CompileError(FailureClass.COMPILE, f"{Path(command[0]).name}: {what}\n{printed}")
-    return done
-
-
-def _nvdisasm() -> str:
-    from triton import knobs
-
-    return str(knobs.nvidia.nvdisasm.path)
-
-
 @functools.cache
 def _compiler(target: Target) -> str:
     """Names and versions of the tools that compile for a device."""
     import triton
     from triton.backends.nvidia.compiler import get_ptxas
 
-    printed = _tool(".", get_ptxas(_architecture(target)).path, "--version").stdout
-    version = re.search(r"V(\d[\d.]*)", printed)
-    return f"triton {triton.__version__}, ptxas {version[1] if version else 'unknown'}"
+    return f"triton {triton.__version__}, ptxas {assembler_version(get_ptxas(_architecture(target)).path)}"
