@@ -28,7 +28,8 @@ class Search:
     """Proposes configurations and learns from their times.
 
     The default comes first, then the seeds, then what the sampler finds promising. A space no larger
-    than the budget is enumerated instead. What is asked depends only on the arguments below and on the
+    than the budget is enumerated instead, shuffled so that a run cut short has seen all parts of it.
+    What is asked depends only on the arguments below and on the
     sequence of asks and tells, so a run that was cut short can be played again from its record.
 
     Example:
@@ -74,7 +75,9 @@ class Search:
         self._study: optuna.Study | None = None
         self._distributions: dict[str, BaseDistribution] = {}
         if space.size <= budget:
-            self._known = itertools.chain(self._known, map(space.encode, space))
+            everything = list(map(space.encode, space))
+            self._rng.shuffle(everything)
+            self._known = itertools.chain(self._known, everything)
         else:
             from tuner.search.base import distributions
 
@@ -112,7 +115,7 @@ class Search:
         point = next((p for p in self._known if p not in self._points.taken), None)
         trial: optuna.trial.Trial | None = None
         if self._study is not None:
-            trial, point = self._trial_at(self._study, point) if point else self._sampled_trial(self._study)
+            trial, point = self._trial_at(self._study, point) if point is not None else self._sampled_trial(self._study)
         assert point is not None
         self._points.taken.add(point)
         config = self._points.config(point)

@@ -1,0 +1,84 @@
+"""Run the search on recorded tables and see how soon it comes close to the optimum."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tuner.search import Search
+from tuner.tables import Table
+from tuner.trial import Timing
+
+TRIALS = (8, 16, 32, 64, 128, 220)
+SEEDS = tuple(range(20))
+
+
+@dataclass(frozen=True)
+class Replay:
+    """How a sampler did on one table.
+
+    Attributes:
+        table: its name.
+        sampler: who searched.
+        optimum_us: the shortest recorded time.
+        trials: numbers of trials looked at.
+        ratios: for each of `trials`, one entry per seed: best time so far / optimum, or None when
+            every trial had failed.
+    """
+
+    table: str
+    sampler: str
+    optimum_us: float
+    trials: tuple[int, ...]
+    ratios: dict[int, tuple[float | None, ...]]
+
+
+def replay(
+    table: Table,
+    sampler: str,
+    *,
+    seeds: Sequence[int] = SEEDS,
+    trials: Sequence[int] = TRIALS,
+    batch: int = 1,
+) -> Replay:
+    """Search a table once per seed.
+
+    A table does not say what its kernel's default was, so each seed starts from a point drawn at random.
+
+    Args:
+        table: the recorded outcomes.
+        sampler: a name in `tuner.search.SAMPLERS`.
+        seeds: one search each.
+        trials: ascending numbers of trials to look at; the last is the budget.
+        batch: how many configurations to ask for at a time.
+
+    Raises:
+        ConfigError: for an unknown sampler.
+    """
+    runs = [best_so_far(table, sampler, seed, trials[-1], batch) for seed in seeds]
+    ratios = {
+        n: tuple(
+            None if run[min(n, len(run)) - 1] is None else run[min(n, len(run)) - 1] / table.optimum_us for run in runs
+        )
+        for n in trials
+    }
+    return Replay(table.name, sampler, table.optimum_us, tuple(trials), ratios)
+
+
+def best_so_far(table: Table, sampler: str, seed: int, trials: int, batch: int) -> list[float | None]:
+    """The shortest time in microseconds after each trial of one search, None while all failed."""
+    default = table.space.point(random.Random(seed).randrange(table.space.size))
+    search = Search(table.space, default, sampler=sampler, seed=seed, budget=trials)
+    best: list[float | None] = []
+    while len(best) < trials:
+        configs = search.ask(min(batch, trials - len(best)))
+        if not configs:
+            break
+        for config in configs:
+            outcome = table.outcome(config)
+            time_us = outcome.time_us if isinstance(outcome, Timing) else None
+            search.tell(config, time_us)
+            known = [t for t in (*best[-1:], time_us) if t is not None]
+            best.append(min(known, default=None))
+    return best
