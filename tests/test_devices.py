@@ -64,11 +64,11 @@ def test_published_peaks_follow_from_sms_and_clock(device: Device) -> None:
         ("h200", 256, 33, 0, 6, "registers"),
         ("h200", 128, 255, 0, 2, "registers"),
         # 227 KiB and the reserved KiB fill the SM.
-        ("h200", 128, 32, 227 << 10, 1, "shared"),
+        ("h200", 128, 32, 227 << 10, 1, "shared memory"),
         # 56 KiB + 1 KiB: 4 in 228 KiB. One byte more costs a granule of 128 bytes.
-        ("h200", 128, 32, 56 << 10, 4, "shared"),
-        ("h200", 128, 32, (56 << 10) + 1, 3, "shared"),
-        ("a100", 128, 32, 163 << 10, 1, "shared"),
+        ("h200", 128, 32, 56 << 10, 4, "shared memory"),
+        ("h200", 128, 32, (56 << 10) + 1, 3, "shared memory"),
+        ("a100", 128, 32, 163 << 10, 1, "shared memory"),
     ],
 )
 def test_occupancy_follows_the_cuda_rules(
@@ -84,7 +84,7 @@ def test_occupancy_follows_the_cuda_rules(
     ("threads", "registers", "shared", "limit"),
     [
         (1024, 72, 0, "registers"),
-        (128, 32, (227 << 10) + 1, "shared"),
+        (128, 32, (227 << 10) + 1, "shared memory"),
         (1056, 32, 0, "warps"),
         (128, 256, 0, "registers"),
     ],

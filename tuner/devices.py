@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tuner.compile.artifact import Target
 from tuner.errors import ConfigError
@@ -97,7 +97,7 @@ class Device:
     l2_latency_cycles: int
     dram_latency_cycles: int
     fp32_tflops: float
-    tensor_tflops: Mapping[str, float]
+    tensor_tflops: Mapping[str, float] = field(hash=False)
 
     @property
     def capability(self) -> tuple[int, int]:
@@ -126,7 +126,7 @@ class Occupancy:
         blocks: per SM; 0 when not even one block fits.
         warps: per SM.
         fraction: of the warps the SM could hold.
-        limit: what keeps another block out: "warps", "blocks", "registers" or "shared".
+        limit: what keeps another block out: "warps", "blocks", "registers" or "shared memory".
     """
 
     blocks: int
@@ -295,7 +295,7 @@ def occupancy(device: Device, threads: int, registers: int, shared_bytes: int) -
         "warps": arch.max_warps // warps,
         "blocks": arch.max_blocks,
         "registers": warps_per_subpartition * SUBPARTITIONS // warps,
-        "shared": arch.shared_per_sm // shared,
+        "shared memory": arch.shared_per_sm // shared,
     }
     if threads > MAX_THREADS_PER_BLOCK:
         limits["warps"] = 0
@@ -303,7 +303,7 @@ def occupancy(device: Device, threads: int, registers: int, shared_bytes: int) -
     if registers > MAX_REGISTERS_PER_THREAD or registers_per_warp * _round_up(warps, SUBPARTITIONS) > REGISTERS_PER_SM:
         limits["registers"] = 0
     if shared_bytes > arch.shared_per_block:
-        limits["shared"] = 0
+        limits["shared memory"] = 0
     limit = min(limits, key=lambda name: limits[name])
     blocks = limits[limit]
     return Occupancy(blocks, blocks * warps, blocks * warps / arch.max_warps, limit)

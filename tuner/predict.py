@@ -36,7 +36,7 @@ from math import ceil, prod
 from typing import cast
 
 from tuner.compile.artifact import Artifact
-from tuner.compile.program import Instruction
+from tuner.compile.program import Instruction, Program
 from tuner.compile.trace import SECTOR, Trace, first_addresses, trace
 from tuner.devices import Device, Occupancy, occupancy
 from tuner.dtypes import itemsize
@@ -135,13 +135,14 @@ def predict(device: Device, problem: Problem, config: Config, artifact: Artifact
     threads = prod(artifact.block)
     fit = occupancy(device, threads, resources.registers, artifact.shared_bytes + resources.shared_bytes)
     if fit.blocks == 0:
-        raise ConfigError(f"{device}: a block of {config} does not fit on an SM: too many {fit.limit}")
+        raise ConfigError(f"{device}: a block of {config} does not fit on an SM: not enough {fit.limit}")
     middle = (grid[0] // 2, grid[1] // 2, grid[2] // 2)
-    run = trace(artifact, grid, args, middle)
+    program = Program.read(artifact.ptx)
+    run = trace(program, artifact.block, grid, args, middle)
     sizes = _tensor_bytes(problem)
     traffic = _traffic(run, blocks)
     wave = min(blocks, device.sms * fit.blocks)
-    starts = first_addresses(artifact, grid, args, wave)
+    starts = first_addresses(program, artifact.block, grid, args, wave)
     distinct = {t: np.unique(a).size / wave for t, a in starts.items() if t in sizes and traffic[t]}
     crossing = _crossing(sizes, traffic, distinct, blocks / wave, L2_SHARE * device.l2_bytes)
     l1_bytes = device.architecture.l1_bytes - fit.blocks * artifact.shared_bytes

@@ -17,8 +17,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tuner.compile.artifact import Artifact
 from tuner.compile.integers import compute, operand
+from tuner.compile.ptx import Dim3
 from tuner.compile.program import Instruction, Program
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from tuner.compile.integers import Value
 
-Grid = tuple[int, int, int]
 
 MAX_STEPS = 400_000
 """Instructions after which a trace is cut off. A GEMM with K = 8192 and 700 per iteration stays below."""
@@ -83,34 +82,34 @@ class Trace:
         yield from ((step, times[i]) for i, step in {id(s): s for s in self.steps}.items())
 
 
-def trace(artifact: Artifact, grid: Grid, args: Sequence[int], block: Grid) -> Trace:
+def trace(program: Program, threads: Dim3, grid: Dim3, args: Sequence[int], block: Dim3) -> Trace:
     """Run one block.
 
     Args:
-        artifact: the kernel; `Artifact.block` gives the threads.
+        program: the kernel.
+        threads: per block, along x, y and z.
         grid: blocks along x, y and z.
         args: the extra integers of the launch.
         block: which block, along x, y and z.
     """
     import numpy as np
 
-    program = Program.read(artifact.ptx)
-    x, y, z = artifact.block
-    threads = np.arange(-(-x * y * z // 32) * 32, dtype=np.int64)
-    registers = _launch(program, artifact, grid, args, block)
+    x, y, z = threads
+    index = np.arange(-(-x * y * z // 32) * 32, dtype=np.int64)
+    registers = _launch(program, threads, grid, args, block)
     registers |= {
-        "%tid.x": threads if y * z == 1 else threads % x,
-        "%tid.y": 0 if y * z == 1 else threads // x % y,
-        "%tid.z": 0 if z == 1 else threads // (x * y),
-        "%laneid": threads % 32,
-        "%warpid": threads // 32,
+        "%tid.x": index if y * z == 1 else index % x,
+        "%tid.y": 0 if y * z == 1 else index // x % y,
+        "%tid.z": 0 if z == 1 else index // (x * y),
+        "%laneid": index % 32,
+        "%warpid": index // 32,
     }
     plain = [Step(i, None) for i in program.instructions]
     # Loops revisit an access with other addresses but the same pattern, so two visits tell them all.
     accesses: dict[int, list[Step]] = {}
     steps: list[Step] = []
     complete = True
-    for position, guard in _execute(program, registers, len(threads)):
+    for position, guard in _execute(program, registers, index.size):
         instruction = program.instructions[position]
         if len(steps) == MAX_STEPS:
             complete = False
@@ -123,7 +122,7 @@ def trace(artifact: Artifact, grid: Grid, args: Sequence[int], block: Grid) -> T
                 steps.append(Step(instruction, Access(-1, 0, 0, 0, 0.0)))
                 continue
             if len(seen) < 2:
-                seen.append(Step(instruction, _access(instruction, registers, guard, len(threads))))
+                seen.append(Step(instruction, _access(instruction, registers, guard, index.size)))
             steps.append(seen[-1])
         else:
             steps.append(plain[position])
@@ -132,14 +131,14 @@ def trace(artifact: Artifact, grid: Grid, args: Sequence[int], block: Grid) -> T
 
 
 def first_addresses(
-    artifact: Artifact, grid: Grid, args: Sequence[int], blocks: int
+    program: Program, threads: Dim3, grid: Dim3, args: Sequence[int], blocks: int
 ) -> dict[int, np.ndarray[Any, Any]]:
     """Where each of the first blocks begins to load from each tensor.
 
     The first thread of all those blocks is run at once, up to the end of the first pass through a loop.
 
     Args:
-        artifact, grid, args: as for `trace`.
+        program, threads, grid, args: as for `trace`.
         blocks: how many, in the order in which they are handed out.
 
     Returns:
@@ -148,13 +147,12 @@ def first_addresses(
     """
     import numpy as np
 
-    program = Program.read(artifact.ptx)
     index = np.arange(min(blocks, grid[0] * grid[1] * grid[2]), dtype=np.int64)
     along = (index % grid[0], index // grid[0] % grid[1], index // (grid[0] * grid[1]))
-    registers = _launch(program, artifact, grid, args, along)
+    registers = _launch(program, threads, grid, args, along)
     registers |= dict.fromkeys(("%tid.x", "%tid.y", "%tid.z", "%laneid", "%warpid"), 0)
     found: dict[int, np.ndarray[Any, Any]] = {}
-    for position, guard in _execute(program, registers, len(index)):
+    for position, guard in _execute(program, registers, index.size):
         instruction = program.instructions[position]
         if instruction.kind == "branch" and _majority(guard):
             if program.labels.get(instruction.operands[-1], position) <= position:
@@ -169,11 +167,11 @@ def first_addresses(
 
 
 def _launch(
-    program: Program, artifact: Artifact, grid: Grid, args: Sequence[int], block: Sequence[Value]
+    program: Program, threads: Dim3, grid: Dim3, args: Sequence[int], block: Sequence[Value]
 ) -> dict[str, Value]:
     """What registers and parameters hold when a block starts; every pointer gets addresses of its own."""
     registers: dict[str, Value] = {"global_smem": 0}
-    for axis, ntid, ctaid, nctaid in zip("xyz", artifact.block, block, grid, strict=True):
+    for axis, ntid, ctaid, nctaid in zip("xyz", threads, block, grid, strict=True):
         registers |= {f"%ntid.{axis}": ntid, f"%ctaid.{axis}": ctaid, f"%nctaid.{axis}": nctaid}
     integers = iter(args)
     for position, param in enumerate(program.params):
