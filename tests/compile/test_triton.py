@@ -146,6 +146,15 @@ def test_artifact_is_launchable_with_inputs_integers_and_outputs(target: Target,
     assert "triton" in artifact.compiler and "ptxas" in artifact.compiler
 
 
+def test_counting_instructions_can_be_left_out() -> None:
+    counted = compile_tactic(increment(), WIDE, H100)
+    plain = compile_tactic(increment(), WIDE, replace(H100, disassemble=False))
+    assert (plain.ptx, plain.cubin) == (counted.ptx, counted.cubin)
+    assert plain.resources.registers == counted.resources.registers
+    assert counted.resources.instructions["total"] > 0
+    assert plain.resources.instructions == plain.resources.load_widths == plain.resources.loop_instructions == {}
+
+
 def test_ptx_depends_on_no_path_and_no_run(tmp_path: Path) -> None:
     (tmp_path / "copy.py").write_text("# moved\n\n\n" + INCREMENT.read_text())
     copy = Problem.of(load_kernel("copy.py", tmp_path), {"N": 1 << 20})
@@ -330,6 +339,7 @@ def test_key_follows_everything_that_changes_the_ptx(monkeypatch: pytest.MonkeyP
         compile_key(increment(), {**WIDE, "maxnreg": 32}, H100),
         compile_key(increment(), WIDE, A100),
         compile_key(increment(), WIDE, Target((9, 0), (8, 0))),
+        compile_key(increment(), WIDE, Target((9, 0), disassemble=False)),
     ]
     monkeypatch.setenv("DISABLE_LLVM_OPT", "1")
     keys.append(compile_key(increment(), WIDE, H100))

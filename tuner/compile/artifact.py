@@ -15,10 +15,13 @@ class Target:
     Attributes:
         capability: compute capability, for example (9, 0).
         max_ptx: the newest PTX language version the driver at hand accepts; None: no limit known.
+        disassemble: whether to count instructions. nvdisasm takes 0.2 to 0.3 s to start, most of what
+            a small kernel costs, and who measures needs no counts.
     """
 
     capability: tuple[int, int]
     max_ptx: tuple[int, int] | None = None
+    disassemble: bool = True
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,8 @@ class Resources:
         shared_bytes: shared memory per block that the code declares itself (static); what the launch
             must add is `Artifact.shared_bytes`.
         barriers: named barriers used.
-        instructions: static SASS instructions by class; "total" counts all of them.
+        instructions: static SASS instructions by class; "total" counts all of them. This and all
+            that follows is empty where the machine code was not disassembled.
         load_widths, store_widths: static global loads and stores by bytes per thread. Loads include
             asynchronous copies to shared memory, except bulk (TMA) copies, which have no width.
         tensor_shapes: static tensor-core instructions as the machine spells them, for example

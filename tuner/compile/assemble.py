@@ -36,12 +36,12 @@ class Assembler:
     Attributes:
         path: the program.
         arguments: all but the architecture, the input and the output; "-v" among them.
-        disassembler: the nvdisasm that can read what it writes.
+        disassembler: the nvdisasm that can read what it writes; None: instructions are not counted.
     """
 
     path: str
     arguments: tuple[str, ...]
-    disassembler: str
+    disassembler: str | None
 
 
 def assemble(module: Module, assembler: Assembler) -> tuple[bytes, Resources]:
@@ -54,7 +54,8 @@ def assemble(module: Module, assembler: Assembler) -> tuple[bytes, Resources]:
         Path(folder, "kernel.ptx").write_text(module.text)
         gpu = f"--gpu-name={module.target}"
         log = _run(folder, assembler.path, *assembler.arguments, gpu, "kernel.ptx", "-o", "kernel.cubin").stderr
-        sass = _run(folder, assembler.disassembler, "-c", "kernel.cubin").stdout
+        nvdisasm = assembler.disassembler
+        sass = None if nvdisasm is None else _run(folder, nvdisasm, "-c", "kernel.cubin").stdout
         return Path(folder, "kernel.cubin").read_bytes(), read_resources(log, sass, module.entry.name)
 
 

@@ -68,12 +68,12 @@ class _Block:
     instructions: tuple[_Instruction, ...]
 
 
-def read_resources(log: str, sass: str, entry: str) -> Resources:
+def read_resources(log: str, sass: str | None, entry: str) -> Resources:
     """Gather what the tools say about a kernel.
 
     Args:
         log: what `ptxas -v` printed while assembling it.
-        sass: what `nvdisasm -c` printed about the result.
+        sass: what `nvdisasm -c` printed about the result; None when it was not asked.
         entry: the kernel's name.
     """
     properties = re.search(rf"Function properties for {re.escape(entry)}\n(.*)\n", log)
@@ -81,7 +81,7 @@ def read_resources(log: str, sass: str, entry: str) -> Resources:
     usage = log[properties.end() :] if properties else log
     stack = _number(r"(\d+) bytes stack frame", frame)
     cumulative = _number(r"(\d+) bytes cumulative stack size", usage)
-    blocks = [b for b in _blocks(sass) if not _is_padding(b)]
+    blocks = [b for b in _blocks(sass or "") if not _is_padding(b)]
     everything = [i.opcode for b in blocks for i in b.instructions]
     loops = [i.opcode for b in _in_loops(blocks) for i in b.instructions]
     return Resources(
@@ -92,11 +92,11 @@ def read_resources(log: str, sass: str, entry: str) -> Resources:
         local_bytes=max(stack, cumulative, _number(r"(\d+) bytes lmem", usage)),
         shared_bytes=_number(r"(\d+) bytes smem", usage),
         barriers=_number(r"used (\d+) barriers", usage),
-        instructions=_count(everything),
+        instructions={} if sass is None else _count(everything),
         load_widths=_widths(everything, ("LDG", "LD", "LDGSTS")),
         store_widths=_widths(everything, ("STG", "ST")),
         tensor_shapes=_tensor_shapes(everything),
-        loop_instructions=_count(loops),
+        loop_instructions={} if sass is None else _count(loops),
         loop_load_widths=_widths(loops, ("LDG", "LD", "LDGSTS")),
         loop_store_widths=_widths(loops, ("STG", "ST")),
         loop_tensor_shapes=_tensor_shapes(loops),

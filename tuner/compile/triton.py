@@ -85,6 +85,7 @@ def compile_key(problem: Problem, config: Config, target: Target) -> str:
         "aligned": request.aligned,
         "options": dict(request.options),
         "capability": target.capability,
+        "disassemble": target.disassemble,
         "compiler": _compiler(target),
         "environment": dict(get_cache_invalidating_env_vars()),
     }
@@ -268,11 +269,8 @@ def _run_triton(problem: Problem, request: _Request, target: Target) -> tuple[st
     if not options.enable_fp_fusion:
         arguments.append("--fmad=false")
     arguments += (options.ptx_options or "").split()
-    return (
-        str(module),
-        metadata,
-        Assembler(get_ptxas(_architecture(target)).path, tuple(arguments), knobs.nvidia.nvdisasm.path),
-    )
+    disassembler = knobs.nvidia.nvdisasm.path if target.disassemble else None
+    return str(module), metadata, Assembler(get_ptxas(_architecture(target)).path, tuple(arguments), disassembler)
 
 
 @contextmanager
