@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tuner.compile.integers import compute, operand
-from tuner.compile.ptx import Dim3
 from tuner.compile.program import Instruction, Program
+from tuner.compile.ptx import Dim3
 
 if TYPE_CHECKING:
     import numpy as np
