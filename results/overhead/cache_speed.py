@@ -1,0 +1,107 @@
+"""Time opening a cache of 10,000 entries and looking tactics up in it; prints one JSON document.
+
+    python results/overhead/cache_speed.py [ENTRIES]
+
+The entries are distinct shapes of one kernel, spread over its data types and three devices, so that a
+search for the nearest shape has about a thousand to choose from.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tuner import Problem, Tactic
+from tuner.cache import Cache, Tier, encode
+from tuner.entry import Entry, entry_of
+from tuner.loader import load_kernel
+from tuner.trial import Timing
+
+KERNEL = load_kernel("kernels/softmax.py", Path(__file__).resolve().parents[2])
+SOURCE = "0" * 64
+CAPABILITIES = {"NVIDIA H200": (9, 0), "NVIDIA H100": (9, 0), "NVIDIA L4": (8, 9), "NVIDIA A100": (8, 0)}
+RECORDED = list(CAPABILITIES)[:3]
+
+
+def make_problem(rng: random.Random, index: int) -> Problem:
+    dtypes = KERNEL.dtypes["T"]
+    dims = {"M": rng.randrange(1, 1 << 16), "N": rng.randrange(256, 1 << 16)}
+    return Problem.of(KERNEL, dims, {"T": dtypes[index % len(dtypes)]})
+
+
+def make_entry(rng: random.Random, problem: Problem, device: str) -> Entry:
+    winner, *ties = (Tactic(c) for c in problem.space.sample(rng, 3))
+    default = KERNEL.default_tactic
+    confirmed = {
+        t: Timing(us, "measurement", "median", samples_us=tuple(us + rng.random() for _ in range(30)))
+        for t in (winner, default, *ties)
+        for us in [rng.uniform(10, 500)]
+    }
+    return entry_of(
+        problem,
+        SOURCE,
+        backend="cuda",
+        device=device,
+        capability=CAPABILITIES[device],
+        confirmed=confirmed,
+        winner=winner,
+        default=default,
+        ties=ties,
+        trials=64,
+        environment={"driver": "580.82", "triton": "3.6.0", "tuner": "0.1.0"},
+    )
+
+
+def seconds(action: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def lookup_us(cache: Cache, tier: Tier, asked: list[tuple[Problem, str]]) -> dict[str, float]:
+    """Median and 99 % quantile of the time of a lookup, in microseconds."""
+
+    def ask(problem: Problem, device: str) -> Tier:
+        return cache.lookup(problem, SOURCE, backend="cuda", device=device, capability=CAPABILITIES[device]).tier
+
+    assert {ask(problem, device) for problem, device in asked} == {tier}
+    times = [seconds(lambda p=problem, d=device: ask(p, d)) * 1e6 for problem, device in asked]
+    return {"median": statistics.median(times), "p99": statistics.quantiles(times, n=100)[98]}
+
+
+def main() -> None:
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
+    rng = random.Random(0)
+    recorded = [(make_problem(rng, i), RECORDED[i // 3 % 3]) for i in range(count)]
+    other = [make_problem(rng, i) for i in range(2000)]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "cache.json"
+        path.write_bytes(encode(Cache(make_entry(rng, *r) for r in recorded)))
+        open_s = [seconds(lambda: Cache.open(path)) for _ in range(9)]
+        file_bytes = path.stat().st_size
+        cache = Cache.open(path)
+    first = seconds(lambda: cache.lookup(other[0], SOURCE, backend="cuda", device="NVIDIA H200"))
+    report = {
+        "python": platform.python_version(),
+        "entries": len(cache),
+        "file_bytes": file_bytes,
+        "open_s": {"first": open_s[0], "median": statistics.median(open_s)},
+        "first_inexact_lookup_s": first,
+        "lookup_us": {
+            "exact": lookup_us(cache, "exact", rng.sample(recorded, min(2000, count))),
+            "nearest": lookup_us(cache, "nearest", [(p, "NVIDIA H200") for p in other]),
+            "default": lookup_us(cache, "default", [(p, "NVIDIA A100") for p in other]),
+        },
+    }
+    print(json.dumps(report, indent=2))
+
+
+if __name__ == "__main__":
+    main()
