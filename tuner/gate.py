@@ -136,7 +136,7 @@ def poisoned(problem: Problem) -> dict[str, Array]:
     outputs = {}
     for name, tensor in problem.kernel.outputs.items():
         dtype, shape = problem.dtype(tensor), problem.shape(tensor)
-        pattern = np.full(prod(shape) * DTYPES[dtype].itemsize, _poison(dtype), np.uint8)
+        pattern = np.full(prod(shape) * DTYPES[dtype].itemsize, poison(dtype), np.uint8)
         outputs[name] = pattern.view(DTYPES[dtype].numpy).reshape(shape)
     return outputs
 
@@ -144,7 +144,12 @@ def poisoned(problem: Problem) -> dict[str, Array]:
 def _random(problem: Problem, name: str, tensor: Tensor, seed: int) -> Array:
     digest = hashlib.sha256(f"{seed} {problem.label} {name}".encode()).digest()
     rng = np.random.default_rng(int.from_bytes(digest[:8], "big"))
-    dtype, shape = DTYPES[problem.dtype(tensor)], problem.shape(tensor)
+    return draw(problem.dtype(tensor), problem.shape(tensor), rng)
+
+
+def draw(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    """Random elements of the named data type, distributed as `make_inputs` says."""
+    dtype = DTYPES[name]
     if dtype.kind == "f":
         drawn = np.float64 if dtype.itemsize == 8 else np.float32
         return rng.standard_normal(shape, dtype=drawn).astype(dtype.numpy)
@@ -153,7 +158,8 @@ def _random(problem: Problem, name: str, tensor: Tensor, seed: int) -> Array:
     return rng.integers(-8 if dtype.kind == "i" else 0, 9, shape, dtype=dtype.numpy)
 
 
-def _poison(dtype: str) -> int:
+def poison(dtype: str) -> int:
+    """The byte that unwritten elements of this data type consist of."""
     return _POISON_FLOAT if DTYPES[dtype].kind == "f" else _POISON_INT
 
 
@@ -181,16 +187,20 @@ def judge(problem: Problem, inputs: Mapping[str, Array], outputs: Mapping[str, A
     Raises:
         ConfigError: the reference raises, or returns another number of outputs or another shape.
     """
-    expected = _expected(problem, inputs)
+    reference = expected(problem, inputs)
     for name, tensor in problem.kernel.outputs.items():
-        fault = _compare(problem, tensor, outputs[name], expected[name])
+        fault = compare(problem, tensor, outputs[name], reference[name])
         if fault:
             return f"{name} is wrong at {problem.label}: {fault}"
     return None
 
 
-def _expected(problem: Problem, inputs: Mapping[str, Array]) -> dict[str, Array]:
-    """The reference's outputs in float64, for inputs widened without rounding."""
+def expected(problem: Problem, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """The reference's outputs by name, in float64, for inputs widened without rounding.
+
+    Raises:
+        ConfigError: the reference raises, or returns another number of outputs or another shape.
+    """
     kernel = problem.kernel
     where = f"kernel {kernel.id!r}: reference at {problem.label}"
     wide = {n: _widen(a, problem.dtype(kernel.inputs[n])) for n, a in inputs.items()}
@@ -203,14 +213,14 @@ def _expected(problem: Problem, inputs: Mapping[str, Array]) -> dict[str, Array]
     results = result if isinstance(result, tuple) else (result,)
     if len(results) != len(kernel.outputs):
         raise ConfigError(f"{where} returned {len(results)} arrays for {len(kernel.outputs)} outputs")
-    expected = {}
+    outputs = {}
     for (name, tensor), array in zip(kernel.outputs.items(), results, strict=True):
         if np.shape(array) != problem.shape(tensor):
             raise ConfigError(
                 f"{where} returned shape {np.shape(array)} for {name!r}, declared {problem.shape(tensor)}"
             )
-        expected[name] = np.asarray(array)
-    return expected
+        outputs[name] = np.asarray(array)
+    return outputs
 
 
 def _widen(array: Array, dtype: str) -> Array:
@@ -220,7 +230,8 @@ def _widen(array: Array, dtype: str) -> Array:
     return array.copy() if array.dtype == np.bool_ else array.astype(np.int64)
 
 
-def _compare(problem: Problem, tensor: Tensor, got: Array, expected: Array) -> str | None:
+def compare(problem: Problem, tensor: Tensor, got: Array, expected: Array) -> str | None:
+    """Compare one output with what was expected; None, or what is wrong and where."""
     dtype = problem.dtype(tensor)
     tolerance = problem.kernel.tolerance(dtype)
     with np.errstate(all="ignore"):
@@ -232,7 +243,7 @@ def _compare(problem: Problem, tensor: Tensor, got: Array, expected: Array) -> s
         # A comparison with NaN or between infinities is false, so that those must be the same.
         right = same | ((error <= allowed) & np.isfinite(expected))
     pattern = np.ascontiguousarray(got).reshape(-1).view(np.uint8).reshape(got.size, -1)
-    untouched = (pattern == _poison(dtype)).all(axis=-1).reshape(got.shape)
+    untouched = (pattern == poison(dtype)).all(axis=-1).reshape(got.shape)
     if DTYPES[dtype].kind == "f":
         right &= ~untouched
     wrong = ~right

@@ -8,7 +8,7 @@ outliers too: they are data about the machine (Hoefler and Belli, "Scientific Be
 Parallel Computing Systems", SC15, rules 4 to 7).
 
 *Screening* is short, and stops by itself. A tactic whose first launches take three times as long as
-the incumbent is not measured further. The others warm up until two batches agree, and are sampled
+the incumbent is not measured further. The others warm up until late batches agree with early ones, and are sampled
 until the interval of the median is narrow enough, between a floor and a ceiling of time (as NVBench
 stops on noise, within a minimum and a timeout). The interval is the distribution-free one by order
 statistics (David and Nagaraja, "Order Statistics", 3rd ed., section 7.1).
@@ -27,7 +27,7 @@ is open. Each look tests at `alpha`, small enough that all looks at all pairs to
 discarded and counted, until throttling proves to be the machine's steady state.
 
 What the method does not cover: samples close in time are correlated, so the interval of a screening
-is too narrow to compare two screenings with; `finalists` adds a margin for that, and the comparison
+is too narrow to compare two screenings with; `indistinct` adds a margin for that, and the comparison
 itself is left to the confirmation.
 """
 
@@ -37,7 +37,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import pairwise
 from statistics import median
 from typing import Literal, Protocol, TypeAlias
 
@@ -93,7 +92,7 @@ class Screening:
         start_us: ...and this much more, which a batch spends on starting.
         batch_us: device time of one batch; 0.1 % of it is the resolution of a device timer.
         batches: batches in a round.
-        stable: relative change between two batches at which the device counts as warm.
+        stable: relative change from early to late batches at which the device counts as warm.
         warmup_us: longest warm-up.
         half_width: relative half-width of the median's interval that is narrow enough.
         confidence: of that interval.
@@ -106,7 +105,7 @@ class Screening:
     batch_us: float = 500.0
     batches: int = 4
     stable: float = 0.01
-    warmup_us: float = 10_000.0
+    warmup_us: float = 50_000.0
     half_width: float = 0.005
     confidence: float = 0.95
     floor_us: float = 4_000.0
@@ -125,7 +124,7 @@ class Confirmation:
         first_look: rounds before the first look; fewer could not reach `alpha`.
         growth: how many times the rounds of a look the next one has.
         max_rounds: rounds after which what is still open stays open.
-        stable: relative change between two rounds at which the device counts as warm.
+        stable: relative change from early to late rounds at which the device counts as warm.
         warmup_us: longest warm-up.
         ceiling_us: longest device time spent on samples.
         patience: throttled rounds after which throttling is taken for the steady state.
@@ -141,6 +140,10 @@ class Confirmation:
     warmup_us: float = 300_000.0
     ceiling_us: float = 3_000_000.0
     patience: int = 16
+
+
+SCREENING = Screening()
+CONFIRMATION = Confirmation()
 
 
 @dataclass(frozen=True)
@@ -167,14 +170,14 @@ class Series:
     def median_us(self) -> float:
         return median(self.samples_us)
 
-    def half_width(self, confidence: float = Screening.confidence) -> float:
+    def half_width(self, confidence: float = SCREENING.confidence) -> float:
         """Half the interval of the median, relative to it; infinite for too few samples."""
         low, high = median_interval(self.samples_us, confidence)
         return (high - low) / 2 / self.median_us
 
 
 def screen(
-    sampler: Sampler, incumbent_us: float | None = None, plan: Screening = Screening(), probe: Probe = unknown
+    sampler: Sampler, incumbent_us: float | None = None, plan: Screening = SCREENING, probe: Probe = unknown
 ) -> Series:
     """Time one tactic on its own.
 
@@ -211,7 +214,7 @@ def screen(
 
 
 def confirm(
-    samplers: Sequence[Sampler], plan: Confirmation = Confirmation(), probe: Probe = unknown
+    samplers: Sequence[Sampler], plan: Confirmation = CONFIRMATION, probe: Probe = unknown
 ) -> tuple[Series, ...]:
     """Time finalists against each other, round by round.
 
@@ -256,7 +259,7 @@ def confirm(
     return tuple(rounds.series(s, n, stopped) for s, n in zip(samples, launches, strict=True))
 
 
-def relation(a_us: Sequence[float], b_us: Sequence[float], plan: Confirmation = Confirmation()) -> Relation:
+def relation(a_us: Sequence[float], b_us: Sequence[float], plan: Confirmation = CONFIRMATION) -> Relation:
     """What one tactic is to another, by the samples of the rounds in which both took part.
 
     Args:
@@ -276,37 +279,15 @@ def relation(a_us: Sequence[float], b_us: Sequence[float], plan: Confirmation = 
     return "tied" if -margin <= low and high <= margin else "open"
 
 
-def finalists(
-    times_us: Sequence[float],
-    half_widths: Sequence[float],
-    default: int,
-    top: int = 4,
-    noise: float = 0.02,
-    limit: int = 12,
-) -> list[int]:
-    """Which tactics to confirm: the fastest, all that noise may have kept from being it, the default.
+def indistinct(a_us: float, b_us: float, half_widths: float, noise: float = 0.02) -> bool:
+    """Whether two tactics that were screened apart from each other may be equally fast.
 
     Args:
-        times_us: screened medians.
-        half_widths: relative half-widths of their intervals.
-        default: the position of the default tactic.
-        top: how many of the fastest to take in any case.
+        a_us, b_us: screened medians.
+        half_widths: the relative half-widths of their intervals, added up.
         noise: how far apart two screenings of one tactic may be, because clocks moved in between.
-        limit: how many to confirm at most.
-
-    Returns:
-        Positions, the fastest first.
     """
-    order = sorted(range(len(times_us)), key=lambda i: (times_us[i], i))
-    best = order[0]
-
-    def near(i: int) -> bool:
-        return times_us[i] <= times_us[best] * (1 + noise + half_widths[i] + half_widths[best])
-
-    chosen = [i for rank, i in enumerate(order) if rank < top or near(i)]
-    if default in chosen[:limit]:
-        return chosen[:limit]
-    return [*chosen[: limit - 1], default]
+    return abs(a_us - b_us) <= (noise + half_widths) * min(a_us, b_us)
 
 
 def launch_bound(time_us: float, empty_us: float) -> bool:
@@ -376,12 +357,19 @@ def _order(active: Sequence[int], turn: int) -> list[int]:
 
 
 def _warm_up(run: Callable[[], float], stable: float, longest_us: float) -> None:
-    """Run until three times in a row agree, or for the longest time allowed."""
-    times = [run()]
+    """Run until the time of late runs agrees with that of early ones, or for the longest time allowed.
+
+    A clock can ramp up more slowly than neighbouring runs can show, so the second half of all runs
+    is compared with the quarter before it, each time their number has doubled.
+    """
+    times: list[float] = []
     while sum(times) < longest_us:
         times.append(run())
-        if len(times) >= 3 and all(abs(b - a) <= stable * a for a, b in pairwise(times[-3:])):
-            return
+        n = len(times)
+        if n >= 4 and n & (n - 1) == 0:
+            early, late = median(times[n // 4 : n // 2]), median(times[n // 2 :])
+            if abs(late - early) <= stable * early:
+                return
 
 
 @dataclass

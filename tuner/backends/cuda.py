@@ -1,0 +1,355 @@
+"""The backend that times tactics on a GPU through CUDA's driver API, launched as TensorRT launches them."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import math
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import closing, contextmanager
+from functools import cached_property, partial
+from queue import SimpleQueue
+from statistics import median
+from typing import TYPE_CHECKING, TypeAlias
+
+from tuner.backends.worker import Factory, WorkerError
+from tuner.compile.artifact import Artifact
+from tuner.cuda.assemble import Assembler
+from tuner.cuda.bench import Bench
+from tuner.cuda.cases import Case, make_case
+from tuner.cuda.device import DeviceInfo, require_one_model
+from tuner.cuda.driver import DriverError
+from tuner.cuda.nvml import Nvml
+from tuner.cuda.station import Code, Runner, Station, failure
+from tuner.gate import device_instances
+from tuner.problem import Problem
+from tuner.tactic import Config, canonical
+from tuner.timing import (
+    CONFIRMATION,
+    SCREENING,
+    Confirmation,
+    Screening,
+    Series,
+    confirm,
+    indistinct,
+    launch_bound,
+    relation,
+    screen,
+)
+from tuner.trial import Failure, FailureClass, Kind, Outcome, Timing
+
+if TYPE_CHECKING:
+    from tuner.compile.service import Compiler
+
+Ready: TypeAlias = "tuple[Artifact, Code] | Failure"
+
+L2_SIZES = 2
+"""A launch finds its tensors evicted when so many times the L2 was touched since they were used."""
+
+
+class CudaBackend:
+    """Times tactics on one GPU, or on several of one model.
+
+    Every tactic is checked at the full size and, where dimensions vary, at awkward sizes within their
+    range, then screened. Finalists are checked again on other random inputs, then confirmed side by
+    side, all on the first device.
+    """
+
+    name = "cuda"
+    kind: Kind = "measurement"
+    batch = 16
+    ahead = True
+
+    def __init__(
+        self,
+        problem: Problem,
+        devices: Sequence[DeviceInfo],
+        compiler: Compiler,
+        *,
+        seed: int = 0,
+        warm: bool = False,
+        screening: Screening = SCREENING,
+        confirmation: Confirmation = CONFIRMATION,
+        factories: Sequence[Factory] | None = None,
+        assemblers: int | None = None,
+    ) -> None:
+        """Start the processes that own the devices.
+
+        Args:
+            problem: what to time.
+            devices: where; one may be named twice, and then takes turns.
+            compiler: makes the PTX, for the target of these devices. Closed with the backend.
+            seed: of the random inputs.
+            warm: time launches that find their tensors in the L2 rather than evicted from it.
+            screening, confirmation: how long and how precisely to time.
+            factories: what makes each device's `Bench`; another one simulates a device.
+            assemblers: processes that assemble PTX; by default half of the CPUs.
+        """
+        require_one_model(devices)
+        self._problem, self._compiler, self._seed = problem, compiler, seed
+        self._screening, self._confirmation = screening, confirmation
+        self._rotate_bytes = 0 if warm else L2_SIZES * devices[0].l2_bytes
+        factories = factories or [partial(Bench, d.ordinal) for d in devices]
+        locks = {d.uuid: threading.Lock() for d in devices}
+        self._stations = [Station(f, locks[d.uuid]) for f, d in zip(factories, devices, strict=True)]
+        self._assembler = Assembler(factories[0], assemblers or max(1, (os.cpu_count() or 2) // 2))
+        self._nvml = [Nvml(d.uuid) for d in devices]
+        self._info = devices[0]
+        self._ready: dict[str, Future[Ready]] = {}
+        self._cases: dict[tuple[str, int], Case] = {}
+        self._cases_lock = threading.Lock()
+        self._empty_us: float | None = None
+        self._incumbent_us: float | None = None
+        self.device = devices[0].name
+        self.capability: tuple[int, int] | None = devices[0].capability
+
+    def prepare(self, configs: Sequence[Config]) -> None:
+        for config in configs:
+            self._prepared(config)
+
+    def evaluate(self, configs: Sequence[Config]) -> Iterator[tuple[int, Outcome]]:
+        """Whichever tactic is compiled next is measured next, on whichever device is free."""
+        queue: SimpleQueue[int | None] = SimpleQueue()
+        done: SimpleQueue[tuple[int, Outcome | Exception]] = SimpleQueue()
+        stop = threading.Event()
+
+        def work(station: Station, nvml: Nvml) -> None:
+            while (i := queue.get()) is not None and not stop.is_set():
+                try:
+                    done.put((i, self._trial(station, nvml, configs[i], self._prepared(configs[i]).result())))
+                except Exception as e:
+                    done.put((i, e))
+
+        threads = [
+            threading.Thread(target=work, args=pair, daemon=True)
+            for pair in zip(self._stations, self._nvml, strict=True)
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            for i, config in enumerate(configs):
+                self._prepared(config).add_done_callback(lambda _, i=i: queue.put(i))  # type: ignore[misc]
+            for _ in configs:
+                i, outcome = done.get()
+                if isinstance(outcome, Exception):
+                    raise outcome
+                yield i, outcome
+        finally:
+            stop.set()
+            for _ in threads:
+                queue.put(None)
+            for thread in threads:
+                thread.join()
+
+    def confirm(self, configs: Sequence[Config]) -> list[Outcome]:
+        """Time the finalists in turns. One that fails now is left out, and the others start over."""
+        self.prepare(configs)
+        ready = [self._prepared(c).result() for c in configs]
+        outcomes: dict[int, Outcome] = {i: r for i, r in enumerate(ready) if isinstance(r, Failure)}
+        while len(outcomes) < len(configs):
+            rest = [i for i in range(len(configs)) if i not in outcomes]
+            try:
+                outcomes.update(self._confirm({i: configs[i] for i in rest}, ready))
+            except _FinalistFailed as e:
+                outcomes[e.position] = e.failure
+        return [outcomes[i] for i in range(len(configs))]
+
+    def tied(self, a: Timing, b: Timing) -> bool:
+        if "rounds" in a.facts and "rounds" in b.facts:
+            return relation(a.samples_us, b.samples_us, self._confirmation) in ("tied", "open")
+        half_widths = a.facts.get("half_width", 0.0) + b.facts.get("half_width", 0.0)
+        return indistinct(a.time_us, b.time_us, half_widths)
+
+    def environment(self) -> Mapping[str, str]:
+        now = self._nvml[0].read()
+        clocks = {"sm_mhz": f"{now.sm_mhz:.0f}", "memory_mhz": f"{now.memory_mhz:.0f}"} if now else {}
+        return {
+            **self._compiler.versions(),
+            "device": self._info.name,
+            "driver": self._nvml[0].driver(),
+            "cuda": ".".join(map(str, self._info.cuda)),
+            "cuda-bindings": importlib.metadata.version("cuda-bindings"),
+            "cache": "cold" if self._rotate_bytes else "warm",
+            **clocks,
+        }
+
+    def close(self) -> None:
+        self._assembler.close()
+        for station in self._stations:
+            station.close()
+        self._compiler.close()
+
+    def _prepared(self, config: Config) -> Future[Ready]:
+        """The tactic's PTX and machine code, begun at the first call."""
+        key = canonical(config)
+        if key in self._ready:
+            return self._ready[key]
+        ready: Future[Ready] = Future()
+        self._ready[key] = ready
+
+        def compiled(future: Future[Artifact | Failure]) -> None:
+            with _settling(ready):
+                artifact = future.result()
+                if isinstance(artifact, Failure):
+                    ready.set_result(artifact)
+                else:
+                    self._assembler.submit(artifact.ptx, lambda image: assembled(artifact, image))
+
+        def assembled(artifact: Artifact, future: Future[bytes | Failure]) -> None:
+            with _settling(ready):
+                image = future.result()
+                if isinstance(image, Failure):
+                    ready.set_result(image)
+                else:
+                    ready.set_result((artifact, Code(image, artifact.entry, artifact.block, artifact.shared_bytes)))
+
+        self._compiler.submit(self._problem, config).add_done_callback(compiled)
+        return ready
+
+    def _trial(self, station: Station, nvml: Nvml, config: Config, ready: Ready) -> Outcome:
+        """Check one tactic, then screen it."""
+        if isinstance(ready, Failure):
+            return ready
+        artifact, code = ready
+        with station.lock:
+            try:
+                usual = self._case(self._usual, self._seed)
+                with closing(Runner(station, code, config, usual, self._incumbent_us)) as runner:
+                    checked = 0
+                    for case in self._gate(config):
+                        fault = runner.check(case)
+                        if fault is not None:
+                            return Failure(FailureClass.CORRECTNESS, fault)
+                        checked += case.checked
+                    series = screen(runner, self._incumbent_us, self._screening, nvml.read)
+                    facts = {**self._facts(station, artifact, series, runner.step), "checked_elements": float(checked)}
+            except (DriverError, WorkerError) as e:
+                return failure(e)
+        timing = _timing(series, facts)
+        if self._incumbent_us is None or timing.time_us < self._incumbent_us:
+            self._incumbent_us = timing.time_us
+        return timing
+
+    def _confirm(self, configs: Mapping[int, Config], ready: Sequence[Ready]) -> dict[int, Outcome]:
+        """Check finalists on other inputs and time them in turns; raises `_FinalistFailed`."""
+        station = self._stations[0]
+        usual, fresh = (self._case(self._usual, seed) for seed in (self._seed, self._seed + 1))
+        runners: dict[int, Runner] = {}
+        artifacts: dict[int, Artifact] = {}
+        with station.lock:
+            try:
+                for i, config in configs.items():
+                    artifacts[i], code = _usable(ready[i])
+                    with _blaming(i):
+                        runners[i] = Runner(station, code, config, usual, self._incumbent_us)
+                        fault = runners[i].check(fresh)
+                    if fault is not None:
+                        raise _FinalistFailed(i, Failure(FailureClass.CORRECTNESS, fault))
+                samplers = [_Finalist(i, runner) for i, runner in runners.items()]
+                all_series = confirm(samplers, self._confirmation, self._nvml[0].read)
+                outcomes: dict[int, Outcome] = {}
+                for finalist, series in zip(samplers, all_series, strict=True):
+                    i = finalist.position
+                    facts = self._facts(station, artifacts[i], series, finalist.step)
+                    outcomes[i] = _timing(series, {**facts, "rounds": float(len(series.samples_us))})
+                return outcomes
+            finally:
+                for runner in runners.values():
+                    runner.close()
+
+    def _gate(self, config: Config) -> list[Case]:
+        """Every size to check a tactic at."""
+        return [self._case(p, self._seed) for p in device_instances(self._problem, config)]
+
+    @cached_property
+    def _usual(self) -> Problem:
+        """The problem at its usual size, where tactics are timed."""
+        dims = {d: tuple(r.opt for r in ranges) for d, ranges in self._problem.dims.items()}
+        return Problem.of(
+            self._problem.kernel,
+            {d: e if len(e) > 1 else e[0] for d, e in dims.items()},
+            self._problem.dtypes,
+            self._problem.attributes,
+        )
+
+    def _case(self, problem: Problem, seed: int) -> Case:
+        """The problem's inputs and reference, made once for all tactics. Timed is only the usual size."""
+        key = (problem.label, seed)
+        with self._cases_lock:
+            if key not in self._cases:
+                timed = key == (self._usual.label, self._seed)
+                self._cases[key] = make_case(problem, seed, self._rotate_bytes if timed else 0)
+            return self._cases[key]
+
+    def _facts(self, station: Station, artifact: Artifact, series: Series, sets: int) -> dict[str, float]:
+        """Numbers about a run."""
+        if self._empty_us is None:
+            self._empty_us = float(station.call("empty_us"))
+        touched = sets * self._case(self._usual, self._seed).workload.size
+        facts: dict[str, float] = {
+            "launches_per_sample": series.launches,
+            "discarded_rounds": series.discarded,
+            "throttled_rounds": series.throttled,
+            "rotating_sets": sets,
+            "rotated_l2_sizes": touched / self._info.l2_bytes,
+            "empty_launch_us": self._empty_us,
+            "launch_bound": launch_bound(series.median_us, self._empty_us),
+            "stopped_early": series.stopped == "slow",
+            "registers": artifact.resources.registers,
+            "spill_bytes": artifact.resources.spill_store_bytes + artifact.resources.spill_load_bytes,
+            "shared_bytes": artifact.resources.shared_bytes + artifact.shared_bytes,
+        }
+        for name in ("sm_mhz", "memory_mhz", "temperature_c", "power_w"):
+            if series.conditions:
+                facts[name] = median(getattr(c, name) for c in series.conditions)
+        return {name: float(value) for name, value in facts.items() if math.isfinite(value)}
+
+
+class _FinalistFailed(Exception):  # noqa: N818
+    """A finalist that fails ends the confirmation under way."""
+
+    def __init__(self, position: int, failure: Failure) -> None:
+        super().__init__(position, failure)
+        self.position, self.failure = position, failure
+
+
+@contextmanager
+def _blaming(position: int) -> Iterator[None]:
+    """Say whose doing an error of the device is."""
+    try:
+        yield
+    except (DriverError, WorkerError) as e:
+        raise _FinalistFailed(position, failure(e)) from e
+
+
+class _Finalist:
+    """A runner whose errors say which finalist it is."""
+
+    def __init__(self, position: int, runner: Runner) -> None:
+        self.position, self._runner, self.step = position, runner, runner.step
+
+    def run(self, launches: int) -> float:
+        with _blaming(self.position):
+            return self._runner.run(launches)
+
+
+@contextmanager
+def _settling(future: Future[Ready]) -> Iterator[None]:
+    """Hand an exception on to whoever waits for the future; without that they would wait forever."""
+    try:
+        yield
+    except BaseException as e:
+        future.set_exception(e)
+
+
+def _usable(ready: Ready) -> tuple[Artifact, Code]:
+    assert not isinstance(ready, Failure)
+    return ready
+
+
+def _timing(series: Series, facts: Mapping[str, float]) -> Timing:
+    half_width = series.half_width()
+    known = {"half_width": half_width} if math.isfinite(half_width) else {}
+    return Timing(series.median_us, "measurement", "median", series.samples_us, facts={**facts, **known})

@@ -1,0 +1,52 @@
+"""PTX to machine code by the driver's own compiler, ahead of time and in parallel.
+
+TensorRT hands PTX to the driver, so the code to time is what the driver makes of it, not what the
+compiler's own assembler did. The driver takes as long for that as everything else a trial does on
+the GPU, and does it for one process at a time in one thread; so processes of their own do it, each
+with a context on which nothing is ever launched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
+
+from tuner.backends.worker import Factory, Isolated, WorkerError
+from tuner.cuda.driver import DriverError
+from tuner.trial import Failure, FailureClass
+
+LIMIT_S = 60.0
+"""Longest time for one kernel."""
+
+
+class Assembler:
+    """A pool of processes that assemble."""
+
+    def __init__(self, factory: Factory, processes: int) -> None:
+        """Start the processes; `factory` makes something with a method `assemble`, as `Bench` has."""
+        self._idle: SimpleQueue[Isolated] = SimpleQueue()
+        self._all = [Isolated(factory, spare=False) for _ in range(processes)]
+        for process in self._all:
+            self._idle.put(process)
+        self._threads = ThreadPoolExecutor(processes, thread_name_prefix="assemble")
+
+    def submit(self, ptx: str, then: Callable[[Future[bytes | Failure]], None]) -> None:
+        """Assemble, and call `then` with the machine code or with why the driver refuses it."""
+        self._threads.submit(self._assemble, ptx).add_done_callback(then)
+
+    def close(self) -> None:
+        """End the processes; what was not begun is cancelled."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        for process in self._all:
+            process.close()
+
+    def _assemble(self, ptx: str) -> bytes | Failure:
+        process = self._idle.get()
+        try:
+            code: bytes = process.call("assemble", ptx, timeout_s=LIMIT_S)
+            return code
+        except (DriverError, WorkerError) as e:
+            return Failure(FailureClass.COMPILE, f"the driver does not assemble the PTX: {e}")
+        finally:
+            self._idle.put(process)
