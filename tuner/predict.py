@@ -22,9 +22,9 @@ Where two times overlap, neither hides the other entirely near the point where t
 that: of order 4 between memory, SMs and launching (equal times give 1.19 times either, a time half as long adds 1.5 %),
 of order 8 inside an SM, whose schedulers mix the work of many warps (1.09).
 
-Assumptions. Blocks are alike (the one in the middle of the grid is traced) and caches cold. A tensor that all blocks
-together read several times comes from L2 after the first time. Local memory (spills) goes through L2. Stores
-finish on their own. Clocks are boost clocks; tensor cores run at what power allows, `SUSTAINED_TENSOR`.
+Assumptions, besides those of `tuner.traffic`. Blocks are alike: the one in the middle of the grid is traced. Local
+memory (spills) goes through the L2. Stores finish on their own. Clocks are boost clocks; tensor cores run at what
+power allows, `SUSTAINED_TENSOR`.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ from tuner.compile.artifact import Artifact
 from tuner.compile.program import Instruction, Program
 from tuner.compile.trace import SECTOR, Trace, first_addresses, trace
 from tuner.devices import Device, Occupancy, occupancy
-from tuner.dtypes import itemsize
 from tuner.errors import ConfigError
 from tuner.problem import Problem
 from tuner.tactic import Config
+from tuner.traffic import Traffic, find_traffic
 from tuner.trial import Timing
 
 # Calibrated on one H200: with the best increment of 64 Mi fp32 (126.3 us; the bytes alone take 124.8 us) and the best
@@ -57,14 +57,8 @@ BLOCK_LAUNCH_NS = 0.4
 """The GPU hands out one block in this time, and each of its warps in a 32nd of it."""
 BLOCK_START_CYCLES = 300
 """From a free slot on an SM to the first instruction of the block that gets it."""
-RUN_OVERHEAD_BYTES = 24
-"""Memory spends on each contiguous stretch the time of this many bytes more; none from `LONG_RUN_BYTES` on, where
-neighbouring blocks and the L2 make whole pages of it."""
-LONG_RUN_BYTES = 256
 MAX_EXPANSION = 1.25
 """Machine instructions for one of PTX; where there seem to be more, the assembler has unrolled loops."""
-L2_SHARE = 0.5
-"""Share of the L2 that keeps what blocks read for the next wave: it has two halves, which copy from each other."""
 MMA_SYNC_SHARE = 0.62
 """Share of the tensor peak that warp-level instructions reach where warp-group ones exist (9.0 and newer)."""
 
@@ -96,17 +90,14 @@ class _Kernel:
     Attributes:
         warps: per block.
         issue_slots: machine instructions for each one of PTX.
-        dram_share, l2_share: for each tensor, the share of loaded bytes that comes from device memory, and that the
-            L1 does not have.
         spill_bytes: per block, to and from local memory.
     """
 
     device: Device
     trace: Trace
+    traffic: Traffic
     warps: int
     issue_slots: float
-    dram_share: Mapping[int, float]
-    l2_share: Mapping[int, float]
     spill_bytes: float
 
 
@@ -126,8 +117,6 @@ def predict(device: Device, problem: Problem, config: Config, artifact: Artifact
     Raises:
         ConfigError: when the device cannot hold even one block.
     """
-    import numpy as np
-
     launch = problem.launch(config)
     grid, args = cast(tuple[int, int, int], launch.grid), cast(tuple[int, ...], launch.args)
     blocks = prod(grid)
@@ -139,40 +128,33 @@ def predict(device: Device, problem: Problem, config: Config, artifact: Artifact
     middle = (grid[0] // 2, grid[1] // 2, grid[2] // 2)
     program = Program.read(artifact.ptx)
     run = trace(program, artifact.block, grid, args, middle)
-    sizes = _tensor_bytes(problem)
-    traffic = _traffic(run, blocks)
-    wave = min(blocks, device.sms * fit.blocks)
-    starts = first_addresses(program, artifact.block, grid, args, wave)
-    distinct = {t: np.unique(a).size / wave for t, a in starts.items() if t in sizes and traffic[t]}
-    crossing = _crossing(sizes, traffic, distinct, blocks / wave, L2_SHARE * device.l2_bytes)
-    l1_bytes = device.architecture.l1_bytes - fit.blocks * artifact.shared_bytes
+    starts = first_addresses(program, artifact.block, grid, args, min(blocks, device.sms * fit.blocks))
+    l1_bytes = device.architecture.l1_bytes / fit.blocks - artifact.shared_bytes
     kernel = _Kernel(
         device=device,
         trace=run,
+        traffic=find_traffic(problem, run, blocks, starts, l1_bytes, device.l2_bytes),
         warps=ceil(threads / 32),
         issue_slots=min(resources.instructions["total"] / max(run.static, 1), MAX_EXPANSION),
-        dram_share={t: min(1.0, crossing[t] / traffic[t]) for t in crossing},
-        l2_share=_l2_share(sizes, traffic, distinct, blocks, wave, l1_bytes / fit.blocks),
         spill_bytes=(resources.spill_store_bytes + resources.spill_load_bytes)
         * threads
         * max(1.0, len(run.steps) / max(run.static, 1)),
     )
     # What a trace that was cut off missed is assumed to be like what it saw.
-    repeat = max(1.0, problem.bytes() / max(sum(traffic.values()), 1.0)) if not run.complete else 1.0
+    seen = sum(kernel.traffic.moved.values())
+    repeat = max(1.0, problem.bytes() / max(seen, 1.0)) if not run.complete else 1.0
     demands = {unit: cycles * repeat for unit, cycles in _demands(kernel, problem.flops() / blocks).items()}
-    path = _path(kernel) * repeat
-    return _time(kernel, fit, blocks, demands, path, _dram_us(kernel, problem, crossing))
+    return _time(kernel, fit, blocks, demands, _path(kernel) * repeat)
 
 
-def _time(
-    kernel: _Kernel, fit: Occupancy, blocks: int, demands: Mapping[str, float], path: float, dram_us: float
-) -> Timing:
+def _time(kernel: _Kernel, fit: Occupancy, blocks: int, demands: Mapping[str, float], path: float) -> Timing:
     device = kernel.device
     per_sm = ceil(blocks / device.sms)
     rounds, rest = divmod(per_sm, fit.blocks)
     demand = _norm(8, *demands.values())
     sm_cycles = rounds * _norm(8, path, fit.blocks * demand) + (_norm(8, path, rest * demand) if rest else 0.0)
     sm_us = sm_cycles / device.clock_ghz / 1e3
+    dram_us = kernel.traffic.cost_bytes / device.copy_gbps / 1e3
     launch_us = blocks * BLOCK_LAUNCH_NS * (1 + kernel.warps / 32) / 1e3
     # Units are busy for what all blocks of an SM ask of them.
     facts = {f"{unit}_us": per_sm * cycles / device.clock_ghz / 1e3 for unit, cycles in demands.items()}
@@ -190,97 +172,6 @@ def _time(
 
 def _norm(order: int, *times: float) -> float:
     return float(sum(t**order for t in times) ** (1 / order))
-
-
-# -- memory --------------------------------------------------------------------------------------
-
-
-def _tensor_bytes(problem: Problem) -> dict[int, float]:
-    """The size of each tensor, by the position of its pointer among the kernel's arguments."""
-    kernel = problem.kernel
-    inputs, outputs = list(kernel.inputs.values()), list(kernel.outputs.values())
-    first_output = len(kernel.arguments) - len(outputs)
-    tensors = dict(enumerate(inputs)) | dict(enumerate(outputs, first_output))
-    return {i: float(prod(problem.shape(t)) * itemsize(problem.dtype(t))) for i, t in tensors.items()}
-
-
-def _traffic(run: Trace, blocks: int) -> dict[int, float]:
-    """Bytes that all blocks together load from and store to each tensor; -1 where the trace cannot tell."""
-    traffic: defaultdict[int, float] = defaultdict(float)
-    for step, times in run.counts():
-        if step.access is not None and step.access.sectors:
-            traffic[step.access.tensor] += times * step.access.bytes * blocks
-    return traffic
-
-
-def _crossing(
-    sizes: Mapping[int, float],
-    traffic: Mapping[int, float],
-    distinct: Mapping[int, float],
-    waves: float,
-    l2_bytes: float,
-) -> dict[int, float]:
-    """Bytes of each tensor that cross device memory.
-
-    Each byte once, when the L2 keeps what the resident blocks read until they, or the next wave of blocks, read it
-    again; when it keeps nothing, all that a wave reads, once for all blocks that look at the same place, in every
-    wave.
-
-    Args:
-        sizes, traffic: bytes of each tensor, and bytes that all blocks together move from or to it.
-        distinct: for each tensor that is read, into how many places of it the blocks of one wave look, divided by
-            the number of these blocks: 1 when no two share one.
-        waves: how many waves there are.
-        l2_bytes: what the L2 keeps.
-    """
-    kept = {
-        t: sizes[t] / waves if share == 1 else min(sizes[t], traffic[t] / waves * share)
-        for t, share in distinct.items()
-    }
-    lost = max(0.0, 1 - l2_bytes / max(sum(kept.values()), 1.0))
-    again = {t: max(0.0, traffic[t] * share - sizes[t]) for t, share in distinct.items()}
-    return {t: min(size, traffic[t]) + lost * again.get(t, 0.0) for t, size in sizes.items() if traffic[t]}
-
-
-def _l2_share(
-    sizes: Mapping[int, float],
-    traffic: Mapping[int, float],
-    distinct: Mapping[int, float],
-    blocks: int,
-    wave: int,
-    l1_bytes: float,
-) -> dict[int, float]:
-    """Share of the loads from each tensor that the L1 passes on: all but what a block reads again, and but what all
-    blocks read, as far as `l1_bytes` hold what one block reads."""
-    once = {t: min(traffic[t] / blocks, sizes[t] / blocks if share == 1 else sizes[t]) for t, share in distinct.items()}
-    fits = min(1.0, l1_bytes / max(sum(once.values()), 1.0))
-    needed = {t: 0.0 if share * wave <= 1 else once[t] * blocks / traffic[t] for t, share in distinct.items()}
-    return {t: 1 - fits * (1 - n) for t, n in needed.items()}
-
-
-def _dram_us(kernel: _Kernel, problem: Problem, crossing: Mapping[int, float]) -> float:
-    """Time for the bytes that cross device memory, each tensor's in stretches as long as its accesses touch."""
-    moved: defaultdict[int, float] = defaultdict(float)
-    weighted: defaultdict[int, float] = defaultdict(float)
-    for step, times in kernel.trace.counts():
-        access = step.access
-        if access is not None and access.sectors and access.run_bytes:
-            moved[access.tensor] += times * access.bytes
-            weighted[access.tensor] += times * access.bytes * _run_cost(access.run_bytes)
-    # What blocks share comes in stretches that no single block decides.
-    cost = sum(
-        amount * (weighted[t] / moved[t] if moved[t] and kernel.dram_share[t] > 0.5 else 1.0)
-        for t, amount in crossing.items()
-    )
-    declared = problem.bytes()
-    cost *= max(1.0, declared / sum(crossing.values())) if crossing else 0.0
-    return max(cost, declared) / kernel.device.copy_gbps / 1e3
-
-
-def _run_cost(run_bytes: float) -> float:
-    if run_bytes >= LONG_RUN_BYTES:
-        return 1.0
-    return (1 + RUN_OVERHEAD_BYTES / run_bytes) / (1 + RUN_OVERHEAD_BYTES / LONG_RUN_BYTES)
 
 
 # -- one block -----------------------------------------------------------------------------------
@@ -398,7 +289,7 @@ def _path(kernel: _Kernel) -> float:
 
 def _l2_part(kind: str, tensor: int, kernel: _Kernel) -> float:
     """Share of an access that reaches the L2; asynchronous copies pass the L1 by."""
-    return kernel.l2_share.get(tensor, 1.0) if kind == "load" else 1.0
+    return kernel.traffic.l2_share.get(tensor, 1.0) if kind == "load" else 1.0
 
 
 def _memory_latency(kind: str, tensor: int, kernel: _Kernel) -> float:
@@ -408,5 +299,5 @@ def _memory_latency(kind: str, tensor: int, kernel: _Kernel) -> float:
         return LATENCY["shared_load"]
     device = kernel.device
     beyond_l1 = _l2_part(kind, tensor, kernel) * (device.l2_latency_cycles - LATENCY["l1"])
-    beyond_l2 = kernel.dram_share.get(tensor, 1.0) * (device.dram_latency_cycles - device.l2_latency_cycles)
+    beyond_l2 = kernel.traffic.dram_share(tensor) * (device.dram_latency_cycles - device.l2_latency_cycles)
     return LATENCY["l1"] + beyond_l1 + beyond_l2
