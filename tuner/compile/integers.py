@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 
 def operand(text: str, registers: Mapping[str, Value]) -> Value:
-    """The value of a register or of a number as written."""
-    if text[0] in "%_" or text in registers:
-        return registers.get(text)
+    """The value of a register, a symbol or a number as written."""
+    value = registers.get(text)
+    if value is not None or text[0] == "%":
+        return value
     try:
         return int(text, 0)
     except ValueError:
@@ -30,45 +31,56 @@ def operand(text: str, registers: Mapping[str, Value]) -> Value:
 
 def compute(instruction: Instruction, registers: dict[str, Value], threads: int, guard: Value) -> None:
     """Write the results of one instruction; unknown unless all its operands are known integers."""
-    import numpy as np
-
-    parts, writes = instruction.parts, instruction.writes
-    evaluate = _OPERATIONS.get(parts[0])
-    result: Value = None
-    if evaluate is not None and len(writes) == 1 and parts[-1] not in _FLOATS and parts[-2] not in _FLOATS:
-        sources = [operand(o, registers) for o in instruction.operands[1:]]
-        if all(s is not None for s in sources):
-            # The addend of mad.wide is twice as wide as its type says.
-            wide = 2 if parts[1] == "wide" else len(sources)
-            typed = [_typed(s, parts) for s in sources[:wide]]
-            result = _wrap(evaluate(parts, typed + sources[wide:]), parts)
-    if parts[0] == "ld":
-        result = registers.get(instruction.address[0][0])
-    if parts[0] == "shfl" and parts[2] == "idx" and instruction.operands[2].isdigit():
-        source = operand(instruction.operands[1], registers)
-        if source is not None and np.ndim(source):
-            assert not isinstance(source, int)
-            result = np.repeat(source.reshape(-1, 32)[:, int(instruction.operands[2])], 32)
-        else:
-            result = source
-    if parts[0] == "elect":
-        result = (np.arange(threads) % 32 == 0).astype(np.int64)
-    if isinstance(guard, np.ndarray) and result is not None:
-        before = registers.get(writes[0])
-        result = None if before is None else np.where(guard, result, before)
+    writes = instruction.writes
+    result = _result(instruction, registers, threads)
+    if result is not None and not isinstance(guard, int):
+        result = _merge(guard, result, registers.get(writes[0]))
     for name in writes[:-1]:
         registers[name] = None
     registers[writes[-1]] = result
 
 
-def _typed(value: Any, parts: tuple[str, ...]) -> Any:
-    """Registers hold signed values; read one as an unsigned 32-bit operand where the type says so."""
-    return value & 0xFFFFFFFF if "u32" in parts else value
+def _result(instruction: Instruction, registers: Mapping[str, Value], threads: int) -> Value:
+    import numpy as np
+
+    parts = instruction.parts
+    if parts[0] == "ld":  # a parameter: what else is loaded is unknown before it gets here
+        return registers.get(instruction.address[0][0])
+    if parts[0] == "elect":
+        elected: Value = (np.arange(threads) % 32 == 0).astype(np.int64)
+        return elected
+    evaluate = _OPERATIONS.get(parts[0])
+    if evaluate is None or len(instruction.writes) > 1 or not _FLOATS.isdisjoint(parts[-2:]):
+        return None
+    sources: list[Any] = []
+    for text in instruction.operands[1:]:
+        source = operand(text, registers)
+        if source is None:
+            return None
+        sources.append(source)
+    if "u32" in parts:
+        # Read as unsigned, all but the addend of mad.wide, which is twice as wide.
+        read = 2 if parts[1] == "wide" else len(sources)
+        sources = [s & 0xFFFFFFFF for s in sources[:read]] + sources[read:]
+    result: Value = _wrap(evaluate(parts, sources), parts)
+    return result
+
+
+def _merge(guard: Value, result: Value, before: Value) -> Value:
+    """What a register holds after threads with a true guard have written it."""
+    import numpy as np
+
+    return None if guard is None or before is None else np.where(guard, result, before)  # type: ignore[arg-type]
 
 
 def _wrap(value: Any, parts: tuple[str, ...]) -> Any:
+    """Registers hold signed values of their width."""
+    if value is None:
+        return None
     kind = parts[1] if parts[0] == "cvt" else parts[-1]
-    if "wide" in parts or kind in ("pred", "b64", "s64", "u64") or parts[0] == "setp":
+    if kind == "pred":
+        return value & 1
+    if "wide" in parts or kind in ("b64", "s64", "u64") or parts[0] == "setp":
         return (value + (1 << 63)) % (1 << 64) - (1 << 63) if isinstance(value, int) else value
     bits = 16 if kind.endswith("16") else 32
     return ((value + (1 << (bits - 1))) & ((1 << bits) - 1)) - (1 << (bits - 1))
@@ -128,6 +140,15 @@ def _multiply(parts: tuple[str, ...], a: Any, b: Any) -> Any:
     return product >> int(parts[-1][1:]) if "hi" in parts else product
 
 
+def _shuffle(parts: tuple[str, ...], sources: list[Any]) -> Any:
+    import numpy as np
+
+    value, lane = sources[:2]
+    if isinstance(value, int):
+        return value
+    return None if parts[2] != "idx" or not isinstance(lane, int) else np.repeat(value.reshape(-1, 32)[:, lane], 32)
+
+
 _Operation: TypeAlias = Callable[[tuple[str, ...], list[Any]], Any]
 _OPERATIONS: Mapping[str, _Operation] = {
     "mov": lambda p, s: s[0],
@@ -147,10 +168,11 @@ _OPERATIONS: Mapping[str, _Operation] = {
     "or": lambda p, s: s[0] | s[1],
     "xor": lambda p, s: s[0] ^ s[1],
     "not": lambda p, s: 1 - s[0] if p[-1] == "pred" else ~s[0],
-    "shl": lambda p, s: s[0] << s[1],
-    "shr": lambda p, s: s[0] >> s[1] if p[-1].startswith("s") else _bits(p, s[0]) >> s[1],
+    "shl": lambda p, s: s[0] << (s[1] & 63),
+    "shr": lambda p, s: (s[0] if p[-1][0] == "s" else _bits(p, s[0])) >> (s[1] & 63),
+    "shfl": _shuffle,
     "bfe": _extract,
     "selp": lambda p, s: _choose(s[2], s[0], s[1]),
     "setp": _compare,
 }
-_FLOATS = ("f16", "f16x2", "bf16", "bf16x2", "f32", "f64", "tf32", "e4m3x2", "e5m2x2")
+_FLOATS = frozenset(("f16", "f16x2", "bf16", "bf16x2", "f32", "f64", "tf32", "e4m3x2", "e5m2x2"))

@@ -181,8 +181,6 @@ def _launch(
 
 def _execute(program: Program, registers: dict[str, Value], threads: int) -> Iterator[tuple[int, Value]]:
     """Yield the position of each instruction about to be executed, and which threads execute it."""
-    import numpy as np
-
     at = 0
     while at < len(program.instructions):
         instruction = program.instructions[at]
@@ -198,8 +196,7 @@ def _execute(program: Program, registers: dict[str, Value], threads: int) -> Ite
         elif instruction.bytes:
             registers.update(dict.fromkeys(instruction.writes))
         elif instruction.writes:
-            with np.errstate(all="ignore"):
-                compute(instruction, registers, threads, guard)
+            compute(instruction, registers, threads, guard)
 
 
 def _guard(instruction: Instruction, registers: Mapping[str, Value]) -> Value:
