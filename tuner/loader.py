@@ -61,8 +61,12 @@ def load_kernel(spec: str, base: Path) -> Kernel:
         where = f"module {location}"
         try:
             module = importlib.import_module(location)
+        except ConfigError:
+            raise
         except ImportError as e:
             raise ConfigError(f"kernel {spec!r}: {e}; name a file as path/to/file.py, or package.module:name") from e
+        except Exception as e:
+            raise ConfigError(f"kernel {spec!r} raised {type(e).__name__} on import: {e}") from e
     kernels = _kernels(module)
     if attribute:
         if attribute not in kernels:

@@ -1,0 +1,315 @@
+"""Configs: TOML files that say which kernel to tune, at which shapes, and how hard to try."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import tomllib
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from tuner.devices import find_device
+from tuner.dims import RangeData, Size, dim_from_data, dim_to_data
+from tuner.errors import ConfigError
+from tuner.kernel import Attribute, Kernel
+from tuner.loader import load_kernel
+from tuner.names import did_you_mean
+from tuner.problem import Problem, Range
+from tuner.search.samplers import DEFAULT_SAMPLER, find
+
+Count: TypeAlias = Annotated[int, Meta(ge=1, le=10**9)]
+Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=10**9)]
+S = TypeVar("S", bound=Struct)
+T = TypeVar("T")
+
+
+class SearchOptions(Struct, frozen=True, forbid_unknown_fields=True):
+    """How a problem is searched.
+
+    Attributes:
+        trials: budget per problem.
+        timeout_s: stop asking for new trials after this many seconds; None: never.
+        sampler: who proposes what to try.
+        seed: of everything random.
+        finalists: how many of the fastest are confirmed.
+    """
+
+    trials: Count = 64
+    timeout_s: Seconds | None = None
+    sampler: str = DEFAULT_SAMPLER
+    seed: Annotated[int, Meta(ge=0, lt=2**32)] = 0
+    finalists: Count = 5
+
+
+class CompileOptions(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a compile may take.
+
+    Attributes:
+        timeout_s: seconds for one compile.
+        memory_mb: megabytes of address space for one compile process.
+        workers: compile processes; 0: one per core.
+    """
+
+    timeout_s: Seconds = 60.0
+    memory_mb: Count = 8192
+    workers: Annotated[int, Meta(ge=0, le=1024)] = 0
+
+
+@dataclass(frozen=True)
+class Config:
+    """A tuning job.
+
+    Attributes:
+        name: the file's name without its ending.
+        kernel: where the kernel is: an absolute file, or ``package.module:name``.
+        target: the GPU to compile and predict for where it is not present.
+        problems: at least one.
+    """
+
+    name: str
+    kernel: str
+    target: str
+    problems: tuple[Problem, ...]
+    search: SearchOptions
+    compile: CompileOptions
+
+
+class _Problem(Struct, frozen=True, forbid_unknown_fields=True):
+    dims: dict[str, Any]
+    dtypes: dict[str, str] = {}
+    attributes: dict[str, Any] = {}
+
+
+class _Document(Struct, frozen=True, forbid_unknown_fields=True):
+    version: Literal[1]
+    kernel: Annotated[str, Meta(min_length=1)]
+    target: str = "h200"
+    problem: dict[str, Any] | None = None
+    problems: list[dict[str, Any]] = []
+    search: dict[str, Any] = {}
+    compile: dict[str, Any] = {}
+
+
+def load_config(path: Path) -> Config:
+    """Read and check a config, and load the kernel it names.
+
+    Raises:
+        ConfigError: with file and key, for anything that is not usable.
+    """
+    where = str(path)
+    document = _convert(_read(path), _Document, where, "")
+    kernel_spec = _absolute(document.kernel, path.parent)
+    try:
+        kernel = load_kernel(kernel_spec, path.parent)
+    except ConfigError as e:
+        raise ConfigError(f"{where}: kernel: {_one_line(e)}") from e
+    if document.problem is not None and document.problems:
+        raise ConfigError(f"{where}: both [problem] and [[problems]]; write [[problems]] for each")
+    tables = {f"problems[{i}]": table for i, table in enumerate(document.problems)}
+    if document.problem is not None:
+        tables = {"problem": document.problem}
+    if not tables:
+        raise ConfigError(f"{where}: problems: there is none; add a [problem] table with the kernel's dims")
+    problems = {key: _problem(kernel, table, where, key) for key, table in tables.items()}
+    keys: dict[str, str] = {}
+    for key, problem in problems.items():
+        earlier = keys.setdefault(problem.label, key)
+        if earlier != key:
+            raise ConfigError(f"{where}: {key} repeats {earlier} ({problem.label}); leave one out")
+    return Config(
+        name=path.stem,
+        kernel=kernel_spec,
+        target=_target(document.target, where),
+        problems=tuple(problems.values()),
+        search=_search_options(document.search, where),
+        compile=_convert(document.compile, CompileOptions, where, "compile"),
+    )
+
+
+def with_overrides(
+    config: Config,
+    *,
+    target: str | None = None,
+    trials: int | None = None,
+    timeout_s: float | None = None,
+    sampler: str | None = None,
+    seed: int | None = None,
+    finalists: int | None = None,
+    workers: int | None = None,
+) -> Config:
+    """A config with some values replaced by those given on the command line; None keeps a value.
+
+    Raises:
+        ConfigError: as `load_config`, with "command line" in the place of a file.
+    """
+    where = "command line"
+    search = {"trials": trials, "timeout_s": timeout_s, "sampler": sampler, "seed": seed, "finalists": finalists}
+    return replace(
+        config,
+        target=config.target if target is None else _target(target, where),
+        search=_search_options({**msgspec.structs.asdict(config.search), **_given(search)}, where),
+        compile=_convert(
+            {**msgspec.structs.asdict(config.compile), **_given({"workers": workers})}, CompileOptions, where, "compile"
+        ),
+    )
+
+
+def dump_config(config: Config) -> str:
+    """The effective values as a config that loads back to the same, from any folder."""
+    lines = ["version = 1", f"kernel = {_toml(config.kernel)}", f"target = {_toml(config.target)}"]
+    for problem in config.problems:
+        dims = {name: dim_to_data(ranges) for name, ranges in problem.dims.items()}
+        lines += [
+            "",
+            "[[problems]]",
+            *_pairs({"dims": dims, "dtypes": problem.dtypes, "attributes": problem.attributes}),
+        ]
+    lines += ["", "[search]", *_pairs(msgspec.structs.asdict(config.search))]
+    lines += ["", "[compile]", *_pairs(msgspec.structs.asdict(config.compile))]
+    return "\n".join(lines) + "\n"
+
+
+# -- reading ---------------------------------------------------------------------------------------
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_bytes().decode())
+    except FileNotFoundError:
+        raise ConfigError(f"{path} does not exist; name a TOML file, or start one with: tuner new NAME") from None
+    except OSError as e:
+        raise ConfigError(f"{path} cannot be read: {e.strerror}; name a TOML file") from e
+    except (UnicodeDecodeError, RecursionError) as e:
+        raise ConfigError(f"{path} is not a TOML file: {_one_line(e)}") from e
+    except tomllib.TOMLDecodeError as e:
+        raise ConfigError(f"{path} is not valid TOML: {_one_line(e)}") from e
+
+
+def _convert(data: Any, kind: type[T], where: str, key: str) -> T:
+    """`data` as a type; `ConfigError` with file, dotted key and the nearest valid name."""
+    if isinstance(data, dict) and isinstance(kind, type) and issubclass(kind, Struct):
+        fields = msgspec.structs.fields(kind)
+        names = [f.name for f in fields]
+        for name in data:
+            if name not in names:
+                raise ConfigError(f"{where}: unknown key {_join(key, name)}{did_you_mean(name, names)}")
+        for f in fields:
+            if f.required and f.name not in data:
+                raise ConfigError(f"{where}: {_join(key, f.name)} is missing")
+    try:
+        return msgspec.convert(data, kind)
+    except msgspec.ValidationError as e:
+        message, _, place = str(e).replace("`", "").replace("object", "table").partition(" - at $")
+        raise ConfigError(f"{where}: {_join(key, place.lstrip('.'))}: {message[0].lower()}{message[1:]}") from e
+
+
+def _problem(kernel: Kernel, data: dict[str, Any], where: str, key: str) -> Problem:
+    table = _convert(data, _Problem, where, key)
+    dims = {name: _dim(value, where, f"{key}.dims.{name}") for name, value in table.dims.items()}
+    for name, value in table.attributes.items():
+        number: Any = _convert(value, Attribute, where, f"{key}.attributes.{name}")  # type: ignore[arg-type]
+        if not math.isfinite(number):
+            raise ConfigError(f"{where}: {key}.attributes.{name}: {number} is not a finite number")
+    try:
+        problem = Problem.of(kernel, dims, table.dtypes, table.attributes)
+        refused = _why_refused(problem)
+    except ConfigError as e:
+        raise ConfigError(f"{where}: {key}: {_one_line(e)}") from e
+    if refused:
+        raise ConfigError(f"{where}: {key}: {refused}")
+    return problem
+
+
+def _dim(data: Any, where: str, key: str) -> tuple[Range, ...]:
+    extents = {f"{key}[{i}]": d for i, d in enumerate(data)} if isinstance(data, list) else {key: data}
+    if not extents:
+        raise ConfigError(f"{where}: {key}: expected at least one size")
+    ranges: list[Range] = []
+    for place, extent in extents.items():
+        kind: Any = RangeData if isinstance(extent, dict) else Size
+        ranges += dim_from_data(_convert(extent, kind, where, place))
+    return tuple(ranges)
+
+
+def _why_refused(problem: Problem) -> str:
+    """Why nothing, or not even the default tactic, is legal for a problem; "" when it is."""
+    space, default = problem.space, problem.kernel.default_tactic
+    if not space.size:
+        rng = random.Random(0)
+        points = [space.decode([rng.randrange(len(p.values)) for p in space.params]) for _ in range(1000)]
+        (worst, count), *_ = Counter(str(space.violated(p)) for p in points).most_common(1)
+        return f"no tactic is legal for {problem.label}; {count / 10:.0f} % of all are refused by {worst}"
+    violated = space.violated(default.config)
+    if violated:
+        return f"the kernel's default ({default}) is not legal for {problem.label}: {violated}; choose another default"
+    return ""
+
+
+def _search_options(data: Mapping[str, Any], where: str) -> SearchOptions:
+    options = _convert(dict(data), SearchOptions, where, "search")
+    try:
+        find(options.sampler)
+    except ConfigError as e:
+        raise ConfigError(f"{where}: search.sampler: {e}") from e
+    return options
+
+
+def _target(name: str, where: str) -> str:
+    try:
+        find_device(name)
+    except ConfigError as e:
+        raise ConfigError(f"{where}: target: {e}") from e
+    return name
+
+
+def _absolute(spec: str, base: Path) -> str:
+    """A kernel's file spelt so that it is found from any folder; a module's name as it is."""
+    location, colon, attribute = spec.partition(":")
+    return f"{(base / location).resolve()}{colon}{attribute}" if location.endswith(".py") else spec
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _join(key: str, name: str) -> str:
+    return f"{key}.{name}" if key and name and not name.startswith("[") else key + name
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+# -- writing ---------------------------------------------------------------------------------------
+
+
+def _pairs(table: Mapping[str, Any]) -> list[str]:
+    return [f"{_key(name)} = {_toml(value)}" for name, value in _given(table).items()]
+
+
+def _toml(value: Any) -> str:
+    match value:
+        case str():
+            # JSON's escapes are TOML's, but for DEL, which only TOML escapes.
+            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")
+        case bool():
+            return "true" if value else "false"
+        case RangeData():
+            return _toml(msgspec.structs.asdict(value))
+        case tuple():
+            return f"[{', '.join(map(_toml, value))}]"
+        case Mapping():
+            return f"{{ {', '.join(_pairs(value))} }}"
+        case _:
+            return repr(value)
+
+
+def _key(name: str) -> str:
+    return name if name.isascii() and name.isidentifier() else _toml(name)
