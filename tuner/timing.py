@@ -8,8 +8,8 @@ outliers too: they are data about the machine (Hoefler and Belli, "Scientific Be
 Parallel Computing Systems", SC15, rules 4 to 7).
 
 *Screening* is short, and stops by itself. A tactic whose first launches take three times as long as
-the incumbent is not measured further. The others warm up until late batches agree with early ones, and are sampled
-until the interval of the median is narrow enough, between a floor and a ceiling of time (as NVBench
+the incumbent is not measured further. The others warm up until late batches agree with early ones,
+and are sampled until the interval of the median is narrow enough, between a floor and a ceiling of time (as NVBench
 stops on noise, within a minimum and a timeout). The interval is the distribution-free one by order
 statistics (David and Nagaraja, "Order Statistics", 3rd ed., section 7.1).
 

@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from functools import cached_property, partial
 from queue import SimpleQueue
 from statistics import median
-from typing import TYPE_CHECKING, TypeAlias
+from typing import Protocol, TypeAlias
 
 from tuner.backends.worker import Factory, WorkerError
 from tuner.compile.artifact import Artifact
@@ -40,13 +40,23 @@ from tuner.timing import (
 )
 from tuner.trial import Failure, FailureClass, Kind, Outcome, Timing
 
-if TYPE_CHECKING:
-    from tuner.compile.service import Compiler
-
 Ready: TypeAlias = "tuple[Artifact, Code] | Failure"
 
 L2_SIZES = 2
 """A launch finds its tensors evicted when so many times the L2 was touched since they were used."""
+
+
+class Compiles(Protocol):
+    """What turns a configuration into PTX: `tuner.compile.service.Compiler`."""
+
+    def submit(self, problem: Problem, config: Config) -> Future[Artifact | Failure]:
+        """Begin to compile, or return the future of an earlier call."""
+
+    def versions(self) -> Mapping[str, str]:
+        """Names and versions of the tools."""
+
+    def close(self) -> None:
+        """Stop its processes."""
 
 
 class CudaBackend:
@@ -66,7 +76,7 @@ class CudaBackend:
         self,
         problem: Problem,
         devices: Sequence[DeviceInfo],
-        compiler: Compiler,
+        compiler: Compiles,
         *,
         seed: int = 0,
         warm: bool = False,
@@ -260,8 +270,9 @@ class CudaBackend:
                     runner.close()
 
     def _gate(self, config: Config) -> list[Case]:
-        """Every size to check a tactic at."""
-        return [self._case(p, self._seed) for p in device_instances(self._problem, config)]
+        """Every size to check a tactic at: the one it is timed at, and awkward ones within the range."""
+        problems = {p.label: p for p in (self._usual, *device_instances(self._problem, config))}
+        return [self._case(p, self._seed) for p in problems.values()]
 
     @cached_property
     def _usual(self) -> Problem:
