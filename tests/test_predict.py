@@ -157,6 +157,15 @@ def test_a_device_of_half_the_size_is_slower() -> None:
     assert predict(half, problem("softmax"), config, artifact).time_us > time_us("softmax", config)
 
 
+def test_counting_machine_instructions_is_a_refinement() -> None:
+    config = softmax(1, 4096, 8)
+    artifact = compiled("softmax", config)
+    uncounted = replace(artifact, resources=replace(artifact.resources, instructions={}))
+    assert predict(H200, problem("softmax"), config, uncounted).time_us == pytest.approx(
+        time_us("softmax", config), rel=0.05
+    )
+
+
 def test_no_prediction_is_below_the_time_of_the_bytes() -> None:
     for config in (increment(2048, 4), increment(16384, 1)):
         assert time_us("increment", config) > problem("increment").bytes() / H200.copy_gbps / 1e3

@@ -57,8 +57,9 @@ BLOCK_LAUNCH_NS = 0.4
 """The GPU hands out one block in this time, and each of its warps in a 32nd of it."""
 BLOCK_START_CYCLES = 300
 """From a free slot on an SM to the first instruction of the block that gets it."""
-MAX_EXPANSION = 1.25
-"""Machine instructions for one of PTX; where there seem to be more, the assembler has unrolled loops."""
+EXPANSION, MAX_EXPANSION = 1.1, 1.25
+"""Machine instructions for one of PTX, where they were not counted and at most: where there seem to be more, the
+assembler has unrolled loops."""
 MMA_SYNC_SHARE = 0.62
 """Share of the tensor peak that warp-level instructions reach where warp-group ones exist (9.0 and newer)."""
 
@@ -135,7 +136,7 @@ def predict(device: Device, problem: Problem, config: Config, artifact: Artifact
         trace=run,
         traffic=find_traffic(problem, run, blocks, starts, l1_bytes, device.l2_bytes),
         warps=ceil(threads / 32),
-        issue_slots=min(resources.instructions["total"] / max(run.static, 1), MAX_EXPANSION),
+        issue_slots=_issue_slots(resources.instructions.get("total"), run.static),
         spill_bytes=(resources.spill_store_bytes + resources.spill_load_bytes)
         * threads
         * max(1.0, len(run.steps) / max(run.static, 1)),
@@ -168,6 +169,11 @@ def _time(kernel: _Kernel, fit: Occupancy, blocks: int, demands: Mapping[str, fl
         "waves": blocks / (device.sms * fit.blocks),
     }
     return Timing(LAUNCH_US + _norm(4, sm_us, dram_us, launch_us), "prediction", "model", facts=facts)
+
+
+def _issue_slots(machine: int | None, ptx: int) -> float:
+    """Machine instructions for each one of PTX."""
+    return EXPANSION if machine is None else min(machine / max(ptx, 1), MAX_EXPANSION)
 
 
 def _norm(order: int, *times: float) -> float:

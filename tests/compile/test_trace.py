@@ -114,7 +114,8 @@ def test_runs_are_what_a_block_touches_without_a_gap(rows: int, run_bytes: float
 @pytest.mark.parametrize(("stride", "wavefronts"), [(4, 1), (8, 2), (64, 16), (128, 32), (132, 1), (0, 1)])
 def test_bank_conflicts_serialise(stride: int, wavefronts: int) -> None:
     body = f"""
-  mul.lo.s32 %r3, %r1, {stride};
+  mov.b32 %r5, tile;
+  mad.lo.s32 %r3, %r1, {stride}, %r5;
   ld.shared.b32 %r4, [%r3];"""
     (access,) = accesses(run(body, threads=32), "shared_load")
     assert access.wavefronts == wavefronts

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 
 def operand(text: str, registers: Mapping[str, Value]) -> Value:
-    """The value of a register, a symbol or a number as written."""
-    value = registers.get(text)
-    if value is not None or text[0] == "%":
-        return value
+    """The value of a register, a parameter, a number as written, or a variable, each of which starts at address 0."""
+    if text[0] == "%" or text in registers:
+        return registers.get(text)
+    if text[0].isalpha() or text[0] == "_":
+        return 0
     try:
         return int(text, 0)
     except ValueError:

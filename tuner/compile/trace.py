@@ -170,7 +170,7 @@ def _launch(
     program: Program, threads: Dim3, grid: Dim3, args: Sequence[int], block: Sequence[Value]
 ) -> dict[str, Value]:
     """What registers and parameters hold when a block starts; every pointer gets addresses of its own."""
-    registers: dict[str, Value] = {"global_smem": 0}
+    registers: dict[str, Value] = {}
     for axis, ntid, ctaid, nctaid in zip("xyz", threads, block, grid, strict=True):
         registers |= {f"%ntid.{axis}": ntid, f"%ctaid.{axis}": ctaid, f"%nctaid.{axis}": nctaid}
     integers = iter(args)
