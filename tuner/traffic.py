@@ -141,16 +141,9 @@ def _l2_share(
 
 
 def _cost_bytes(trace: Trace, declared: int, moved: Mapping[int, float], crossing: Mapping[int, float]) -> float:
-    weights: defaultdict[int, float] = defaultdict(float)
-    touched: defaultdict[int, float] = defaultdict(float)
-    for step, times in trace.counts():
-        access = step.access
-        if access is not None and access.run_bytes:
-            touched[access.tensor] += times * access.bytes
-            weights[access.tensor] += times * access.bytes * _run_cost(access.run_bytes)
     # Where blocks share what they read, the stretches are not those of a single block.
     cost = sum(
-        amount * (weights[t] / touched[t] if touched[t] and amount > moved[t] / 2 else 1.0)
+        amount * (_run_cost(trace.run_bytes[t]) if t in trace.run_bytes and amount > moved[t] / 2 else 1.0)
         for t, amount in crossing.items()
     )
     missed = declared / sum(crossing.values()) if crossing else 1.0

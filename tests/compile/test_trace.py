@@ -107,8 +107,16 @@ def test_runs_are_what_a_block_touches_without_a_gap(rows: int, run_bytes: float
   mad.lo.s32 %r5, %r4, 1000, %r3;
   mad.wide.s32 %rd1, %r5, 4, %rd0;
   ld.global.b32 %r6, [%rd1];"""
-    (access,) = accesses(run(body), "load")
-    assert access.run_bytes == run_bytes
+    assert run(body).run_bytes == {0: run_bytes}
+
+
+def test_runs_join_what_several_instructions_touch() -> None:
+    body = """
+  shl.b32 %r3, %r1, 2;
+  mad.wide.s32 %rd1, %r3, 2, %rd0;
+  ld.global.v2.b16 {%rs1, %rs2}, [%rd1];
+  ld.global.v2.b16 {%rs3, %rs4}, [%rd1+4];"""
+    assert run(body).run_bytes == {0: 64 * 8}
 
 
 @pytest.mark.parametrize(("stride", "wavefronts"), [(4, 1), (8, 2), (64, 16), (128, 32), (132, 1), (0, 1)])

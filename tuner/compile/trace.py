@@ -12,7 +12,7 @@ Sectors (32 bytes) and bank conflicts (32 banks of 4 bytes, served 128 bytes at 
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -44,14 +44,12 @@ class Access:
         bytes: that threads read or write.
         sectors: 32-byte sectors, counted once per warp; 0 for shared memory.
         wavefronts: 128-byte passes through the SM's memory pipe.
-        run_bytes: mean length of the contiguous stretches that the block touches; 0 for shared memory.
     """
 
     tensor: int
     bytes: int
     sectors: int
     wavefronts: int
-    run_bytes: float
 
 
 @dataclass(frozen=True)
@@ -68,11 +66,13 @@ class Trace:
 
     Attributes:
         steps: in order.
+        run_bytes: for each tensor, the mean length of the contiguous stretches that the block touches.
         static: instructions in the text.
         complete: whether the end was reached, every branch on the way having been decided.
     """
 
     steps: Sequence[Step]
+    run_bytes: Mapping[int, float]
     static: int
     complete: bool
 
@@ -107,6 +107,7 @@ def trace(program: Program, threads: Dim3, grid: Dim3, args: Sequence[int], bloc
     plain = [Step(i, None) for i in program.instructions]
     # Loops revisit an access with other addresses but the same pattern, so two visits tell them all.
     accesses: dict[int, list[Step]] = {}
+    stretches: defaultdict[int, list[np.ndarray[Any, Any]]] = defaultdict(list)
     steps: list[Step] = []
     complete = True
     for position, guard in _execute(program, registers, index.size):
@@ -119,15 +120,18 @@ def trace(program: Program, threads: Dim3, grid: Dim3, args: Sequence[int], bloc
         if instruction.bytes:
             seen = accesses.setdefault(position, [])
             if not np.any(_active(instruction, registers, guard)):
-                steps.append(Step(instruction, Access(-1, 0, 0, 0, 0.0)))
+                steps.append(Step(instruction, Access(-1, 0, 0, 0)))
                 continue
             if len(seen) < 2:
-                seen.append(Step(instruction, _access(instruction, registers, guard, index.size)))
+                access, touched = _access(instruction, registers, guard, index.size)
+                seen.append(Step(instruction, access))
+                stretches[access.tensor].append(touched)
             steps.append(seen[-1])
         else:
             steps.append(plain[position])
     static = sum(i.kind != "free" for i in program.instructions)
-    return Trace(steps, static, complete)
+    run_bytes = {t: _mean_length(np.concatenate(touched)) for t, touched in stretches.items() if t >= 0}
+    return Trace(steps, run_bytes, static, complete)
 
 
 def first_addresses(
@@ -216,7 +220,10 @@ def _majority(guard: Value) -> bool:
 # -- memory --------------------------------------------------------------------------------------
 
 
-def _access(instruction: Instruction, registers: Mapping[str, Value], guard: Value, threads: int) -> Access:
+def _access(
+    instruction: Instruction, registers: Mapping[str, Value], guard: Value, threads: int
+) -> tuple[Access, np.ndarray[Any, Any]]:
+    """What an instruction asks for, and the stretches of global memory it touches: beginning and end of each."""
     import numpy as np
 
     shared = instruction.kind.startswith("shared")
@@ -225,29 +232,39 @@ def _access(instruction: Instruction, registers: Mapping[str, Value], guard: Val
     active = np.broadcast_to(np.asarray(_active(instruction, registers, guard), bool), threads)
     width = instruction.bytes
     requested = int(active.sum()) * width
+    nowhere = np.empty((0, 2), np.int64)
     if address is None:  # assume neighbours touch neighbours
-        return Access(-1, requested, 0 if shared else -(-requested // SECTOR), -(-requested // 128), float(requested))
+        wavefronts = -(-requested // 128)
+        return Access(-1, requested, 0 if shared else -(-requested // SECTOR), wavefronts), nowhere
     addresses = np.broadcast_to(np.asarray(address + offset, np.int64), threads)
     if shared:
-        return Access(-1, requested, 0, _shared_wavefronts(addresses, active, width), 0.0)
-    tensor = int(addresses[active][0] >> _TENSOR_SHIFT) - 1
+        return Access(-1, requested, 0, _shared_wavefronts(addresses, active, width)), nowhere
     first, last = addresses // SECTOR, (addresses + width - 1) // SECTOR
-    touched = np.concatenate([first, last]) if (first != last).any() else first
-    mask = np.resize(active, touched.shape)
-    warp = np.resize(np.arange(threads) // 32, touched.shape)[mask]
-    touched = touched[mask]
     # 2**36 sectors are one tensor's share of the address space.
-    sectors = np.unique(warp * (1 << (_TENSOR_SHIFT + 8)) + touched)
-    lines = np.unique(sectors // 4).size
-    everything = np.unique(addresses[active])
-    runs = 1 + int((np.diff(everything) > width).sum())
-    return Access(
-        tensor,
-        requested,
-        sectors.size,
-        max(lines, -(-requested // 128)),
-        everything.size * width / runs,
-    )
+    warp = np.arange(threads) // 32 * (1 << (_TENSOR_SHIFT + 8))
+    touched = (warp + first)[active]
+    if (first != last).any():
+        touched = np.concatenate([touched, (warp + last)[active]])
+    sectors = np.unique(touched)
+    wavefronts = max(np.unique(sectors // 4).size, -(-requested // 128))
+    begin = np.unique(addresses[active])
+    access = Access(int(begin[0] >> _TENSOR_SHIFT) - 1, requested, sectors.size, wavefronts)
+    return access, _merge(np.stack([begin, begin + width], axis=1))
+
+
+def _merge(stretches: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Stretches in order, those that touch or overlap made one."""
+    import numpy as np
+
+    begin, end = stretches[np.argsort(stretches[:, 0])].T
+    reach = np.maximum.accumulate(end)
+    new = np.flatnonzero(begin[1:] > reach[:-1]) + 1
+    return np.stack([begin[np.r_[0, new]], reach[np.r_[new - 1, -1]]], axis=1)
+
+
+def _mean_length(stretches: np.ndarray[Any, Any]) -> float:
+    begin, end = _merge(stretches).T
+    return float((end - begin).mean())
 
 
 def _active(instruction: Instruction, registers: Mapping[str, Value], guard: Value) -> Any:
