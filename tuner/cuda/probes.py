@@ -62,7 +62,7 @@ def _load(size: int, base: str, index: str, value: str, address: str) -> str:
 
 
 @cache
-def _count_ptx(size: int) -> str:
+def count_ptx(size: int) -> str:
     """Counts the elements of `source` that have the bits of the one element in `table`."""
     body = (
         f"{_load(size, '%source', '%i', '%value', '%a')}\n"
@@ -74,7 +74,7 @@ def _count_ptx(size: int) -> str:
 
 
 @cache
-def _checksum_ptx() -> str:
+def checksum_ptx() -> str:
     """Adds up every 8-byte word times an odd number that depends on its position, modulo 2**64."""
     body = (
         f"{_load(8, '%source', '%i', '%value', '%a')}\n"
@@ -86,7 +86,7 @@ def _checksum_ptx() -> str:
 
 
 @cache
-def _gather_ptx(size: int) -> str:
+def gather_ptx(size: int) -> str:
     """Copies the elements of `source` at the 64-bit positions in `table` to `result`, one after another."""
     body = (
         f"{_load(8, '%table', '%i', '%other', '%a')}\n"
@@ -112,18 +112,18 @@ class Probes:
         """How many elements have exactly these bits; the pattern's length is the element's (1, 2, 4 or 8)."""
         word = int.from_bytes(pattern, "little")
         self._set(word, 0)
-        self._run(_count_ptx(len(pattern)), source, self._scratch, elements, self._scratch + 8)
+        self._run(count_ptx(len(pattern)), source, self._scratch, elements, self._scratch + 8)
         return self._result()
 
     def checksum(self, source: Address, size: int) -> int:
         """A number that changes when any of the bytes does, whose count must be a multiple of 8."""
         self._set(0, 0)
-        self._run(_checksum_ptx(), source, 0, size // 8, self._scratch + 8)
+        self._run(checksum_ptx(), source, 0, size // 8, self._scratch + 8)
         return self._result()
 
     def gather(self, source: Address, positions: Address, count: int, size: int, target: Address) -> None:
         """Copy `count` elements of `size` bytes from the given 64-bit positions to `target`."""
-        self._run(_gather_ptx(size), source, positions, count, target)
+        self._run(gather_ptx(size), source, positions, count, target)
 
     def _run(self, ptx: str, source: Address, table: Address, count: int, result: Address) -> None:
         if ptx not in self._functions:
