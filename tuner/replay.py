@@ -57,13 +57,12 @@ def replay(
         ConfigError: for an unknown sampler.
     """
     runs = [best_so_far(table, sampler, seed, trials[-1], batch) for seed in seeds]
-    ratios = {
-        n: tuple(
-            None if run[min(n, len(run)) - 1] is None else run[min(n, len(run)) - 1] / table.optimum_us for run in runs
-        )
-        for n in trials
-    }
+    ratios = {n: tuple(_ratio(run[:n], table.optimum_us) for run in runs) for n in trials}
     return Replay(table.name, sampler, table.optimum_us, tuple(trials), ratios)
+
+
+def _ratio(best_us: list[float | None], optimum_us: float) -> float | None:
+    return None if best_us[-1] is None else best_us[-1] / optimum_us
 
 
 def best_so_far(table: Table, sampler: str, seed: int, trials: int, batch: int) -> list[float | None]:

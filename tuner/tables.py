@@ -199,6 +199,9 @@ def _rows_of_cache(path: Path, file: _Cache) -> tuple[str, list[Row]]:
                 raise StorageError(f"{path}: {place} has no {name!r}")
         samples = fields.get("times", []) if file.objective == "time" else []
         config = {name: fields[name] for name in file.tune_params_keys}
+        for name, value in config.items():
+            if not isinstance(value, (int, float, bool, str)):
+                raise StorageError(f"{path}: {place} has {name}={value!r}; it must be a number, bool or string")
         rows.append((place, config, _outcome(path, place, fields[file.objective], US_PER_UNIT["ms"], samples)))
     return file.device_name, rows
 
@@ -283,11 +286,15 @@ def _number(text: str, kind: type[int] | type[float]) -> int | float | None:
 def _build(path: Path, device: str, rows: list[Row]) -> Table:
     outcomes: dict[str, Outcome] = {}
     names = list(rows[0][1]) if rows else []
-    for place, config, outcome in rows:
-        if list(config) != names and sorted(config) != sorted(names):
+    fractional = {n for _, config, _ in rows for n, v in config.items() if isinstance(v, float)}
+    configs: list[Config] = []
+    for place, recorded, outcome in rows:
+        config = {n: float(v) if n in fractional and type(v) is int else v for n, v in recorded.items()}
+        if sorted(config) != sorted(names):
             raise StorageError(
                 f"{path}: {place} has the parameters {', '.join(config)}; the first has {', '.join(names)}"
             )
+        configs.append(config)
         earlier = outcomes.setdefault(canonical(config), outcome)
         if earlier != outcome:
             raise StorageError(f"{path}: {place} repeats a configuration with another outcome")
@@ -295,7 +302,7 @@ def _build(path: Path, device: str, rows: list[Row]) -> Table:
     if not times:
         raise StorageError(f"{path}: no configuration has a time")
     try:
-        space = _space(names, [config for _, config, _ in rows])
+        space = _space(names, configs)
     except ConfigError as e:
         raise StorageError(f"{path}: {e}") from e
     return Table(path.name.removesuffix(".gz").rsplit(".", 1)[0], device, space, outcomes, min(times))
