@@ -103,7 +103,8 @@ def attribute(device: Handle, name: str) -> int:
     """A device attribute by the end of its name, for example "L2_CACHE_SIZE"."""
     from cuda.bindings import driver
 
-    return int(_call("cuDeviceGetAttribute", driver.CUdevice_attribute[f"CU_DEVICE_ATTRIBUTE_{name}"], device))
+    member = getattr(driver.CUdevice_attribute, f"CU_DEVICE_ATTRIBUTE_{name}")
+    return int(_call("cuDeviceGetAttribute", member, device))
 
 
 def retain_context(ordinal: int) -> None:
