@@ -64,6 +64,7 @@ def run(problem: Problem, config: Config, inputs: Mapping[str, Array], outputs: 
 
     Raises:
         AccessError: the kernel accesses memory that is not its own.
+        MemoryError: as Python raises it.
         InterpretationError: anything else that the kernel or the interpreter raises.
         UnavailableError: the environment variable was not set when triton was imported.
     """
@@ -81,7 +82,7 @@ def run(problem: Problem, config: Config, inputs: Mapping[str, Array], outputs: 
             kernel.source[launch.grid](*arguments, **{name: scope[name] for name in kernel.constants})
         except Exception as e:
             cause = _root(e)
-            if isinstance(cause, AccessError):
+            if isinstance(cause, (AccessError, MemoryError)):
                 raise cause from None
             raise InterpretationError(f"{type(cause).__name__}: {cause}") from e
     for name, array in outputs.items():
