@@ -1,5 +1,7 @@
 """Tune GPU kernels as tactics of TensorRT quickly deployable plugins."""
 
+from typing import TYPE_CHECKING, Any
+
 from tuner.arith import cdiv, maximum, minimum, next_power_of_2
 from tuner.dtypes import itemsize
 from tuner.kernel import Kernel, Launch, Tensor, Tolerance
@@ -7,9 +9,28 @@ from tuner.problem import Problem, Range
 from tuner.space import Constraint, Space, choice, integers, powers_of_two
 from tuner.tactic import Tactic
 
+if TYPE_CHECKING:
+    from tuner.cache import Cache
+    from tuner.job import tune
+
 __version__ = "0.1.0"
 
+
+def __getattr__(name: str) -> Any:
+    """Import what is heavy when it is first asked for."""
+    if name == "tune":
+        from tuner.job import tune
+
+        return tune
+    if name == "Cache":
+        from tuner.cache import Cache
+
+        return Cache
+    raise AttributeError(f"module 'tuner' has no attribute {name!r}")
+
+
 __all__ = [
+    "Cache",
     "Constraint",
     "Kernel",
     "Launch",
@@ -27,4 +48,5 @@ __all__ = [
     "minimum",
     "next_power_of_2",
     "powers_of_two",
+    "tune",
 ]

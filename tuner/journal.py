@@ -93,7 +93,8 @@ def open_journal(folder: Path, url: str | None, identity: Mapping[str, str], spa
     where = url or str(folder / JOURNAL_NAME)
     storage: Any = _guard(where, lambda: _open_storage(folder, url))
     fingerprint = hashlib.sha256(json.dumps(dict(identity), sort_keys=True).encode()).hexdigest()
-    name = f"{identity['kernel']} {identity['problem']} on {identity['device']} by {identity['backend']} #{fingerprint[:8]}"
+    kernel, problem, device, backend = (identity[part] for part in ("kernel", "problem", "device", "backend"))
+    name = f"{kernel} {problem} on {device} by {backend} #{fingerprint[:8]}"
     earlier = _guard(where, lambda: optuna.get_all_study_summaries(storage, include_best_trial=False))
     known = {s.study_name: s.user_attrs.get("identity", {}) for s in earlier}
     study = _guard(
@@ -173,9 +174,7 @@ def _guard(where: str, action: Any) -> Any:
         raise
     except Exception as e:
         first = (str(e).strip() or repr(e)).splitlines()[0]
-        raise StorageError(
-            f"{where}: {type(e).__name__}: {first}; if it is damaged, move it away and run again"
-        ) from e
+        raise StorageError(f"{where}: {type(e).__name__}: {first}; if it is damaged, move it away and run again") from e
 
 
 def _what_changed(known: list[Mapping[str, str]], identity: Mapping[str, str]) -> str:

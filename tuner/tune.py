@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -216,7 +216,7 @@ def _evaluate(
             yield Trial(number, tactic, outcome), False
 
 
-def _generator(backend: Backend, configs: list[Config]) -> Iterator[tuple[int, Outcome]]:
+def _generator(backend: Backend, configs: list[Config]) -> Generator[tuple[int, Outcome], None, None]:
     if configs:
         yield from backend.evaluate(configs)
 

@@ -173,8 +173,6 @@ class CudaBackend:
         return indistinct(a.time_us, b.time_us, half_widths)
 
     def environment(self) -> Mapping[str, str]:
-        now = self._nvml[0].read()
-        clocks = {"sm_mhz": f"{now.sm_mhz:.0f}", "memory_mhz": f"{now.memory_mhz:.0f}"} if now else {}
         return {
             **self._compiler.versions(),
             "device": self._info.name,
@@ -182,7 +180,6 @@ class CudaBackend:
             "cuda": ".".join(map(str, self._info.cuda)),
             "cuda-bindings": importlib.metadata.version("cuda-bindings"),
             "cache": "cold" if self._rotate_bytes else "warm",
-            **clocks,
         }
 
     def close(self) -> None:

@@ -86,7 +86,7 @@ def compile_key(problem: Problem, config: Config, target: Target) -> str:
         "options": dict(request.options),
         "capability": target.capability,
         "disassemble": target.disassemble,
-        "compiler": _compiler(target),
+        "compiler": compiler(target),
         "environment": dict(get_cache_invalidating_env_vars()),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -131,7 +131,7 @@ def compile_tactic(problem: Problem, config: Config, target: Target) -> Artifact
         ptx_version=module.version,
         resources=resources,
         cubin=cubin,
-        compiler=_compiler(target),
+        compiler=compiler(target),
         seconds=time.perf_counter() - started,
     )
 
@@ -341,7 +341,7 @@ def _launchable(
 
 
 @functools.cache
-def _compiler(target: Target) -> str:
+def compiler(target: Target) -> str:
     """Names and versions of the tools that compile for a device."""
     import triton
     from triton.backends.nvidia.compiler import get_ptxas

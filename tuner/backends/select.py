@@ -1,0 +1,102 @@
+"""Choose a backend that works here, and open it for a problem."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tuner.backends.base import Backend
+from tuner.compile.artifact import Target
+from tuner.compile.service import Compiler
+from tuner.compile.store import Store
+from tuner.config import Config
+from tuner.cuda.device import available
+from tuner.devices import find_device
+from tuner.errors import ConfigError, UnavailableError
+from tuner.names import did_you_mean
+from tuner.problem import Problem
+
+BACKENDS = ("cuda", "model", "replay")
+_GATE_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A backend and why it was taken.
+
+    Attributes:
+        name: one of `BACKENDS`.
+        why: a clause for the user, "" when it was asked for.
+        devices: for cuda: ordinals of the GPUs to measure on.
+        table: for replay: the recorded table.
+    """
+
+    name: str
+    why: str = ""
+    devices: tuple[int, ...] = (0,)
+    table: Path | None = None
+
+    @classmethod
+    def of(cls, name: str, devices: Sequence[int] = (0,), table: Path | None = None) -> Choice:
+        """Check a backend's name; "auto" takes the first that works here.
+
+        Raises:
+            ConfigError: for an unknown name, or replay without a table.
+            UnavailableError: for a backend that does not work here.
+        """
+        if name not in ("auto", *BACKENDS):
+            raise ConfigError(f"unknown backend {name!r}{did_you_mean(name, ('auto', *BACKENDS))}")
+        if (name == "replay") != (table is not None):
+            raise ConfigError("--backend replay and --table FILE belong together: the table holds the times")
+        reason = available() if name in ("auto", "cuda") else None
+        if name == "auto":
+            why = "a GPU is present" if reason is None else f"no measuring here: {reason}"
+            return cls("cuda" if reason is None else "model", why, tuple(devices))
+        if reason is not None:
+            raise UnavailableError(f"the cuda backend does not work here: {reason}; `tuner doctor` says more")
+        return cls(name, "", tuple(devices), table)
+
+
+def open_backend(choice: Choice, problem: Problem, config: Config, store: Store) -> Backend:
+    """Make the backend for a problem, with compile workers as the config says. The caller closes it."""
+    if choice.name == "replay":
+        from tuner.backends.replay import ReplayBackend
+        from tuner.tables import read_table
+
+        assert choice.table is not None
+        return ReplayBackend(read_table(choice.table))
+    if choice.name == "cuda":
+        from tuner.backends.cuda import CudaBackend
+        from tuner.cuda.device import describe
+
+        devices = describe(choice.devices)
+        target = replace(devices[0].target, disassemble=False)
+        return CudaBackend(problem, devices, _compiler(target, config, store), seed=config.search.seed)
+    from tuner.backends.model import ModelBackend
+    from tuner.verify import Verifier
+
+    device = find_device(config.target)
+    verifier = Verifier(
+        problem,
+        seed=config.search.seed,
+        workers=config.compile.workers,
+        timeout_s=_GATE_TIMEOUT_S,
+        memory_bytes=_memory(config),
+        store=store,
+    )
+    return ModelBackend(problem, device, _compiler(device.target, config, store), verifier)
+
+
+def _compiler(target: Target, config: Config, store: Store) -> Compiler:
+    return Compiler(
+        target,
+        store=store,
+        workers=config.compile.workers,
+        timeout_s=config.compile.timeout_s,
+        memory_bytes=_memory(config),
+    )
+
+
+def _memory(config: Config) -> int:
+    return config.compile.memory_mb << 20

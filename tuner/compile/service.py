@@ -1,0 +1,124 @@
+"""Compile tactics in worker processes, each once, whether asked for twice or in another run."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from tuner.compile.artifact import Artifact, CompileError, Target
+from tuner.compile.store import Store
+from tuner.problem import Problem
+from tuner.spec import ProblemSpec
+from tuner.tactic import Config
+from tuner.trial import Failure, FailureClass
+from tuner.workers import WorkerPool
+
+Compiled: TypeAlias = Artifact | Failure
+
+
+@dataclass
+class Counts:
+    """What became of the tactics that were asked for: compiled now, taken from the store, or failed."""
+
+    compiled: int = 0
+    stored: int = 0
+    failed: int = 0
+
+
+class Compiler:
+    """Compiles tactics for one target. What a compiler refuses is remembered as what it accepts is.
+
+    Args:
+        target: what to compile for.
+        store: keeps results for other runs; None keeps them for this object's life only.
+        workers: processes; 0 for one per core. None starts before something must be compiled.
+        timeout_s: how long one tactic may take.
+        memory_bytes: how much address space it may take.
+    """
+
+    def __init__(
+        self, target: Target, *, store: Store | None, workers: int, timeout_s: float, memory_bytes: int
+    ) -> None:
+        self.counts = Counts()
+        self._target = target
+        self._store = store
+        self._timeout_s = timeout_s
+        self._pool = WorkerPool(workers, memory_bytes=memory_bytes, died=FailureClass.COMPILE)
+        self._answers: dict[str, Future[Compiled]] = {}
+        self._lock = threading.Lock()
+
+    def submit(self, problem: Problem, config: Config) -> Future[Compiled]:
+        """Start compiling a tactic, or return the future of an earlier call.
+
+        Raises:
+            ConfigError, UnavailableError: when no tactic of the problem can be compiled.
+        """
+        from tuner.compile.triton import compile_key
+
+        key = compile_key(problem, config, self._target)
+        with self._lock:
+            if key in self._answers:
+                return self._answers[key]
+            answer = self._answers[key] = Future()
+        known = self._load(key)
+        if known is not None:
+            self._finish(answer, known, stored=True)
+            return answer
+        task = self._pool.submit(
+            _compile, ProblemSpec.of(problem), dict(config), self._target, key, timeout_s=self._timeout_s
+        )
+        task.add_done_callback(lambda done: self._compiled(key, answer, done))
+        return answer
+
+    def versions(self) -> Mapping[str, str]:
+        """Names and versions of the tools."""
+        from tuner.compile.triton import compiler
+
+        return dict(tool.split(" ", 1) for tool in compiler(self._target).split(", "))
+
+    def close(self) -> None:
+        """Stop the worker processes; what is not compiled yet is cancelled."""
+        self._pool.close()
+
+    def _load(self, key: str) -> Compiled | None:
+        if self._store is None:
+            return None
+        return self._store.get(key, Artifact) or self._store.get(key, Failure)
+
+    def _compiled(self, key: str, answer: Future[Compiled], done: Future[tuple[Compiled, bool] | Failure]) -> None:
+        if done.cancelled():
+            answer.cancel()
+            return
+        error = done.exception()
+        if error is not None:
+            answer.set_exception(error)
+            return
+        result = done.result()
+        outcome, lasting = (result, False) if isinstance(result, Failure) else result
+        if lasting and self._store is not None:
+            self._store.put(key, outcome)
+        self._finish(answer, outcome, stored=False)
+
+    def _finish(self, answer: Future[Compiled], outcome: Compiled, stored: bool) -> None:
+        with self._lock:
+            self.counts.stored += stored
+            self.counts.failed += isinstance(outcome, Failure)
+            self.counts.compiled += not stored and isinstance(outcome, Artifact)
+        answer.set_result(outcome)
+
+
+def _compile(spec: ProblemSpec, config: Config, target: Target, key: str) -> tuple[Compiled, bool]:
+    """Compile in a worker; says whether the outcome would be the same another time."""
+    from tuner.compile.triton import compile_key, compile_tactic
+
+    problem = spec.load()
+    if compile_key(problem, config, target) != key:
+        message = f"{spec.kernel.location} was edited while it was being tuned; run again"
+        return Failure(FailureClass.COMPILE, message), False
+    try:
+        return compile_tactic(problem, config, target), True
+    except CompileError as e:
+        return Failure(e.kind, e.message), True

@@ -1,0 +1,119 @@
+"""What works on this machine, what is missing, and the command that mends it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing a backend or command needs.
+
+    Attributes:
+        name: what was looked at.
+        ok: whether it works.
+        detail: versions and places, or what is wrong.
+        needed_for: what does not work without it.
+        mend: a command or action; "" when all is well.
+    """
+
+    name: str
+    ok: bool
+    detail: str
+    needed_for: str
+    mend: str = ""
+
+
+def examine() -> list[Check]:
+    """Look at everything the backends need. Never raises."""
+    return [
+        _platform(),
+        _packages(),
+        _triton_tools(),
+        _folder("tactic cache", _cache_path, "tune, show", "set TUNER_CACHE to a file you can write"),
+        _folder("compile cache", _store_path, "fast second runs", "set TUNER_COMPILE_CACHE to a folder you can write"),
+        _cuda(),
+    ]
+
+
+def usable_backends(checks: list[Check]) -> dict[str, bool]:
+    """Which backends work, given what `examine` found."""
+    ok = {c.name: c.ok for c in checks}
+    base = ok["platform"] and ok["packages"]
+    return {"cuda": base and ok["triton"] and ok["cuda"], "model": base and ok["triton"], "replay": base}
+
+
+def _platform() -> Check:
+    detail = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
+    ok = sys.version_info >= (3, 11) and platform.system() == "Linux" and platform.machine() == "x86_64"
+    mend = "" if ok else "use Python 3.11 or newer on Linux x86-64"
+    return Check("platform", ok, detail, "everything", mend)
+
+
+def _packages() -> Check:
+    from packaging.requirements import Requirement
+
+    found, wrong = [], []
+    for line in importlib.metadata.requires("qdp-tuner") or []:
+        requirement = Requirement(line)
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            version = importlib.metadata.version(requirement.name)
+        except importlib.metadata.PackageNotFoundError:
+            wrong.append(f"{requirement.name} is missing")
+            continue
+        if version in requirement.specifier:
+            found.append(f"{requirement.name} {version}")
+        else:
+            wrong.append(f"{requirement.name} {version} is not {requirement.specifier}")
+    mend = "pip install --upgrade qdp-tuner" if wrong else ""
+    return Check("packages", not wrong, ", ".join(wrong or found), "everything", mend)
+
+
+def _triton_tools() -> Check:
+    mend = "pip install --force-reinstall triton"
+    try:
+        from triton import knobs
+
+        path = knobs.nvidia.ptxas.path
+        line = subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout.splitlines()[-2]
+    except Exception as e:
+        return Check("triton", False, f"{type(e).__name__}: {e}", "compiling", mend)
+    version = importlib.metadata.version("triton")
+    return Check("triton", True, f"triton {version}, ptxas {line.split(', ')[-1]}", "compiling")
+
+
+def _folder(name: str, place: Callable[[], Path], needed_for: str, mend: str) -> Check:
+    path = place()
+    existing = next(p for p in (path, *path.parents) if p.exists())
+    ok = os.access(existing, os.W_OK)
+    return Check(name, ok, str(path) if ok else f"{existing} cannot be written", needed_for, "" if ok else mend)
+
+
+def _cache_path() -> Path:
+    from tuner.cache import default_path
+
+    return default_path()
+
+
+def _store_path() -> Path:
+    from tuner.compile.store import default_folder
+
+    return default_folder()
+
+
+def _cuda() -> Check:
+    from tuner.cuda.device import available
+
+    reason = available()
+    if reason is None:
+        return Check("cuda", True, "a GPU answers", "measuring: --backend cuda")
+    return Check("cuda", False, reason, "measuring: --backend cuda", "pip install 'qdp-tuner[cuda]' on a GPU machine")

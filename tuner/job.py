@@ -1,0 +1,220 @@
+"""Run a tuning job: open what it needs, tune each problem, keep what was found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tuner import __version__
+from tuner.backends.base import Backend
+from tuner.backends.select import Choice, open_backend
+from tuner.cache import Cache, default_path, update
+from tuner.compile.store import Store, default_folder
+from tuner.config import CompileOptions, Config, SearchOptions
+from tuner.entry import entry_of
+from tuner.errors import StorageError, TunerError
+from tuner.journal import Journal, exclusive, open_journal
+from tuner.problem import Problem
+from tuner.record import write_summary, write_trials
+from tuner.search import Search
+from tuner.source import kernel_hash, source_hash
+from tuner.space import Space
+from tuner.tune import Progress, Result, Trial, finished_trials, tune_problem
+
+
+class RunInterruptedError(TunerError):
+    """The user stopped the run. Every finished trial is kept."""
+
+    exit_code = 130
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a job leaves its results.
+
+    Attributes:
+        out: a folder of its own: study, trials, summary.
+        cache: the tactic cache file.
+        storage: an Optuna storage URL for the trials instead of a journal in `out`.
+        store: the folder of compiled tactics.
+    """
+
+    out: Path
+    cache: Path = field(default_factory=default_path)
+    storage: str | None = None
+    store: Path = field(default_factory=default_folder)
+
+
+class Silent:
+    """Progress that nobody watches."""
+
+    def started(self, problem: Problem, backend: Backend, trials: int) -> None: ...
+
+    def trial(self, trial: Trial, resumed: bool) -> None: ...
+
+    def note(self, message: str) -> None: ...
+
+
+def tune(
+    problem: Problem,
+    *,
+    backend: str = "auto",
+    target: str = "h200",
+    trials: int = SearchOptions().trials,
+    timeout_s: float | None = None,
+    sampler: str = SearchOptions().sampler,
+    seed: int = 0,
+    finalists: int = SearchOptions().finalists,
+    out: Path | None = None,
+    cache: Path | None = None,
+    storage: str | None = None,
+    workers: int = 0,
+    progress: Progress | None = None,
+) -> Result:
+    """Find the fastest tactic of a problem and record it in the cache.
+
+    Args:
+        problem: a kernel at given sizes.
+        backend: "cuda", "model", or "auto" for the first of them that works here.
+        target: the GPU to predict for when none is at hand.
+        trials: how many tactics to try.
+        timeout_s: stop asking for new ones after this many seconds.
+        sampler: a name in `tuner.search.SAMPLERS`.
+        seed: of everything random.
+        finalists: how many of the fastest to confirm.
+        out: folder for the study; ``results/NAME`` by default. A study found there is continued.
+        cache: the tactic cache; the user's own by default.
+        storage: an Optuna storage URL for the trials.
+        workers: compile processes; 0 for one per core.
+        progress: is told what happens.
+
+    Raises:
+        TunerError: with a message for the user.
+    """
+    name = problem.kernel.name
+    search = SearchOptions(trials=trials, timeout_s=timeout_s, sampler=sampler, seed=seed, finalists=finalists)
+    config = Config(name, "", target, (problem,), search, CompileOptions(workers=workers))
+    places = Places(out or Path("results") / name, cache or default_path(), storage)
+    return run_job(config, Choice.of(backend), places, progress or Silent())[0]
+
+
+def run_job(config: Config, choice: Choice, places: Places, progress: Progress) -> list[Result]:
+    """Tune every problem of a config, and write ``trials.csv`` and ``summary.json``.
+
+    Raises:
+        TunerError: with a message for the user; `RunInterruptedError` after Ctrl-C.
+    """
+    cache = Cache.open(places.cache)
+    _make_folder(places.out)
+    results: list[Result] = []
+    trials: dict[str, Sequence[Trial]] = {}
+    with exclusive(places.out, places.storage):
+        try:
+            results.extend(_tune(config, p, choice, places, cache, progress, trials) for p in config.problems)
+        except KeyboardInterrupt:
+            finished = sum(map(len, trials.values()))
+            raise RunInterruptedError(
+                f"interrupted; {finished} finished trials are kept in {places.storage or places.out}; "
+                "run the same command again to go on"
+            ) from None
+        finally:
+            write_trials(places.out / "trials.csv", trials)
+            write_summary(places.out / "summary.json", results, places.cache, places.out)
+    return results
+
+
+def _tune(
+    config: Config,
+    problem: Problem,
+    choice: Choice,
+    places: Places,
+    cache: Cache,
+    progress: Progress,
+    trials: dict[str, Sequence[Trial]],
+) -> Result:
+    """Tune one problem and record it; its finished trials go into `trials` however it ends."""
+    options, source = config.search, kernel_hash(problem.kernel)
+    with closing(open_backend(choice, problem, config, Store(places.store))) as backend:
+        identity = _identity(problem, backend, source)
+        journal = open_journal(places.out, places.storage, identity, problem.space)
+        if journal.news:
+            progress.note(journal.news)
+        hit = cache.lookup(problem, source, backend=backend.name, device=backend.device)
+        with _recorded(problem, journal, trials):
+            result = tune_problem(
+                problem,
+                backend,
+                journal,
+                Search(
+                    problem.space,
+                    problem.kernel.default,
+                    sampler=options.sampler,
+                    seed=options.seed,
+                    budget=options.trials,
+                ),
+                trials=options.trials,
+                timeout_s=options.timeout_s,
+                finalists=options.finalists,
+                incumbent=hit.tactic if hit.tier == "exact" else None,
+                progress=progress,
+            )
+    update(places.cache, [_entry(result, source)])
+    return result
+
+
+@contextmanager
+def _recorded(problem: Problem, journal: Journal, trials: dict[str, Sequence[Trial]]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        trials[str(problem)] = finished_trials(journal)
+
+
+def _entry(result: Result, source: str) -> Any:
+    return entry_of(
+        result.problem,
+        source,
+        backend=result.backend,
+        device=result.device,
+        capability=result.capability,
+        confirmed=result.confirmed,
+        winner=result.winner,
+        default=result.default,
+        ties=result.ties,
+        trials=len(result.trials),
+        environment=result.environment,
+    )
+
+
+def _identity(problem: Problem, backend: Backend, source: str) -> Mapping[str, str]:
+    """What makes two runs the same study. The names are read by users: "new study: other source …"."""
+    kernel = problem.kernel
+    return {
+        "kernel": kernel.id,
+        "problem": problem.label,
+        "device": backend.device,
+        "backend": backend.name,
+        "source": source,
+        "reference": source_hash(kernel.reference),
+        "space": _describe(kernel.space),
+        "versions": json.dumps({"tuner": __version__, **backend.environment()}, sort_keys=True),
+    }
+
+
+def _describe(space: Space) -> str:
+    """The values of each parameter, and the code of each constraint."""
+    params = {p.name: list(p.values) for p in space.params}
+    constraints = {c.name: source_hash(c.holds) for c in space.constraints}
+    return json.dumps([params, constraints])
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".lock").touch()
+    except OSError as e:
+        raise StorageError(f"{folder} cannot be written ({e.strerror}); choose another folder with --out") from e

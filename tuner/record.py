@@ -1,0 +1,79 @@
+"""The files a job leaves beside its study: trials as CSV, results as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tuner.files import write_atomic
+from tuner.tactic import Tactic
+from tuner.trial import Timing
+from tuner.tune import Result, Trial
+
+
+def as_job(result: Result, cache: Path, out: Path) -> dict[str, Any]:
+    """A result as the data that ``--json`` and ``summary.json`` hold."""
+
+    def described(tactic: Tactic) -> dict[str, Any]:
+        timing = result.confirmed.get(tactic)
+        data: dict[str, Any] = {"id": tactic.id, "config": tactic.config, "time_us": None}
+        return data if timing is None else {**data, "time_us": timing.time_us, "verified": timing.verified}
+
+    return {
+        "kernel": result.problem.kernel.id,
+        "problem": result.problem.label,
+        "backend": result.backend,
+        "kind": result.kind,
+        "device": result.device,
+        "winner": described(result.winner),
+        "default": described(result.default),
+        "ties": [described(t) for t in result.ties],
+        "speedup": result.speedup,
+        "trials": len(result.trials),
+        "resumed": result.resumed,
+        "stopped": result.stopped,
+        "failures": result.failures,
+        "environment": dict(result.environment),
+        "cache": str(cache),
+        "out": str(out),
+    }
+
+
+def write_summary(path: Path, results: Sequence[Result], cache: Path, out: Path) -> None:
+    """Write the results as JSON: as on stdout, with the finalists and their raw samples in microseconds."""
+    jobs = []
+    for result in results:
+        finalists = [
+            {"id": tactic.id, "config": tactic.config, "time_us": timing.time_us, "samples_us": timing.samples_us}
+            for tactic, timing in sorted(result.confirmed.items(), key=lambda item: item[1].time_us)
+        ]
+        jobs.append({**as_job(result, cache, out), "finalists": finalists})
+    write_atomic(path, (json.dumps({"jobs": jobs}, indent=2) + "\n").encode())
+
+
+def write_trials(path: Path, trials: Mapping[str, Sequence[Trial]]) -> None:
+    """Write one row per trial, in the order of asking, for each problem.
+
+    Columns: problem, number, tactic, status ("ok" or the class of failure), kind, time_us, verified, one
+    per parameter, one per fact about the code or the run, message.
+    """
+    import pandas as pd
+
+    rows: list[dict[str, Any]] = []
+    for problem, finished in trials.items():
+        for trial in finished:
+            row: dict[str, Any] = {"problem": problem, "number": trial.number, "tactic": trial.tactic.id}
+            outcome = trial.outcome
+            if isinstance(outcome, Timing):
+                row |= {"status": "ok", "kind": outcome.kind, "time_us": outcome.time_us, "verified": outcome.verified}
+                row |= {**trial.tactic.config, **outcome.facts, "message": ""}
+            else:
+                row |= {"status": outcome.kind.value, **trial.tactic.config, "message": outcome.message}
+            rows.append(row)
+    frame = pd.DataFrame(rows)
+    first = [c for c in ("problem", "number", "tactic", "status", "kind", "time_us", "verified") if c in frame]
+    last = [c for c in ("message",) if c in frame]
+    frame = frame[[*first, *(c for c in frame if c not in (*first, *last)), *last]]
+    write_atomic(path, frame.to_csv(index=False).encode())
