@@ -40,10 +40,11 @@ SAMPLERS: Mapping[str, Sampler] = {
     "tpe-categorical": Sampler("tuner.search.tpe", "independent", ordered=False),
     "tpe": Sampler("tuner.search.tpe", "independent"),
     "tpe-multivariate": Sampler("tuner.search.tpe", "multivariate"),
+    "bayes": Sampler("tuner.search.bayes", "BayesianSearch"),
     "local": Sampler("tuner.search.local", "LocalSearch"),
 }
 
-DEFAULT_SAMPLER = "tpe"
+DEFAULT_SAMPLER = "bayes"
 
 
 def find(name: str) -> Sampler:
