@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from tuner.search.base import PointSampler
 from tuner.search.gp import Array, Features, Hyperparameters, Posterior
@@ -38,8 +39,14 @@ class BayesianSearch(PointSampler):
         self._prior = Hyperparameters(np.full(count, math.log(0.25 * math.sqrt(max(count, 1)))), math.log(1e-2))
         self._hyper = self._prior
         self._pool: list[Point] = []
+        self._threads = ThreadpoolController()
 
     def propose(self) -> Point:
+        # One thread: the matrices are small, compilers want the other cores, and sums come out the same anywhere.
+        with self._threads.limit(limits=1, user_api="blas"):
+            return self._propose()
+
+    def _propose(self) -> Point:
         if len(self.points.taken) < START or not any(self.times.values()):
             return self._far_from_all()
         model = self._fit()
