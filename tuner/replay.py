@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from tuner.search import Search
 from tuner.tables import Table
+from tuner.tactic import Config
 from tuner.trial import Timing
 
 TRIALS = (8, 16, 32, 64, 128, 220)
@@ -41,10 +42,9 @@ def replay(
     seeds: Sequence[int] = SEEDS,
     trials: Sequence[int] = TRIALS,
     batch: int = 1,
+    default: Config | None = None,
 ) -> Replay:
     """Search a table once per seed.
-
-    A table does not say what its kernel's default was, so each seed starts from a point drawn at random.
 
     Args:
         table: the recorded outcomes.
@@ -52,11 +52,13 @@ def replay(
         seeds: one search each.
         trials: ascending numbers of trials to look at; the last is the budget.
         batch: how many configurations to ask for at a time.
+        default: where every search starts. A table does not say what its kernel's default was, so without
+            this each seed draws one at random.
 
     Raises:
-        ConfigError: for an unknown sampler.
+        ConfigError: for an unknown sampler, or a default that was not recorded.
     """
-    runs = [best_so_far(table, sampler, seed, trials[-1], batch) for seed in seeds]
+    runs = [best_so_far(table, sampler, seed, trials[-1], batch, default) for seed in seeds]
     ratios = {n: tuple(_ratio(run[:n], table.optimum_us) for run in runs) for n in trials}
     return Replay(table.name, sampler, table.optimum_us, tuple(trials), ratios)
 
@@ -65,9 +67,12 @@ def _ratio(best_us: list[float | None], optimum_us: float) -> float | None:
     return None if best_us[-1] is None else best_us[-1] / optimum_us
 
 
-def best_so_far(table: Table, sampler: str, seed: int, trials: int, batch: int) -> list[float | None]:
+def best_so_far(
+    table: Table, sampler: str, seed: int, trials: int, batch: int, default: Config | None
+) -> list[float | None]:
     """The shortest time in microseconds after each trial of one search, None while all failed."""
-    default = table.space.point(random.Random(seed).randrange(table.space.size))
+    if default is None:
+        default = table.space.point(random.Random(seed).randrange(table.space.size))
     search = Search(table.space, default, sampler=sampler, seed=seed, budget=trials)
     best: list[float | None] = []
     while len(best) < trials:
