@@ -205,7 +205,7 @@ def _demands(kernel: _Kernel, flops: float) -> dict[str, float]:
     if opaque:  # the instruction does not say its shape, so take all that the kernel declares
         cycles["tensor"] += flops / _flops_per_cycle(device, "fp16")
     cycles["memory_pipe"] += kernel.spill_bytes / MEMORY_PIPE_BYTES
-    cycles["l2"] += sectors * SECTOR * device.sms * device.clock_ghz / device.l2_gbps
+    cycles["l2"] += _l2_cycles(sectors, kernel)
     return dict(cycles)
 
 
@@ -241,7 +241,7 @@ def _path(kernel: _Kernel) -> float:
     slot = kernel.issue_slots * max(1.0, kernel.warps / SCHEDULERS)
     ready: dict[str, float] = {}
     floor = issue = latest = end = 0.0  # no start before `floor`; the next issue slot; the latest start; the last end
-    pipe = tensor = 0.0  # when the memory pipe and the tensor cores are free
+    pipe = l2 = tensor = 0.0  # when the memory pipe, the SM's share of the L2 and the tensor cores are free
     open_group = {"cp": 0.0, "wgmma": 0.0}
     groups: dict[str, deque[float]] = {"cp": deque(), "wgmma": deque()}
     busy = {
@@ -266,6 +266,9 @@ def _path(kernel: _Kernel) -> float:
             start = max(start, pipe)
             pipe = start + access.wavefronts
             done = pipe + _memory_latency(kind, access.tensor, kernel)
+            if kind in ("load", "async"):
+                l2 = max(l2, start) + _l2_cycles(access.sectors, kernel) * _l2_part(kind, access.tensor, kernel)
+                done = max(done, l2 + _memory_latency(kind, access.tensor, kernel))
             if kind == "async":
                 open_group["cp"] = max(open_group["cp"], done)
         elif kind in ("mma", "wgmma"):
@@ -291,6 +294,12 @@ def _path(kernel: _Kernel) -> float:
         end = max(end, done)
     spills = kernel.spill_bytes / MEMORY_PIPE_BYTES
     return BLOCK_START_CYCLES + 4 * kernel.warps + end + spills
+
+
+def _l2_cycles(sectors: float, kernel: _Kernel) -> float:
+    """Cycles for which an SM that takes no more than its share keeps the L2 busy."""
+    device = kernel.device
+    return sectors * SECTOR * device.sms * device.clock_ghz / device.l2_gbps
 
 
 def _l2_part(kind: str, tensor: int, kernel: _Kernel) -> float:

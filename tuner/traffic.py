@@ -77,11 +77,13 @@ def find_traffic(
     wave = min(blocks, max((a.size for a in starts.values()), default=blocks))
     # In how many places of a tensor the blocks of a wave begin, for each of these blocks: 1 when no two share one.
     distinct = {t: np.unique(a).size / wave for t, a in starts.items() if t in sizes and moved[t]}
-    crossing = _crossing(sizes, moved, distinct, blocks / wave, L2_SHARE * l2_bytes)
+    l2_share = _l2_share(sizes, moved, distinct, blocks, wave, l1_bytes)
+    loaded = {t: moved[t] * share for t, share in l2_share.items()}
+    crossing = _crossing(sizes, moved, loaded, distinct, blocks / wave, L2_SHARE * l2_bytes)
     return Traffic(
         moved=moved,
         crossing=crossing,
-        l2_share=_l2_share(sizes, moved, distinct, blocks, wave, l1_bytes),
+        l2_share=l2_share,
         cost_bytes=_cost_bytes(trace, problem.bytes(), moved, crossing),
     )
 
@@ -106,6 +108,7 @@ def _moved(run: Trace, blocks: int) -> dict[int, float]:
 def _crossing(
     sizes: Mapping[int, float],
     moved: Mapping[int, float],
+    loaded: Mapping[int, float],
     distinct: Mapping[int, float],
     waves: float,
     l2_bytes: float,
@@ -114,13 +117,13 @@ def _crossing(
 
     Each byte once, when the L2 keeps what the resident blocks read until they, or the next wave of blocks, read it
     again; when it keeps nothing, all that a wave reads, once for all blocks that look at the same place, in every
-    wave.
+    wave. `loaded` are the bytes that the L2 is asked for.
     """
     kept = {
         t: sizes[t] / waves if share == 1 else min(sizes[t], moved[t] / waves * share) for t, share in distinct.items()
     }
     lost = max(0.0, 1 - l2_bytes / max(sum(kept.values()), 1.0))
-    again = {t: max(0.0, moved[t] * share - sizes[t]) for t, share in distinct.items()}
+    again = {t: max(0.0, loaded[t] * share - sizes[t]) for t, share in distinct.items()}
     return {t: min(size, moved[t]) + lost * again.get(t, 0.0) for t, size in sizes.items() if moved[t]}
 
 
