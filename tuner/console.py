@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tuner.backends.base import Backend
     from tuner.problem import Problem
-    from tuner.tune import Result, Trial
+    from tuner.tuning import Result, Trial
 
 
 def say(message: str) -> None:

@@ -23,7 +23,7 @@ from tuner.record import write_summary, write_trials
 from tuner.search import Search
 from tuner.source import kernel_hash, source_hash
 from tuner.space import Space
-from tuner.tune import Progress, Result, Trial, finished_trials, tune_problem
+from tuner.tuning import Progress, Result, Trial, finished_trials, tune_problem
 
 
 class RunInterruptedError(TunerError):

@@ -10,7 +10,7 @@ from typing import Any
 from tuner.files import write_atomic
 from tuner.tactic import Tactic
 from tuner.trial import Timing
-from tuner.tune import Result, Trial
+from tuner.tuning import Result, Trial
 
 
 def as_job(result: Result, cache: Path, out: Path) -> dict[str, Any]:
