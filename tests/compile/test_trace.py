@@ -60,6 +60,21 @@ $end:
     assert sum(s.instruction.kind == "special" for s in run(body, n=n).steps) == taken
 
 
+def test_scopes_and_declarations_are_no_instructions() -> None:
+    body = """
+  {
+  .reg .pred complete;
+  $inside:
+  mov.pred complete, -1;
+  @!complete bra.uni $inside;
+  }
+$behind: // a comment; with a semicolon
+  ex2.approx.ftz.f32 %f1, %f0;"""
+    found = run(body)
+    assert [".".join(s.instruction.parts) for s in found.steps[-2:]] == ["mov.pred", "ex2.approx.ftz.f32"]
+    assert found.complete
+
+
 def test_a_branch_on_loaded_data_leaves_the_trace_incomplete() -> None:
     body = """
   ld.global.b32 %r3, [%rd0];

@@ -74,7 +74,7 @@ class Program:
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/|(?<=\n)\s*\.(?:loc|file|pragma)[^\n]*", re.DOTALL)
 _LABEL = re.compile(r"\s*([$\w]+:)\s*")
 _STATEMENT = re.compile(r"(?:@(!?)(%?\w+)\s+)?([a-z][\w.:]*)\s*(.*)", re.DOTALL)
-_REGISTER = re.compile(r"%\w+(?:\.[xyz])?")
+_REGISTER = re.compile(r"(?<![\w$])%?[A-Za-z_]\w*(?:\.[xyz])?")
 _BRACKETS = re.compile(r"\[([^\]]*)\]")
 _SHAPE = re.compile(r"m(\d+)n(\d+)k(\d+)")
 _OPERAND = re.compile(r"\{[^}]*\}|\[[^\]]*\]|[^,\s]+")
@@ -86,13 +86,16 @@ _FREE = ("ld.param", "cvta", "bar.warp", "pragma")
 def _statements(body: str) -> Iterator[str]:
     """Labels (ending in a colon) and instructions; declarations and scopes are left out."""
     for line in _COMMENT.sub("", body).split(";"):
-        while match := _LABEL.match(line):
-            yield match[1]
-            line = line[match.end() :]
         line = line.strip()
-        while line[:1] == "}" or (line[:1] == "{" and "," not in line.split("}")[0]):
-            line = line[1:].strip()
-        if line and line[0] != ".":
+        while True:
+            if label := _LABEL.match(line):
+                yield label[1]
+                line = line[label.end() :]
+            elif line[:1] == "}" or (line[:1] == "{" and "," not in line.split("}")[0]):
+                line = line[1:].lstrip()
+            else:
+                break
+        if _STATEMENT.match(line):
             yield line
 
 
@@ -145,8 +148,8 @@ def _kind(opcode: str, parts: tuple[str, ...], operands: str) -> str:
         return "commit" if "commit_group" in parts else "wait" if parts[2].startswith("wait") else "async"
     if head == "wgmma":
         return {"mma_async": "wgmma", "commit_group": "commit", "wait_group": "wait"}.get(parts[1], "free")
-    if head in ("mma", "tcgen05"):
-        return {"mma": "mma", "tcgen05": "wgmma" if parts[1] == "mma" else "alu"}[head]
+    if head == "mma":
+        return "mma"
     if head in ("bar", "barrier"):
         return "barrier"
     if head == "shfl" or head == "redux":
