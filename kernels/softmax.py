@@ -66,6 +66,11 @@ kernel = Kernel(
             lambda ROWS, BLOCK_N, num_warps: ROWS * BLOCK_N <= 32 * num_warps * 64,
             "a thread would keep more than 64 elements in registers",
         ),
+        Constraint(
+            "block_within_row",
+            lambda BLOCK_N, N: BLOCK_N < 2 * N or BLOCK_N <= 4096,
+            "more than half of a large block would lie beyond the row",
+        ),
     ],
     default={"ROWS": 1, "BLOCK_N": 4096, "num_warps": 8},
     launch=lambda M, N, ROWS: Launch(grid=(cdiv(M, ROWS),), args=(M, N)),

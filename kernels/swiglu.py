@@ -41,9 +41,10 @@ kernel = Kernel(
     default={"BLOCK_SIZE": 1024, "BLOCKS": 1, "num_warps": 4},
     launch=lambda N, BLOCK_SIZE, BLOCKS: Launch(grid=(cdiv(N, BLOCK_SIZE * BLOCKS),), args=(N,)),
     reference=lambda gate, up: gate / (1 + np.exp(-gate)) * up,
-    # exp and the division are off by 2 ulp of fp32 each, the products by half: 2^-20. Then one rounding to T.
+    # fp32 inside: exp is off by 2^-24 of its argument (at most 16 or so) and 2 ulp, the division by 2 ulp, the products
+    # by half: 2^-18 relative. Then one rounding to T.
     tolerances={
-        "fp32": Tolerance(rtol=2**-20, atol=2**-24),
+        "fp32": Tolerance(rtol=2**-18, atol=2**-24),
         "fp16": Tolerance(rtol=2**-10, atol=2**-24),
         "bf16": Tolerance(rtol=2**-7, atol=2**-24),
     },

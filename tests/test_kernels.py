@@ -1,0 +1,130 @@
+"""The gallery: spaces hold what is known to be fast, tactics compile to the code meant, results are right."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from tuner import Kernel, Problem, Range
+from tuner.compile.artifact import Target
+from tuner.compile.triton import compile_tactic
+from tuner.config import load_config
+from tuner.errors import ConfigError
+from tuner.loader import load_kernel
+from tuner.problem import Dims
+from tuner.tactic import Config
+from tuner.verify import Verifier
+
+ROOT = Path(__file__).parents[1]
+NAMES = ("gemm", "increment", "rms_norm", "softmax", "swiglu", "transpose")
+H200 = Target((9, 0))
+
+SMALL: dict[str, Dims] = {
+    "gemm": {"M": Range(1, 300, 600), "N": 192, "K": 80},
+    "increment": {"N": Range(1, 5000, 10**6)},
+    "rms_norm": {"M": Range(1, 40, 80), "N": Range(1, 600, 10000)},
+    "softmax": {"M": Range(1, 40, 80), "N": Range(1, 600, 10000)},
+    "swiglu": {"N": Range(1, 5000, 10**6)},
+    "transpose": {"M": Range(1, 100, 500), "N": Range(1, 300, 700)},
+}
+"""Dynamic wherever the source takes the dimension as an argument."""
+
+
+def kernel(name: str) -> Kernel:
+    return load_kernel(f"kernels/{name}.py", ROOT)
+
+
+def job(name: str) -> Problem:
+    """The problem of a shipped config."""
+    return load_config(ROOT / "configs" / f"{name}.toml").problems[0]
+
+
+def gemm(m: int, n: int, k: int, group: int, warps: int, stages: int) -> Config:
+    return {"BLOCK_M": m, "BLOCK_N": n, "BLOCK_K": k, "GROUP_M": group, "num_warps": warps, "num_stages": stages}
+
+
+GOOD: list[tuple[str, Config]] = [
+    ("increment", {"BLOCK_SIZE": 1024, "num_warps": 4}),
+    ("softmax", {"ROWS": 1, "BLOCK_N": 4096, "num_warps": 8}),
+    ("rms_norm", {"ROWS": 1, "BLOCK_N": 8192, "num_warps": 16}),
+    ("swiglu", {"BLOCK_SIZE": 1024, "BLOCKS": 1, "num_warps": 4}),
+    ("transpose", {"BLOCK_M": 64, "BLOCK_N": 64, "num_warps": 4}),
+    ("gemm", gemm(128, 256, 64, group=8, warps=8, stages=3)),
+    ("gemm", gemm(128, 256, 64, group=8, warps=8, stages=4)),
+    ("gemm", gemm(64, 128, 64, group=8, warps=4, stages=4)),
+]
+"""Regions known to be fast at the shipped sizes on an H200, or from public tutorials."""
+
+
+@pytest.mark.parametrize(("name", "tactic"), GOOD)
+def test_space_contains_tactics_known_to_be_fast(name: str, tactic: Config) -> None:
+    assert tactic in job(name).space
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_space_is_worth_searching_and_can_be_exhausted(name: str) -> None:
+    assert 40 <= job(name).space.size <= 1000
+
+
+@pytest.mark.parametrize("size", [1, 17, 4096, 100_000])
+@pytest.mark.parametrize("name", NAMES)
+def test_default_is_legal_at_every_size_and_dtype(name: str, size: int) -> None:
+    declared = kernel(name)
+    for dtype in declared.dtypes["T"]:
+        assert declared.default in Problem.of(declared, dict.fromkeys(declared.dims, size), {"T": dtype}).space
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_sampled_tactics_compile_without_spills(name: str) -> None:
+    problem = job(name)
+    for tactic in [problem.kernel.default, *problem.space.sample(random.Random(7), 3)]:
+        resources = compile_tactic(problem, tactic, H200).resources
+        assert (tactic, resources.spill_store_bytes) == (tactic, 0)
+
+
+@pytest.mark.parametrize(("name", "tactic"), GOOD[:5])
+@pytest.mark.parametrize("dtype", ["fp16", "fp32"])
+def test_memory_is_crossed_in_16_byte_accesses(name: str, tactic: Config, dtype: str) -> None:
+    problem = Problem.of(kernel(name), dict.fromkeys(kernel(name).dims, 16384), {"T": dtype})
+    resources = compile_tactic(problem, tactic, H200).resources
+    assert set(resources.load_widths) == {16}
+    assert set(resources.store_widths) == {16}
+
+
+def test_gemm_uses_the_tensor_cores_of_whole_warp_groups() -> None:
+    artifact = compile_tactic(job("gemm"), gemm(128, 256, 64, group=8, warps=8, stages=3), H200)
+    assert "wgmma.mma_async" in artifact.ptx
+    assert "cp.async" in artifact.ptx
+
+
+def test_gemm_refuses_a_dynamic_depth_because_it_is_compiled_in() -> None:
+    problem = Problem.of(kernel("gemm"), {"M": 64, "N": 64, "K": Range(64, 128, 256)})
+    with pytest.raises(ConfigError, match="K"):
+        compile_tactic(problem, problem.kernel.default, H200)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_dynamic_dimensions_compile(name: str) -> None:
+    problem = Problem.of(kernel(name), SMALL[name])
+    compile_tactic(problem, problem.kernel.default, H200)
+
+
+CASES = [(name, dtype) for name in NAMES for dtype in kernel(name).dtypes["T"]]
+
+
+@pytest.mark.parametrize(("name", "dtype"), CASES)
+def test_sampled_tactics_are_right_at_every_edge(name: str, dtype: str) -> None:
+    declared = kernel(name)
+    attributes = {"eps": 0.5} if name == "rms_norm" else {}  # large enough to matter in every dtype
+    problem = Problem.of(declared, SMALL[name], {"T": dtype}, attributes)
+    tactics = [declared.default, *problem.space.sample(random.Random(3), 2)]
+    verifier = Verifier(problem, seed=1, store=None, workers=1, timeout_s=60, memory_bytes=4 << 30)
+    try:
+        answers = [verifier.submit(t) for t in tactics]
+        assert [(t, a.result(timeout=120)) for t, a in zip(tactics, answers, strict=True)] == [
+            (t, "verified") for t in tactics
+        ]
+    finally:
+        verifier.close()
