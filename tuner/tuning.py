@@ -114,9 +114,10 @@ def tune_problem(
         journal: finished trials, read and extended.
         search: what to try next; told every outcome.
         trials: budget, counting trials that an earlier run finished.
-        timeout_s: stop asking for new trials after this many seconds.
+        timeout_s: end the search after this many seconds, but not before the default was tried.
         finalists: how many of the fastest to confirm, besides ties and the default.
-        incumbent: the tactic served so far, which wins a tie.
+        incumbent: the tactic served so far, which wins a tie. It is tried even when the search missed it,
+            so that a shorter search never makes worse what is served.
         progress: is told what happens.
 
     Raises:
@@ -124,12 +125,15 @@ def tune_problem(
     """
     progress.started(problem, backend, min(trials, problem.space.size))
     resumed = len(journal)
-    stopped = _search(backend, journal, search, trials, timeout_s, progress)
+    default = problem.kernel.default_tactic
+    asked, stopped = _search(backend, journal, search, default, trials, timeout_s, progress)
+    if incumbent is not None and incumbent not in journal:
+        for trial, again in _evaluate([(asked, incumbent)], backend, journal, {}):
+            progress.trial(trial, again)
     done = finished_trials(journal)
     timings = {t.tactic: t.outcome for t in done if isinstance(t.outcome, Timing)}
     if not timings:
         raise NoValidTacticError(f"{problem}: {_why_none(done)}")
-    default = problem.kernel.default_tactic
     always = [default] if incumbent is None else [default, incumbent]
     candidates = shortlist(timings, finalists, always, backend.tied)
     confirmed: dict[Tactic, Timing] = {}
@@ -162,11 +166,12 @@ def _search(
     backend: Backend,
     journal: Journal,
     search: Search,
+    default: Tactic,
     trials: int,
     timeout_s: float | None,
     progress: Progress,
-) -> str:
-    """Ask, evaluate, store, tell, until a limit is reached; returns which."""
+) -> tuple[int, str]:
+    """Ask, evaluate, store, tell, until a limit is reached; returns how many were asked for, and which limit."""
     deadline = float("inf") if timeout_s is None else time.monotonic() + timeout_s
     asked = 0
     ids: dict[int, Tactic] = {}
@@ -184,13 +189,13 @@ def _search(
         following = ask() if backend.ahead else None
         for trial, resumed in _evaluate(batch, backend, journal, ids):
             progress.trial(trial, resumed)
-            if time.monotonic() > deadline:
-                return "time"
+            if time.monotonic() > deadline and default in journal:
+                return asked, "time"
         for _, tactic in batch:
             outcome = journal.outcome(tactic)
             search.tell(tactic.config, outcome.time_us if isinstance(outcome, Timing) else None)
         batch = ask() if following is None else following
-    return "trials" if asked >= trials else "space exhausted"
+    return asked, "trials" if asked >= trials else "space exhausted"
 
 
 def _evaluate(
