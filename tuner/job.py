@@ -82,7 +82,7 @@ def tune(
         backend: "cuda", "model", or "auto" for the first of them that works here.
         target: the GPU to predict for when none is at hand.
         trials: how many tactics to try.
-        timeout_s: stop asking for new ones after this many seconds.
+        timeout_s: end the search after this many seconds.
         sampler: a name in `tuner.search.SAMPLERS`.
         seed: of everything random.
         finalists: how many of the fastest to confirm.
@@ -122,8 +122,9 @@ def run_job(config: Config, choice: Choice, places: Places, progress: Progress) 
                 "run the same command again to go on"
             ) from None
         finally:
-            write_trials(places.out / "trials.csv", trials)
-            write_summary(places.out / "summary.json", results, places.cache, places.out)
+            if trials:  # else an earlier run's files are still right
+                write_trials(places.out / "trials.csv", trials)
+                write_summary(places.out / "summary.json", results, places.cache, places.out)
     return results
 
 
@@ -140,7 +141,8 @@ def _tune(
     options, source = config.search, kernel_hash(problem.kernel)
     with closing(open_backend(choice, problem, config, Store(places.store))) as backend:
         identity = _identity(problem, backend, source)
-        journal = open_journal(places.out, places.storage, identity, problem.space)
+        others = [p.label for p in config.problems]
+        journal = open_journal(places.out, places.storage, identity, problem.space, beside=others)
         if journal.news:
             progress.note(journal.news)
         hit = cache.lookup(problem, source, backend=backend.name, device=backend.device)
@@ -196,10 +198,13 @@ def _identity(problem: Problem, backend: Backend, source: str) -> Mapping[str, s
     return {
         "kernel": kernel.id,
         "problem": problem.label,
+        "attributes": json.dumps(dict(problem.attributes), sort_keys=True),
         "device": backend.device,
         "backend": backend.name,
         "source": source,
+        "traffic": source_hash(kernel.flops, *([kernel.bytes] if kernel.bytes else [])),
         "reference": source_hash(kernel.reference),
+        "tolerances": repr({name: kernel.tolerance(problem.dtype(t)) for name, t in kernel.outputs.items()}),
         "space": _describe(kernel.space),
         "versions": json.dumps({"tuner": __version__, **backend.environment()}, sort_keys=True),
     }

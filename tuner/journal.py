@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tuner.errors import StorageError
 from tuner.space import Space
@@ -22,7 +23,10 @@ from tuner.trial import Failure, Outcome, Timing
 if TYPE_CHECKING:
     import optuna
 
+T = TypeVar("T")
+
 JOURNAL_NAME = "study.journal"
+_IDENTITY = "identity"
 
 
 class Journal:
@@ -75,7 +79,9 @@ class Journal:
         self._outcomes[tactic] = (number, outcome)
 
 
-def open_journal(folder: Path, url: str | None, identity: Mapping[str, str], space: Space) -> Journal:
+def open_journal(
+    folder: Path, url: str | None, identity: Mapping[str, str], space: Space, *, beside: Collection[str] = ()
+) -> Journal:
     """Open the study with this identity, or start it.
 
     Args:
@@ -83,6 +89,8 @@ def open_journal(folder: Path, url: str | None, identity: Mapping[str, str], spa
         url: an Optuna storage URL (``sqlite:///…``, ``postgresql://…``).
         identity: what makes two runs the same study; "kernel" and "problem" name it for a reader.
         space: the parameters of its trials.
+        beside: problems that have studies of their own beside this one. Only studies of other problems
+            can be what this one was before something changed.
 
     Raises:
         StorageError: when the storage cannot be opened or holds something else.
@@ -90,20 +98,25 @@ def open_journal(folder: Path, url: str | None, identity: Mapping[str, str], spa
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    where = url or str(folder / JOURNAL_NAME)
+    where = _shown(url) if url else str(folder / JOURNAL_NAME)
     storage: Any = _guard(where, lambda: _open_storage(folder, url))
     fingerprint = hashlib.sha256(json.dumps(dict(identity), sort_keys=True).encode()).hexdigest()
     kernel, problem, device, backend = (identity[part] for part in ("kernel", "problem", "device", "backend"))
     name = f"{kernel} {problem} on {device} by {backend} #{fingerprint[:8]}"
     earlier = _guard(where, lambda: optuna.get_all_study_summaries(storage, include_best_trial=False))
-    known = {s.study_name: s.user_attrs.get("identity", {}) for s in earlier}
+    known = {s.study_name: s.user_attrs.get(_IDENTITY) for s in earlier}
     study = _guard(
         where,
         lambda: optuna.create_study(storage=storage, study_name=name, direction="minimize", load_if_exists=True),
     )
-    if name not in known:
-        _guard(where, lambda: study.set_user_attr("identity", dict(identity)))
-    news = "" if name in known or not known else _what_changed(list(known.values()), identity)
+    if known.get(name) is None:  # new, or a process was killed between these two writes
+        _guard(where, lambda: study.set_user_attr(_IDENTITY, dict(identity)))
+    relatives = [
+        k
+        for k in known.values()
+        if isinstance(k, dict) and k.get("kernel") == kernel and k.get("problem") not in {*beside} - {problem}
+    ]
+    news = "" if name in known or not relatives else _what_changed(relatives, identity)
     return Journal(study, space, news, where)
 
 
@@ -111,27 +124,34 @@ def open_journal(folder: Path, url: str | None, identity: Mapping[str, str], spa
 def exclusive(folder: Path, url: str | None) -> Iterator[None]:
     """Keep a second run off the same folder or storage of this machine; `StorageError` when there is one."""
     import filelock
-    import platformdirs
 
-    paths = [folder / ".lock"]
+    places = [(str(folder), folder / ".lock")]
     if url is not None:
-        locks = platformdirs.user_cache_path("qdp-tuner", ensure_exists=True) / "locks"
-        locks.mkdir(parents=True, exist_ok=True)
-        paths.append(locks / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}.lock")
-    held: list[filelock.FileLock] = []
-    try:
-        for path in paths:
+        places.append((_shown(url), _lock_of(url)))
+    with ExitStack() as held:
+        for name, path in places:
             lock = filelock.FileLock(path)
             try:
+                path.parent.mkdir(parents=True, exist_ok=True)
                 lock.acquire(timeout=0)
             except filelock.Timeout:
-                busy = folder if path.parent == folder else url
-                raise StorageError(f"another run is using {busy}; wait for it, or choose another --out") from None
-            held.append(lock)
+                raise StorageError(f"another run is using {name}; wait for it, or choose another --out") from None
+            except OSError as e:
+                raise StorageError(f"{path} cannot be written ({e.strerror}); give write access") from e
+            held.callback(lock.release)
         yield
-    finally:
-        for lock in held:
-            lock.release()
+
+
+def _lock_of(url: str) -> Path:
+    import platformdirs
+
+    name = hashlib.sha256(url.encode()).hexdigest()[:16]
+    return platformdirs.user_cache_path("qdp-tuner") / "locks" / f"{name}.lock"
+
+
+def _shown(url: str) -> str:
+    """A URL without its password."""
+    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url)
 
 
 def _open_storage(folder: Path, url: str | None) -> Any:
@@ -144,6 +164,7 @@ def _open_storage(folder: Path, url: str | None) -> Any:
 
     path = folder / JOURNAL_NAME
     _drop_partial_line(path)
+    _require_lines_of_json(path)
     # Optuna's own lock files outlive a killed process and are waited for; the kernel frees this one.
     lock: Any = filelock.FileLock(folder / f".{JOURNAL_NAME}.lock")
     return optuna.storages.JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
@@ -166,18 +187,36 @@ def _drop_partial_line(path: Path) -> None:
         f.truncate(0)
 
 
-def _guard(where: str, action: Any) -> Any:
+def _require_lines_of_json(path: Path) -> None:
+    """Refuse a damaged journal; Optuna would skip a bad last line, and fail once more lines follow it."""
+    if not path.exists():
+        return
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        try:
+            if not isinstance(json.loads(line).get("op_code"), int):
+                raise ValueError("it has no op_code")
+        except (ValueError, AttributeError) as e:
+            raise StorageError(
+                f"{path}:{number} is no line of an Optuna journal: {e}; restore the file, or move it away to start anew"
+            ) from e
+
+
+def _guard(where: str, action: Callable[[], T]) -> T:
     """Run a storage operation; whatever its driver raises becomes a `StorageError` that names the place."""
     try:
         return action()
     except StorageError:
         raise
+    except OSError as e:
+        mend = "give room and write access, then run again"
+        raise StorageError(f"{where} cannot be used: {e.strerror or e}; {mend}") from e
     except Exception as e:
         first = (str(e).strip() or repr(e)).splitlines()[0]
-        raise StorageError(f"{where}: {type(e).__name__}: {first}; if it is damaged, move it away and run again") from e
+        mend = "see that it is reachable and not damaged, or choose another"
+        raise StorageError(f"{where}: {type(e).__name__}: {first}; {mend}") from e
 
 
-def _what_changed(known: list[Mapping[str, str]], identity: Mapping[str, str]) -> str:
+def _what_changed(known: Sequence[Mapping[str, str]], identity: Mapping[str, str]) -> str:
     """Say what differs from the earlier study that is most alike."""
     closest = max(known, key=lambda k: sum(k.get(part) == value for part, value in identity.items()))
     changed = [part for part, value in identity.items() if closest.get(part) != value]

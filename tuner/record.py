@@ -53,6 +53,10 @@ def write_summary(path: Path, results: Sequence[Result], cache: Path, out: Path)
     write_atomic(path, (json.dumps({"jobs": jobs}, indent=2) + "\n").encode())
 
 
+_FIRST = ("problem", "number", "tactic", "status", "kind", "time_us", "verified")
+_LAST = ("message",)
+
+
 def write_trials(path: Path, trials: Mapping[str, Sequence[Trial]]) -> None:
     """Write one row per trial, in the order of asking, for each problem.
 
@@ -72,8 +76,6 @@ def write_trials(path: Path, trials: Mapping[str, Sequence[Trial]]) -> None:
             else:
                 row |= {"status": outcome.kind.value, **trial.tactic.config, "message": outcome.message}
             rows.append(row)
-    frame = pd.DataFrame(rows)
-    first = [c for c in ("problem", "number", "tactic", "status", "kind", "time_us", "verified") if c in frame]
-    last = [c for c in ("message",) if c in frame]
-    frame = frame[[*first, *(c for c in frame if c not in (*first, *last)), *last]]
+    known = dict.fromkeys(name for row in rows for name in row)
+    frame = pd.DataFrame(rows, columns=[*_FIRST, *(c for c in known if c not in (*_FIRST, *_LAST)), *_LAST])
     write_atomic(path, frame.to_csv(index=False).encode())
