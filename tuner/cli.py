@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
+import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -21,14 +23,15 @@ class _Group(click.Group):
         return list(self.commands)
 
 
-def _json_option(function: Callable[..., Any]) -> Callable[..., Any]:
+def _common_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What every command takes; `main` looks at --debug itself."""
+    function = click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")(function)
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON document to stdout.")(function)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="qdp-tuner", prog_name="tuner")
-@click.option("--debug", is_flag=True, help="Show tracebacks.")
-def cli(debug: bool) -> None:
+def cli() -> None:
     """Tune GPU kernels as tactics of TensorRT quickly deployable plugins."""
 
 
@@ -36,7 +39,7 @@ def cli(debug: bool) -> None:
 @click.argument("configs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="CONFIG...")
 @click.option("--backend", default="auto", show_default=True, help="auto, cuda, model or replay.")
 @click.option("--trials", type=int, help="Tactics to try per problem.")
-@click.option("--timeout", "timeout_s", type=float, metavar="S", help="Ask for no new trials after S seconds.")
+@click.option("--timeout", "timeout_s", type=float, metavar="S", help="End the search after S seconds.")
 @click.option("--seed", type=int, help="Of everything random.")
 @click.option("--sampler", help="Who proposes what to try next.")
 @click.option("--finalists", type=int, help="How many of the fastest to confirm.")
@@ -48,7 +51,7 @@ def cli(debug: bool) -> None:
 @click.option("--out", type=click.Path(path_type=Path), help="Results folder.  [default: results/JOB]")
 @click.option("--workers", type=int, metavar="N", help="Compile processes; 0 for one per core.")
 @click.option("--print-config", is_flag=True, help="Print the effective config as TOML and stop.")
-@_json_option
+@_common_options
 def tune(
     configs: tuple[Path, ...],
     backend: str,
@@ -74,8 +77,11 @@ def tune(
 
     jobs = [with_overrides(load_config(path), **overrides) for path in configs]
     if print_config:
-        for job in jobs:
-            click.echo(dump_config(job), nl=False)
+        texts = [dump_config(job) for job in jobs]
+        if as_json:
+            _print_json({"configs": [tomllib.loads(text) for text in texts]})
+        else:
+            click.echo("\n".join(texts), nl=False)
         return
     names = [job.name for job in jobs]
     if len(set(names)) < len(names):
@@ -119,7 +125,7 @@ def _show_places(cache: Path, folder: Path) -> None:
 @click.option("--config", type=click.Path(path_type=Path), help="Say what a lookup of this config's problems finds.")
 @click.option("--device", help="With --config: the GPU to look up.  [default: the config's target]")
 @click.option("--backend", default="model", show_default=True, help="With --config: whose times to go by.")
-@_json_option
+@_common_options
 def show(
     kernel: str | None, cache: Path | None, config: Path | None, device: str | None, backend: str, as_json: bool
 ) -> None:
@@ -176,7 +182,7 @@ def _show_lookups(cache: Any, config: Path, device: str | None, backend: str, as
 @click.option("--seeds", type=click.IntRange(1), default=20, show_default=True, help="How many searches.")
 @click.option("--trials", default="8,16,32,64,128,220", show_default=True, help="Numbers of trials to look at.")
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Trials asked for at a time.")
-@_json_option
+@_common_options
 def replay(
     tables: tuple[Path, ...], sampler: tuple[str, ...], seeds: int, trials: str, batch: int, as_json: bool
 ) -> None:
@@ -191,10 +197,11 @@ def replay(
     counts = _numbers(trials)
     if not counts or list(counts) != sorted(set(counts)) or counts[0] < 1:
         raise click.BadParameter("expected ascending numbers such as 8,16,32", param_hint="--trials")
-    found = []
-    for table in map(read_table, tables):
-        for name in sampler or (DEFAULT_SAMPLER,):
-            found.append(replay_table(table, name, seeds=range(seeds), trials=counts, batch=batch))
+    found = [
+        replay_table(table, name, seeds=range(seeds), trials=counts, batch=batch)
+        for table in map(read_table, tables)
+        for name in sampler or (DEFAULT_SAMPLER,)
+    ]
     if as_json:
         _print_json(
             {
@@ -220,7 +227,7 @@ def replay(
 
 
 @cli.command()
-@_json_option
+@_common_options
 def doctor(as_json: bool) -> None:
     """Say what works on this machine, what is missing, and the command that mends it."""
     from dataclasses import asdict
@@ -248,7 +255,7 @@ def doctor(as_json: bool) -> None:
 @cli.command()
 @click.argument("name")
 @click.option("--out", type=click.Path(path_type=Path), default=Path(), help="Project folder.  [default: here]")
-@_json_option
+@_common_options
 def new(name: str, out: Path, as_json: bool) -> None:
     """Write a kernel, a config and a test to start from."""
     from tuner.new import write_starter
@@ -282,6 +289,12 @@ def main() -> NoReturn:
         code = 0
     except click.exceptions.Exit as e:
         code = e.exit_code
+    except click.exceptions.NoArgsIsHelpError as e:
+        click.echo(e.format_message(), err=True)
+        code = _CONFIG_ERRORS
+    except BrokenPipeError:  # the reader of stdout has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
     except click.ClickException as e:
         code = _fail(e.format_message(), _CONFIG_ERRORS)
     except TunerError as e:
@@ -289,7 +302,7 @@ def main() -> NoReturn:
             raise
         code = _fail(" ".join(str(e).split("\n")), e.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        code = _fail("interrupted", 130)
+        code = _fail("interrupted; run the same command again to go on", 130)
     except Exception as e:
         if debug:
             raise
