@@ -64,6 +64,11 @@ kernel = Kernel(
             "a thread would keep more than 64 elements in registers",
         ),
         Constraint(
+            "register_file",
+            lambda ROWS, BLOCK_N: ROWS * BLOCK_N <= 32768,
+            "a block would need more than the 64 Ki registers of a multiprocessor, and spill",
+        ),
+        Constraint(
             "block_within_row",
             lambda BLOCK_N, N: BLOCK_N < 2 * N or BLOCK_N <= 4096,
             "more than half of a large block would lie beyond the row",

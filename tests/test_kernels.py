@@ -84,6 +84,17 @@ def test_sampled_tactics_compile_without_spills(name: str) -> None:
         assert (tactic, resources.spill_store_bytes) == (tactic, 0)
 
 
+@pytest.mark.parametrize("name", ["rms_norm", "softmax"])
+def test_blocks_beyond_the_register_file_are_refused_and_those_that_fill_it_do_not_spill(name: str) -> None:
+    problem = Problem.of(kernel(name), {"M": 8192, "N": 32768})
+    full: Config = {"ROWS": 1, "BLOCK_N": 32768, "num_warps": 32}
+    refused = problem.space.violated({**full, "ROWS": 2})
+    assert refused is not None
+    assert refused.name == "register_file"
+    assert full in problem.space
+    assert compile_tactic(problem, full, H200).resources.spill_store_bytes == 0
+
+
 @pytest.mark.parametrize(("name", "tactic"), GOOD[:5])
 @pytest.mark.parametrize("dtype", ["fp16", "fp32"])
 def test_memory_is_crossed_in_16_byte_accesses(name: str, tactic: Config, dtype: str) -> None:
