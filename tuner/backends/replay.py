@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 
 from tuner.tables import Table
@@ -19,7 +20,7 @@ class ReplayBackend:
     ahead = False
 
     def __init__(self, table: Table) -> None:
-        self.device = table.device
+        self.device = table.device or "unknown device"
         self._table = table
 
     def prepare(self, configs: Sequence[Config]) -> None:
@@ -38,8 +39,9 @@ class ReplayBackend:
         return a.time_us == b.time_us
 
     def environment(self) -> Mapping[str, str]:
-        """Which table answered."""
-        return {"table": self._table.name}
+        """Which table answered, and a hash of what it holds."""
+        content = sorted(self._table.outcomes.items())
+        return {"table": self._table.name, "sha256": hashlib.sha256(repr(content).encode()).hexdigest()}
 
     def close(self) -> None:
         """There is nothing to close."""
