@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -64,16 +65,17 @@ class Journal:
 
     def add(self, number: int, tactic: Tactic, outcome: Outcome) -> None:
         """Store a finished trial. When this returns, the trial survives the process."""
+        import msgspec
         import optuna
 
-        attributes: dict[str, Any] = {"number": number, "tactic": tactic.id, **_outcome_to_data(outcome)}
         failed = isinstance(outcome, Failure)
+        record = {"number": number, "tactic": tactic.id, "failure" if failed else "timing": outcome}
         trial = optuna.trial.create_trial(
             state=optuna.trial.TrialState.FAIL if failed else optuna.trial.TrialState.COMPLETE,
             value=None if isinstance(outcome, Failure) else outcome.time_us,
             params=dict(tactic.config),
             distributions={n: d for n, d in self._distributions.items() if n in tactic.config},
-            user_attrs=attributes,
+            user_attrs=msgspec.to_builtins(record),
         )
         _guard(self._where, lambda: self._study.add_trial(trial))
         self._outcomes[tactic] = (number, outcome)
@@ -105,10 +107,9 @@ def open_journal(
     name = f"{kernel} {problem} on {device} by {backend} #{fingerprint[:8]}"
     earlier = _guard(where, lambda: optuna.get_all_study_summaries(storage, include_best_trial=False))
     known = {s.study_name: s.user_attrs.get(_IDENTITY) for s in earlier}
-    study = _guard(
-        where,
-        lambda: optuna.create_study(storage=storage, study_name=name, direction="minimize", load_if_exists=True),
-    )
+    # Creating a study that exists would write a line to a journal file.
+    start = optuna.load_study if name in known else optuna.create_study
+    study: optuna.Study = _guard(where, lambda: start(storage=storage, study_name=name))
     if known.get(name) is None:  # new, or a process was killed between these two writes
         _guard(where, lambda: study.set_user_attr(_IDENTITY, dict(identity)))
     relatives = [
@@ -229,27 +230,29 @@ def _distributions(space: Space) -> dict[str, Any]:
     return {p.name: optuna.distributions.CategoricalDistribution(p.values) for p in space.params}
 
 
-def _outcome_to_data(outcome: Outcome) -> dict[str, Any]:
-    import msgspec
+@dataclass(frozen=True)
+class _Record:
+    """The user attributes of a trial: all there is to say about it but its parameters."""
 
-    data: dict[str, Any] = msgspec.to_builtins(outcome)
-    return {"failure": data} if isinstance(outcome, Failure) else {"timing": data}
+    number: int
+    tactic: int
+    timing: Timing | None = None
+    failure: Failure | None = None
 
 
 def _read_trial(trial: optuna.trial.FrozenTrial, where: str) -> tuple[int, Tactic, Outcome]:
     import msgspec
 
     tactic = Tactic(trial.params)
-    attributes = trial.user_attrs
     try:
-        number = msgspec.convert(attributes["number"], int)
-        if attributes["tactic"] != tactic.id:
-            raise ValueError(f"tactic {attributes['tactic']} is not the id of ({tactic})")
-        outcome: Outcome = (
-            msgspec.convert(attributes["failure"], Failure)
-            if "failure" in attributes
-            else msgspec.convert(attributes["timing"], Timing)
-        )
-    except (KeyError, ValueError, msgspec.ValidationError) as e:
-        raise StorageError(f"{where}: trial {trial.number} is not one of tuner's: {e}; move the file away") from e
-    return number, tactic, outcome
+        record = msgspec.convert(trial.user_attrs, _Record)
+        if record.tactic != tactic.id:
+            raise ValueError(f"tactic {record.tactic} is not the id of ({tactic})")
+        outcome = record.failure or record.timing
+        if outcome is None:
+            raise ValueError("it has neither a timing nor a failure")
+    except ValueError as e:
+        raise StorageError(
+            f"{where}: trial {trial.number} is not one of tuner's: {e}; move it away, or choose another"
+        ) from e
+    return record.number, tactic, outcome
