@@ -25,10 +25,10 @@ def ratio(result: Replay, trials: int) -> float:
 
 @pytest.mark.parametrize("batch", [1, 8])
 def test_the_default_sampler_comes_much_closer_than_random_search(convolution: Table, batch: int) -> None:
-    seeds = range(5)
-    ours = replay(convolution, DEFAULT_SAMPLER, seeds=seeds, trials=(128,), batch=batch)
-    random = replay(convolution, "random", seeds=seeds, trials=(128,))
-    assert ratio(ours, 128) - 1 < 0.5 * (ratio(random, 128) - 1)
+    seeds = range(9)
+    ours = replay(convolution, DEFAULT_SAMPLER, seeds=seeds, trials=(64,), batch=batch)
+    random = replay(convolution, "random", seeds=seeds, trials=(64,))
+    assert ratio(ours, 64) - 1 < 0.6 * (ratio(random, 64) - 1)
 
 
 def test_ratios_are_to_the_optimum_never_rise_and_repeat(convolution: Table) -> None:

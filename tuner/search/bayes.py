@@ -18,12 +18,12 @@ from tuner.search.points import Point, Points
 
 START = 8  # trials spread over the space before the model is asked
 SPREAD = 64  # random points of which the one farthest from all others is taken at the start
-POOL = 300  # random points that are always candidates …
+POOL = 200  # random points that are always candidates …
 FRESH = 4  # … of which this many are drawn anew for each trial
 BEST = 5  # fastest points whose neighbours are candidates
-LEAPS = 60  # candidates two or three parameters away from the fastest points
+LEAPS = 100  # candidates two or three parameters away from the fastest points
 STEPS = 3  # changes to the hyperparameters that are tried in each trial
-REMEMBERED = 256  # observations the model keeps at most; its cost grows with their cube
+REMEMBERED = 160  # observations the model keeps at most; its cost grows with their cube
 
 
 class BayesianSearch(PointSampler):
@@ -39,6 +39,7 @@ class BayesianSearch(PointSampler):
         self._prior = Hyperparameters(np.full(count, math.log(0.25 * math.sqrt(max(count, 1)))), math.log(1e-2))
         self._hyper = self._prior
         self._pool: list[Point] = []
+        self._free = [i for i, width in enumerate(points.widths) if width > 1]
         self._threads = ThreadpoolController()
 
     def propose(self) -> Point:
@@ -122,7 +123,7 @@ class BayesianSearch(PointSampler):
     def _leap(self, point: Point) -> Point:
         """A point, legal or not, that may differ in two or three parameters."""
         there = list(point)
-        for position in self.rng.sample(range(len(there)), min(len(there), self.rng.choice((2, 3)))):
+        for position in self.rng.sample(self._free, min(len(self._free), self.rng.choice((2, 3)))):
             there[position] = self.rng.randrange(self.points.widths[position])
         return tuple(there)
 

@@ -25,19 +25,20 @@ JITTER = 1e-6  # keeps a covariance of near-copies positive definite
 class Features:
     """Turns points into rows of numbers in which near means alike.
 
-    An ordered parameter is one column from 0 to 1: the logarithm of its value where values are positive,
-    since tile sizes act by their ratios, else the value's place in the list.
-    A parameter without order has one column per value, so that all its values are equally far apart.
+    An ordered parameter is a column from 0 to 1: the logarithm of its value where values are positive,
+    since tile sizes act by their ratios, else the value's place in the list. A whole number that is not
+    always a power of two has another column, how often two divides it, since alignment and sizes that
+    divide the problem's act by that. A parameter without order has one column per value, so that all its
+    values are equally far apart.
 
     Attributes:
-        owners: which parameter each column belongs to, numbered without gaps.
+        owners: which length scale each column is measured by, numbered without gaps.
     """
 
     def __init__(self, space: Space) -> None:
-        blocks = [_columns(p) for p in space.params]
-        self._blocks = [(i, b) for i, b in enumerate(blocks) if len(b) > 1]
-        widths = [b.shape[1] for _, b in self._blocks]
-        self.owners = np.repeat(np.arange(len(widths)), widths)
+        blocks = [(i, b) for i, p in enumerate(space.params) if len(p.values) > 1 for b in _columns(p)]
+        self._blocks = blocks
+        self.owners = np.repeat(np.arange(len(blocks)), [b.shape[1] for _, b in blocks])
 
     def __call__(self, points: list[Point]) -> Array:
         """One row per point."""
@@ -45,19 +46,29 @@ class Features:
         return np.concatenate([block[indices[:, i]] for i, block in self._blocks], axis=1)
 
 
-def _columns(param: Param) -> Array:
-    """A row of features for each value."""
-    n = len(param.values)
+def _columns(param: Param) -> list[Array]:
+    """Groups of columns, one length scale each, with a row for each value."""
     if not param.ordered:
-        return np.eye(n) / math.sqrt(2)
-    place = np.arange(n, dtype=float) if float(param.values[0]) <= 0 else np.log(np.array(param.values, dtype=float))
-    scaled: Array = (place - place[0]) / max(place[-1] - place[0], 1e-12)
+        return [np.eye(len(param.values)) / math.sqrt(2)]
+    values = np.array(param.values, dtype=float)
+    if values[0] <= 0:
+        return [_from_0_to_1(np.arange(len(values), dtype=float))]
+    groups = [_from_0_to_1(np.log(values))]
+    whole = [v for v in param.values if isinstance(v, int)]
+    twos = np.array([(v & -v).bit_length() for v in whole], dtype=float)
+    if len(whole) > 3 and any(v & (v - 1) for v in whole) and np.ptp(twos) > 0:
+        groups.append(_from_0_to_1(twos))
+    return groups
+
+
+def _from_0_to_1(column: Array) -> Array:
+    scaled: Array = (column - column.min()) / np.ptp(column)
     return scaled[:, None]
 
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """Natural logarithms of one length scale per parameter, and of the noise over the signal variance."""
+    """Natural logarithms of one length scale per group of columns, and of the noise over the signal variance."""
 
     scales: Array
     noise: float
@@ -81,7 +92,7 @@ class Posterior:
     Args:
         x: features, one row per observation.
         y: observed values, their mean removed.
-        owners: the parameter of each column.
+        owners: the length scale of each column.
         hyper: length scales and noise.
     """
 
