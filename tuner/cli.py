@@ -285,7 +285,7 @@ def main() -> NoReturn:
     debug = "--debug" in sys.argv
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     try:
-        cli.main(standalone_mode=False)
+        cli.main(prog_name="tuner", standalone_mode=False)
         code = 0
     except click.exceptions.Exit as e:
         code = e.exit_code

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -141,12 +142,13 @@ def _tune(
     options, source = config.search, kernel_hash(problem.kernel)
     with closing(open_backend(choice, problem, config, Store(places.store))) as backend:
         identity = _identity(problem, backend, source)
-        others = [p.label for p in config.problems]
-        journal = open_journal(places.out, places.storage, identity, problem.space, beside=others)
+        labels = [p.label for p in config.problems]
+        reopen = partial(open_journal, places.out, places.storage, identity, problem.space, beside=labels)
+        journal = reopen()
         if journal.news:
             progress.note(journal.news)
         hit = cache.lookup(problem, source, backend=backend.name, device=backend.device)
-        with _recorded(problem, journal, trials):
+        with _recorded(problem, journal, reopen, trials):
             result = tune_problem(
                 problem,
                 backend,
@@ -169,9 +171,14 @@ def _tune(
 
 
 @contextmanager
-def _recorded(problem: Problem, journal: Journal, trials: dict[str, Sequence[Trial]]) -> Iterator[None]:
+def _recorded(
+    problem: Problem, journal: Journal, reopen: Callable[[], Journal], trials: dict[str, Sequence[Trial]]
+) -> Iterator[None]:
     try:
         yield
+    except KeyboardInterrupt:
+        journal = reopen()  # it may have come after a trial was stored and before it was counted
+        raise
     finally:
         trials[str(problem)] = finished_trials(journal)
 
