@@ -167,3 +167,18 @@ def test_a_large_space_is_never_enumerated() -> None:
         for config in search.ask(8):
             assert config in large
             search.tell(config, float(sum(v for v in config.values() if isinstance(v, int))))
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("budget", [0, 1, 5])
+def test_a_single_point_is_asked_for_once(sampler: str, budget: int) -> None:
+    search = Search(Space((choice("a", 3),)), {"a": 3}, sampler=sampler, seed=0, budget=budget)
+    assert search.ask(4) == [{"a": 3}]
+    assert search.ask(4) == []
+
+
+def test_the_default_sampler_finds_the_minimum_soon_and_spreads_a_batch() -> None:
+    search = new(seed=5)
+    assert min(t for t in map(time_us, run(search, 40, batch=8)) if t is not None) == 10.0
+    batch = search.ask(8)
+    assert len({(c["BLOCK"], c["stages"]) for c in batch}) > 4
