@@ -1,0 +1,138 @@
+"""How long tuning takes: triton.autotune, ours over all configurations, ours with a search of 32 trials.
+
+    python results/h200/tuning_time/study.py OUT.json
+
+The same configurations for all three, each in a process of its own with empty compile caches. Seconds
+are wall-clock, from starting the process to its end, imports included. Then the three winners are timed
+side by side.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tune"))
+from common import ROOT, Tactic, machine, side_by_side, write
+
+COUNTS = {"increment": 44, "softmax": 94, "gemm": 144}
+TRIALS = 32
+
+
+def chosen(name: str) -> Any:
+    """The config's problem with its space cut to the configurations that all three ways try."""
+    from tuner.config import load_config
+    from tuner.problem import Problem
+    from tuner.space import Constraint
+    from tuner.tactic import canonical
+
+    problem = load_config(ROOT / "configs" / f"{name}.toml").problems[0]
+    kernel, space = problem.kernel, problem.space
+    points = space.sample(random.Random(0), COUNTS[name] - 1)
+    kept = {canonical(p) for p in (kernel.default, *points)}
+    names = kernel.space.names
+    among = Constraint("among_those_compared", lambda **c: canonical(c) in kept, "all ways try the same ones", names)
+    cut = dataclasses.replace(kernel, constraints=[*kernel.constraints, among])
+    sizes = {d: r[0].opt for d, r in problem.dims.items()}
+    return Problem.of(cut, sizes, problem.dtypes, problem.attributes)
+
+
+def make(problem: Any) -> tuple[list[Any], list[Any]]:
+    import torch
+
+    kinds = {"fp16": torch.float16, "fp32": torch.float32}
+    inputs = [
+        torch.randn(problem.shape(t), dtype=kinds[problem.dtype(t)], device="cuda")
+        for t in problem.kernel.inputs.values()
+    ]
+    outputs = [
+        torch.empty(problem.shape(t), dtype=kinds[problem.dtype(t)], device="cuda")
+        for t in problem.kernel.outputs.values()
+    ]
+    return inputs, outputs
+
+
+def autotune(name: str) -> dict[str, Any]:
+    """Let triton.autotune choose, as its users do."""
+    import triton
+
+    problem = chosen(name)
+    kernel = problem.kernel
+    options = ("num_warps", "num_stages")
+    configs = [
+        triton.Config({k: v for k, v in c.items() if k not in options}, **{k: v for k, v in c.items() if k in options})
+        for c in problem.space
+    ]
+    tuned = triton.autotune(configs=configs, key=[])(kernel.source)
+    inputs, outputs = make(problem)
+    launch = problem.launch(kernel.default)
+    constants = {n: problem.scope()[n] for n in kernel.constants if n in problem.scope()}
+
+    def grid(meta: dict[str, Any]) -> tuple[int, ...]:
+        return tuple(problem.launch({k: meta[k] for k in kernel.space.names if k in meta}).grid)
+
+    tuned[grid](*inputs, *launch.args, *outputs, **constants)
+    best = tuned.best_config
+    config = {**best.kwargs, "num_warps": best.num_warps, "num_stages": best.num_stages}
+    return {"config": {k: config[k] for k in kernel.space.names}, "configurations": len(configs)}
+
+
+def ours(name: str, trials: int) -> dict[str, Any]:
+    """Run our tuner over the same configurations."""
+    from tuner.backends.select import Choice
+    from tuner.config import CompileOptions, Config, SearchOptions
+    from tuner.job import Places, Silent, run_job
+
+    problem = chosen(name)
+    with tempfile.TemporaryDirectory() as folder:
+        config = Config(name, "", "h200", (problem,), SearchOptions(trials=trials), CompileOptions())
+        places = Places(Path(folder), Path(folder) / "tactics.json", store=Path(folder) / "compile")
+        result = run_job(config, Choice.of("cuda"), places, Silent())[0]
+    return {"config": result.winner.config, "configurations": len(result.trials), "failures": result.failures}
+
+
+def way(name: str, how: str) -> dict[str, Any]:
+    """One way in a process of its own, with empty caches."""
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "TRITON_CACHE_DIR": folder, "TUNER_COMPILE_CACHE": folder}
+        started = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, __file__, "--one", name, how], capture_output=True, text=True, env=environment, cwd=ROOT
+        )
+        seconds = time.perf_counter() - started
+    if done.returncode:
+        return {"seconds": seconds, "error": done.stderr.strip().splitlines()[-1:]}
+    return {"seconds": seconds, **json.loads(done.stdout.splitlines()[-1])}
+
+
+def main() -> None:
+    if sys.argv[1] == "--one":
+        name, how = sys.argv[2:]
+        found = autotune(name) if how == "triton.autotune" else ours(name, COUNTS[name] if how == "all" else TRIALS)
+        print(json.dumps(found))
+        return
+    out, rows = Path(sys.argv[1]), []
+    for name in COUNTS:
+        ways = {how: way(name, how) for how in ("search", "all", "triton.autotune")}
+        problem = chosen(name)
+        candidates = {how: Tactic(problem, w["config"]) for how, w in ways.items() if "config" in w}
+        samples = side_by_side(candidates, lambda problem=problem: make(problem))
+        medians = {how: median(s) for how, s in samples.items()}
+        rows.append({"kernel": name, "ways": ways, "median_us": medians, "samples_us": samples})
+        print(name, {how: round(w["seconds"], 1) for how, w in ways.items()}, medians, flush=True)
+        print({how: w.get("error") for how, w in ways.items() if "error" in w}, flush=True)
+        write(out, {"machine": machine(), "trials": TRIALS, "kernels": rows})
+
+
+if __name__ == "__main__":
+    main()
