@@ -1,0 +1,93 @@
+"""What a trial costs besides compiling and timing: asking, storing and telling, on an instant backend.
+
+The table is a made-up one of 2,320 tactics with five parameters. Prints JSON, milliseconds per trial:
+
+    python results/overhead/bookkeeping.py
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from tuner.journal import open_journal
+from tuner.search import DEFAULT_SAMPLER, Search
+from tuner.space import Constraint, Space, choice, integers, powers_of_two
+from tuner.tactic import Config, Tactic
+from tuner.trial import Timing
+
+TRIALS = 200
+SPACE = Space(
+    (
+        powers_of_two("BLOCK_M", 16, 512),
+        powers_of_two("BLOCK_N", 16, 512),
+        integers("num_stages", 1, 8),
+        choice("num_warps", 1, 2, 4, 8, 16),
+        choice("order", "row", "column"),
+    ),
+    (
+        Constraint(
+            "memory", lambda BLOCK_M, BLOCK_N, num_stages: BLOCK_M * BLOCK_N * num_stages <= 1 << 17, "too large"
+        ),
+    ),
+)
+DEFAULT = {"BLOCK_M": 64, "BLOCK_N": 64, "num_stages": 2, "num_warps": 4, "order": "row"}
+IDENTITY = {"kernel": "example::made_up", "problem": "N=1", "device": "none", "backend": "replay"}
+
+
+def time_us(config: Config) -> float:
+    """A smooth cost with its minimum inside the space."""
+    m, n, stages, warps = (float(config[k]) for k in ("BLOCK_M", "BLOCK_N", "num_stages", "num_warps"))
+    return 10 + abs(m - 128) / 64 + abs(n - 256) / 128 + (stages - 3) ** 2 + abs(warps - 8) + (config["order"] == "row")
+
+
+def measure(folder: Path, url: str | None, batch: int) -> dict[str, float]:
+    """Milliseconds per trial of one run of `TRIALS` trials."""
+    journal = open_journal(folder, url, IDENTITY, SPACE)
+    search = Search(SPACE, DEFAULT, seed=0, budget=TRIALS)
+    spent = {"ask": 0.0, "store": 0.0, "tell": 0.0}
+    number = 0
+
+    def lap(part: str, since: float) -> float:
+        now = time.perf_counter()
+        spent[part] += now - since
+        return now
+
+    while number < TRIALS:
+        clock = time.perf_counter()
+        configs = search.ask(min(batch, TRIALS - number))
+        clock = lap("ask", clock)
+        for config in configs:
+            facts = {f"fact_{i}": i / 7 for i in range(12)}
+            journal.add(number, Tactic(config), Timing(time_us(config), "prediction", "model", facts=facts))
+            number += 1
+        clock = lap("store", clock)
+        for config in configs:
+            search.tell(config, time_us(config))
+        lap("tell", clock)
+    per_trial = {part: 1e3 * seconds / TRIALS for part, seconds in spent.items()}
+    return {**per_trial, "total": sum(per_trial.values())}
+
+
+def main() -> None:
+    found = {}
+    for storage in ("journal", "sqlite"):
+        for batch in (1, 8):
+            runs = []
+            for _ in range(5):
+                with tempfile.TemporaryDirectory() as made:
+                    url = f"sqlite:///{made}/trials.db" if storage == "sqlite" else None
+                    runs.append(measure(Path(made), url, batch))
+            found[f"{storage}, batch {batch}"] = {part: statistics.median(r[part] for r in runs) for part in runs[0]}
+    machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+    setting = {"machine": machine, "sampler": DEFAULT_SAMPLER, "trials": TRIALS, "space": SPACE.size, "runs": 5}
+    print(json.dumps({**setting, "ms_per_trial": found}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
