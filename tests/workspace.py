@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-KERNEL = '''
+KERNEL = """
 import triton
 import triton.language as tl
 
@@ -40,7 +40,7 @@ kernel = Kernel(
     reference=lambda x, factor: x * factor,
     tiles={"N": "BLOCK"},
 )
-'''
+"""
 STORE = "    tl.store(y_ptr"
 
 CONFIG = """
@@ -100,12 +100,13 @@ class Workspace:
 
     def table(self, name: str = "table.csv", **replaced: str) -> str:
         """Write a recorded table of every tactic of `KERNEL`; `replaced` gives rows by block size, as B512="…"."""
-        rows = ["BLOCK,num_warps,time_us"]
-        for block in (128, 256, 512, 1024, 2048):
-            for warps in (2, 4):
-                if block >= 64 * warps:
-                    rows.append(f"{block},{warps},{replaced.get(f'B{block}', 10 + abs(block - 1024) / 256 + warps)}")
-        (self.folder / name).write_text("\n".join(rows) + "\n")
+        rows = [
+            f"{block},{warps},{replaced.get(f'B{block}', 10 + abs(block - 1024) / 256 + warps)}"
+            for block in (128, 256, 512, 1024, 2048)
+            for warps in (2, 4)
+            if block >= 64 * warps
+        ]
+        (self.folder / name).write_text("\n".join(["BLOCK,num_warps,time_us", *rows]) + "\n")
         return name
 
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
