@@ -97,7 +97,7 @@ def import_file(path: Path) -> ModuleType:
         del sys.modules[name]
         if isinstance(e, ConfigError):
             raise ConfigError(f"{path}: {e}") from e
-        if not isinstance(e, (Exception, SystemExit)):
+        if isinstance(e, MemoryError) or not isinstance(e, (Exception, SystemExit)):
             raise
         raise ConfigError(f"{path}{_line(e, path)} raised {type(e).__name__} on import: {e}") from e
     return module
