@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import platform
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,9 +93,12 @@ def _triton_tools() -> Check:
 
 def _folder(name: str, place: Callable[[], Path], needed_for: str, mend: str) -> Check:
     path = place()
-    existing = next(p for p in (path, *path.parents) if p.exists())
-    ok = os.access(existing, os.W_OK)
-    return Check(name, ok, str(path) if ok else f"{existing} cannot be written", needed_for, "" if ok else mend)
+    folder = next(p for p in (path, *path.parents) if p.is_dir())
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return Check(name, True, str(path), needed_for)
+    except OSError as e:
+        return Check(name, False, f"{folder} cannot be written: {e.strerror}", needed_for, mend)
 
 
 def _cache_path() -> Path:

@@ -1,0 +1,169 @@
+"""Spaces are counted, ranked and drawn without walking the full product."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from itertools import pairwise
+
+import pytest
+
+from tuner.errors import ConfigError
+from tuner.space import Constraint, Param, Space, choice, integers, powers_of_two
+from tuner.tactic import Value
+
+TILES = Space(
+    (powers_of_two("BLOCK", 64, 1024), powers_of_two("num_warps", 1, 32), choice("layout", "row", "col")),
+    (
+        Constraint("busy", lambda BLOCK, num_warps: BLOCK >= 32 * num_warps, "threads would idle"),
+        Constraint("row_only", lambda num_warps, layout: layout == "row" or num_warps > 1, "one warp reads rows"),
+    ),
+)
+
+
+def brute_force(space: Space) -> list[dict[str, object]]:
+    points: list[dict[str, object]] = [{}]
+    for p in space.params:
+        points = [{**point, p.name: v} for point in points for v in p.values]
+    return [q for q in points if all(c.holds(**{n: q[n] for n in c.names}) for c in space.constraints)]
+
+
+def chain(length: int, calls: Counter[str]) -> Space:
+    """Parameters of ten values each, neighbours of which are constrained."""
+
+    def near(a: str, b: str) -> Constraint:
+        def holds(**values: int) -> bool:
+            calls[a] += 1
+            return abs(values[a] - values[b]) <= 1
+
+        return Constraint(f"{a}_near_{b}", holds, "neighbours differ by one at most", (a, b))
+
+    params = tuple(integers(f"p{i}", 0, 9) for i in range(length))
+    return Space(params, tuple(near(a.name, b.name) for a, b in pairwise(params)))
+
+
+def test_size_counts_what_iteration_yields_and_brute_force_finds() -> None:
+    assert list(TILES) == brute_force(TILES)
+    assert TILES.size == len(TILES) == len(brute_force(TILES))
+    assert TILES.product == 5 * 6 * 2
+
+
+def test_counting_local_constraints_does_not_enumerate_the_product() -> None:
+    calls: Counter[str] = Counter()
+    space = chain(12, calls)
+    assert space.product == 10**12
+    ways = [1] * 10  # of ending in each value, one parameter after the other
+    for _ in range(11):
+        ways = [sum(ways[j] for j in (i - 1, i, i + 1) if 0 <= j < 10) for i in range(10)]
+    assert space.size == sum(ways)
+    assert sum(calls.values()) <= 12 * 10 * 10
+
+
+def test_rank_and_point_are_inverse() -> None:
+    assert [TILES.rank(TILES.point(i)) for i in range(TILES.size)] == list(range(TILES.size))
+    space = chain(12, Counter())
+    for point in space.sample(random.Random(1), 20):
+        assert space.point(space.rank(point)) == point
+
+
+def test_encode_and_decode_are_inverse() -> None:
+    for point in TILES:
+        assert TILES.decode(TILES.encode(point)) == point
+
+
+def test_a_rank_outside_the_space_is_an_index_error() -> None:
+    with pytest.raises(IndexError, match="outside a space of"):
+        TILES.point(TILES.size)
+
+
+def test_samples_are_distinct_legal_and_even() -> None:
+    drawn = Counter(TILES.rank(p) for seed in range(400) for p in TILES.sample(random.Random(seed), 5))
+    assert len(TILES.sample(random.Random(0), 10**6)) == TILES.size
+    assert set(drawn) == set(range(TILES.size))
+    expected = 400 * 5 / TILES.size
+    chi_square = sum((n - expected) ** 2 / expected for n in drawn.values())
+    assert chi_square < 2 * TILES.size
+    for seed in range(20):
+        points = TILES.sample(random.Random(seed), 10)
+        assert len({TILES.rank(p) for p in points}) == 10
+
+
+def test_neighbours_are_the_legal_points_one_parameter_away_nearest_values_first() -> None:
+    here: dict[str, Value] = {"BLOCK": 256, "num_warps": 4, "layout": "row"}
+    found = list(TILES.neighbours(here))
+    assert sorted(map(str, found)) == sorted(str(p) for p in TILES if sum(p[n] != here[n] for n in TILES.names) == 1)
+    blocks = [p["BLOCK"] for p in found if p["BLOCK"] != 256]
+    assert blocks == [128, 512, 1024]
+
+
+def test_a_refusal_says_which_constraint_and_why() -> None:
+    violated = TILES.violated({"BLOCK": 64, "num_warps": 4, "layout": "row"})
+    assert violated is not None
+    assert str(violated) == "busy: threads would idle"
+    assert {"BLOCK": 64, "num_warps": 4, "layout": "row"} not in TILES
+    with pytest.raises(ConfigError, match="busy: threads would idle"):
+        TILES.rank({"BLOCK": 64, "num_warps": 4, "layout": "row"})
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"BLOK": 64}, "unknown parameter 'BLOK'; did you mean 'BLOCK'?"),
+        ({"BLOCK": 64}, "parameter 'num_warps' is missing; use one of"),
+        ({"BLOCK": 65, "num_warps": 1, "layout": "row"}, r"BLOCK=65 is not in the space; use one of \[64, 128"),
+        ({"BLOCK": 64.0, "num_warps": 1, "layout": "row"}, "BLOCK=64.0 is not in the space"),
+    ],
+)
+def test_a_config_that_is_no_point_is_an_error_that_names_the_parameter(config: dict[str, int], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        TILES.encode(config)
+
+
+def test_a_constraint_sees_every_scope() -> None:
+    space = Space(
+        (powers_of_two("BLOCK", 1, 64),),
+        (Constraint("divides", lambda BLOCK, N: N % BLOCK == 0, "no masks here"),),
+    )
+    assert [p["BLOCK"] for p in space.bind({"N": 48})] == [1, 2, 4, 8, 16]
+    assert [p["BLOCK"] for p in space.bind({"N": 48}, {"N": 20})] == [1, 2, 4]
+
+
+def test_a_constraint_that_names_nothing_known_or_raises_is_named() -> None:
+    space = Space((choice("BLOCK", 1, 2),), (Constraint("even", lambda BLOCK, M: M % BLOCK == 0, "x"),))
+    with pytest.raises(ConfigError, match="constraint 'even' names 'M', which is not declared"):
+        space.bind({"N": 4})
+    broken = Space((choice("BLOCK", 0, 2),), (Constraint("divides", lambda BLOCK: 4 % BLOCK == 0, "x"),))
+    with pytest.raises(ConfigError, match=r"constraint 'divides' failed on \{'BLOCK': 0\}: ZeroDivisionError"):
+        _ = broken.size
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ((), "has no values"),
+        ((1, 2, 1), "repeats a value"),
+        ((1, 2.0), "mixes types"),
+        ((1, True), "mixes types"),
+        ((None,), "must be int, float, bool or str"),
+    ],
+)
+def test_a_parameter_refuses_values_it_cannot_tell_apart(values: tuple[int, ...], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        Param("BLOCK", values)
+
+
+def test_a_space_refuses_a_parameter_declared_twice() -> None:
+    with pytest.raises(ConfigError, match="declares a parameter twice"):
+        Space((choice("A", 1), choice("A", 2)))
+
+
+def test_shorthands_list_their_values() -> None:
+    assert powers_of_two("A", 3, 32).values == (4, 8, 16, 32)
+    assert integers("A", 2, 9, 3).values == (2, 5, 8)
+    assert choice("A", 8, 2).ordered is False
+    assert choice("A", 2, 8).ordered is True
+    assert choice("A", "x", "y").ordered is False
+
+
+def test_a_space_without_parameters_has_one_point() -> None:
+    assert list(Space(())) == [{}]
