@@ -52,3 +52,10 @@ def test_the_shortlist_holds_the_fastest_what_ties_with_it_and_who_must_be_there
 def test_a_crowd_of_ties_is_bounded() -> None:
     crowd = {Tactic({"x": i}): us(10) for i in range(100)}
     assert len(shortlist(crowd, 3, [], near)) == 12
+
+
+def test_an_unverified_tactic_wins_only_where_nothing_could_be_verified() -> None:
+    doubtful = Timing(5.0, "prediction", "model", verified="unverified: the interpreter lacks an operation")
+    assert shortlist({A: us(10), B: doubtful, C: us(12)}, 1, [], near) == [A]
+    assert choose({A: us(10), B: doubtful, C: us(12)}, B, None, near).winner == A
+    assert choose({B: doubtful}, A, None, near).winner == B

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from tuner.tactic import Tactic
-from tuner.trial import Timing
+from tuner.trial import VERIFIED, Timing
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,11 @@ def shortlist(
 ) -> list[Tactic]:
     """The finalists: the `count` fastest, whatever ties with the fastest, and `always` (where it ran).
 
-    Ties beyond four times `count` are left out, slowest first: more of them cannot change what is
+    Only verified tactics are ranked where there are any. Ties beyond four times `count` are left out, slowest first: more of them cannot change what is
     gained, and each costs a confirmation.
     """
-    ranked = sorted(timings, key=lambda t: (timings[t].time_us, t.id))
+    sound = _sound(timings)
+    ranked = sorted(sound, key=lambda t: (sound[t].time_us, t.id))
     best = timings[ranked[0]]
     near = [t for i, t in enumerate(ranked[: 4 * count]) if i < count or tied(best, timings[t])]
     return list(dict.fromkeys([*near, *(t for t in always if t in timings)]))
@@ -43,7 +44,8 @@ def choose(
     """Choose the winner by the stable rule.
 
     Among the tactics tied with the fastest, and never one with a longer time than the default's,
-    the incumbent wins, then the default, then the lowest id.
+    the incumbent wins, then the default, then the lowest id. A tactic that could not be verified only
+    wins where none could be.
 
     Args:
         confirmed: times taken side by side; not empty.
@@ -51,6 +53,7 @@ def choose(
         incumbent: what the cache has served so far.
         tied: whether two times are too close to call.
     """
+    confirmed = _sound(confirmed)
     best = min(confirmed, key=lambda t: (confirmed[t].time_us, t.id))
     level = [t for t in confirmed if t == best or tied(confirmed[best], confirmed[t])]
     limit = confirmed[default].time_us if default in confirmed else float("inf")
@@ -58,3 +61,7 @@ def choose(
     winner = min(eligible, key=lambda t: (t != incumbent, t != default, t.id))
     ties = sorted((t for t in level if t != winner), key=lambda t: (confirmed[t].time_us, t.id))
     return Choice(winner, tuple(ties))
+
+
+def _sound(timings: Mapping[Tactic, Timing]) -> Mapping[Tactic, Timing]:
+    return {t: timing for t, timing in timings.items() if timing.verified == VERIFIED} or timings

@@ -9,6 +9,9 @@ from typing import Literal, TypeAlias
 
 Kind: TypeAlias = Literal["measurement", "prediction"]
 
+VERIFIED = "verified"
+"""What `Timing.verified` says of a tactic that passed the correctness gate."""
+
 
 class FailureClass(StrEnum):
     """Why a tactic has no time."""
@@ -45,7 +48,7 @@ class Timing:
     kind: Kind
     statistic: str
     samples_us: tuple[float, ...] = ()
-    verified: str = "verified"
+    verified: str = VERIFIED
     facts: Mapping[str, float] = field(default_factory=dict)
 
 
