@@ -1,0 +1,82 @@
+"""How many tactics of `kernels/increment.py` are compiled per second, by number of worker processes.
+
+Each run starts without workers and with an empty store; a second one takes all from the store and
+starts no worker. Prints JSON, seconds of wall time:
+
+    python results/overhead/compile_throughput.py
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tuner import Problem
+from tuner.compile.artifact import Artifact
+from tuner.compile.service import Compiler
+from tuner.compile.store import Store
+from tuner.devices import find_device
+from tuner.loader import load_kernel
+from tuner.tactic import Config
+
+ROOT = Path(__file__).resolve().parents[2]
+TACTICS = 40
+RUNS = 3
+TARGET = find_device("h200").target
+
+
+def compiler(workers: int, store: Store | None) -> Compiler:
+    """The service as `tuner tune` sets it up."""
+    return Compiler(TARGET, store=store, workers=workers, timeout_s=60, memory_bytes=8 << 30)
+
+
+def seconds(problem: Problem, configs: Sequence[Config], workers: int, folder: Path) -> float:
+    """Wall time from the first request to the last answer."""
+    with closing(compiler(workers, Store(folder))) as service:
+        start = time.perf_counter()
+        answers = [service.submit(problem, config) for config in configs]
+        if not all(isinstance(answer.result(), Artifact) for answer in answers):
+            raise SystemExit("error: a tactic was not compiled, so the time means nothing")
+        return time.perf_counter() - start
+
+
+def measure(problem: Problem, configs: Sequence[Config], workers: int) -> dict[str, float]:
+    """Medians over the runs, cold and from the store."""
+    cold, warm = [], []
+    for _ in range(RUNS):
+        with tempfile.TemporaryDirectory() as folder:
+            cold.append(seconds(problem, configs, workers, Path(folder)))
+            warm.append(seconds(problem, configs, workers, Path(folder)))
+    median = statistics.median(cold)
+    return {"cold_s": median, "tactics_per_s": len(configs) / median, "from_store_s": statistics.median(warm)}
+
+
+def main() -> None:
+    cores = len(os.sched_getaffinity(0))
+    problem = Problem.of(load_kernel("kernels/increment.py", ROOT), {"N": 64 << 20})
+    configs = problem.space.sample(random.Random(0), TACTICS)
+    with closing(compiler(0, None)) as idle:
+        versions = idle.versions()
+    setting = {
+        "machine": f"{cores} cores, {platform.machine()}, Python {platform.python_version()}",
+        "compiler": dict(versions),
+        "date": datetime.now(UTC).date().isoformat(),
+        "load_average_1min": os.getloadavg()[0],
+        "tactics": len(configs),
+        "runs": RUNS,
+    }
+    found = {str(n): measure(problem, configs, n) for n in (1, 2, 4, 8, 16, 32) if n <= cores}
+    print(json.dumps({**setting, "workers": found}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
