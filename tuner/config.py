@@ -53,7 +53,7 @@ class CompileOptions(Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         timeout_s: seconds for one compile.
-        memory_mb: megabytes of address space for one compile process.
+        memory_mb: megabytes of private memory for one compile process.
         workers: compile processes; 0: one per core.
     """
 

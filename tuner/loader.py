@@ -26,10 +26,17 @@ class KernelRef:
     id: str
 
     def load(self) -> Kernel:
-        """Import the module or file and return the kernel with this id."""
+        """Import the module or file and return the kernel with this id.
+
+        Raises:
+            LookupError: when there is none.
+        """
         path = Path(self.location)
         module = import_file(path) if path.is_absolute() else importlib.import_module(self.location)
-        return next(k for k in _kernels(module).values() if k.id == self.id)
+        for kernel in _kernels(module).values():
+            if kernel.id == self.id:
+                return kernel
+        raise LookupError(f"holds no kernel {self.id!r}")
 
 
 def ref_of(kernel: Kernel) -> KernelRef:

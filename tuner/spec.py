@@ -5,9 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
+from tuner.errors import ConfigError
 from tuner.kernel import Attribute
 from tuner.loader import KernelRef, ref_of
 from tuner.problem import Problem, Range
+from tuner.workers import out_of_memory
+
+
+class LoadError(Exception):
+    """Why a kernel that was imported where tuning started cannot be imported in a worker."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +35,20 @@ class ProblemSpec:
         )
 
     def load(self) -> Problem:
-        """Import the kernel and make the problem; once per process."""
-        return _load(self)
+        """Import the kernel and make the problem; once per process.
+
+        Raises:
+            LoadError: when the file is gone, raises on import, or no longer holds that kernel.
+            ConfigError: when what the file declares is refused, or it starts to tune when imported: no
+                tactic could do better.
+        """
+        try:
+            return _load(self)
+        except Exception as e:
+            if out_of_memory(e) or (isinstance(e, ConfigError) and isinstance(e.__cause__, ConfigError | None)):
+                raise
+            why = e if isinstance(e, ConfigError) else f"{self.kernel.location}: {type(e).__name__}: {e}"
+            raise LoadError(f"in a worker process, {why}") from e
 
 
 @lru_cache(maxsize=64)

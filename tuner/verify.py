@@ -25,14 +25,12 @@ from tuner.compile.store import Store
 from tuner.errors import UnavailableError
 from tuner.problem import Problem
 from tuner.source import kernel_hash, source_hash
-from tuner.spec import ProblemSpec
+from tuner.spec import LoadError, ProblemSpec
 from tuner.tactic import Config
-from tuner.trial import Failure, FailureClass
+from tuner.trial import VERIFIED, Failure, FailureClass
 from tuner.workers import WorkerPool
 
 Answer: TypeAlias = str | Failure
-
-VERIFIED = "verified"
 
 _ENVIRONMENT = {"TRITON_INTERPRET": "1", "OPENBLAS_NUM_THREADS": "1"}
 
@@ -59,7 +57,7 @@ class Verifier:
         store: keeps verdicts for other runs; None keeps them for this object's life only.
         workers: processes; 0 for one per core. None starts before something must be run.
         timeout_s: how long one tactic may take; where it takes more, it is unverified.
-        memory_bytes: how much address space it may take.
+        memory_bytes: how much private memory it may take.
     """
 
     def __init__(
@@ -134,7 +132,10 @@ def _key(problem: Problem, config: Config, seed: int) -> str:
 
 def _check(spec: ProblemSpec, config: Config, seed: int, key: str) -> tuple[Verdict, bool]:
     """Check a tactic in a worker; says whether the verdict would be the same another time."""
-    problem = spec.load()
+    try:
+        problem = spec.load()
+    except LoadError as e:
+        return Verdict("unverified", str(e)), False
     if _key(problem, config, seed) != key:
         return Verdict("unverified", f"{spec.kernel.location} was edited while it was being tuned"), False
     return _run(problem, config, seed), True

@@ -6,11 +6,13 @@ is killed while it holds the lock. The main module is not imported again, so scr
 unless they hold the kernel themselves.
 
 A worker leads a process group of its own. So Ctrl-C on a terminal reaches only the parent, which decides
-what to do, and what kills a worker also kills the assembler it was waiting for.
+what to do, and what kills a worker also kills the assembler it was waiting for. When the parent is gone,
+the kernel of the operating system kills the group, even one that hangs in native code.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pickle
 import resource
@@ -35,6 +37,9 @@ _NICENESS = 10
 _PRINTED_BYTES = 2000
 """How much of what a worker printed before its death is kept."""
 
+_FILE_BYTES = 1 << 30
+"""How large a file a task may write: what it prints is kept in memory until the next task."""
+
 _EXPIRY_S = 2.0
 """Longest time that a process takes from closing its pipe to its end."""
 
@@ -52,6 +57,9 @@ class WorkerPool:
             allocators reserve for every thread, and so vary with the number of cores.
         died: the class of failure of a task whose worker died or ran out of memory.
         environment: variables that workers have from their very start.
+
+    Raises:
+        ConfigError: in a worker, where it means that importing a kernel file starts to tune.
     """
 
     def __init__(
@@ -62,10 +70,12 @@ class WorkerPool:
         died: FailureClass,
         environment: Mapping[str, str] | None = None,
     ) -> None:
+        if _inside:
+            raise ConfigError('importing this file starts work; put that part under if __name__ == "__main__":')
         self._memory_bytes = memory_bytes
         self._died = died
         self._environment = dict(environment or {})
-        self._threads = ThreadPoolExecutor(count or os.cpu_count() or 1, thread_name_prefix="tuner-worker")
+        self._threads = ThreadPoolExecutor(count or len(os.sched_getaffinity(0)), thread_name_prefix="tuner-worker")
         self._lock = threading.Lock()
         self._workers: set[_Worker] = set()
         self._idle: list[_Worker] = []
@@ -82,35 +92,30 @@ class WorkerPool:
         Returns:
             A future: what the function returns, or a `Failure` when it took too long, died or ran out of
             memory. It raises what the function raises.
-
-        Raises:
-            ConfigError: in a worker, where it means that importing a kernel file starts to tune.
         """
-        if _inside:
-            raise ConfigError('importing this file starts work; put that part under if __name__ == "__main__":')
         return self._threads.submit(self._run, pickle.dumps((function, args)), timeout_s)
 
     def close(self) -> None:
         """End all workers at once; the futures of unfinished tasks raise `CancelledError`."""
         with self._lock:
             self._closed = True
-            for worker in self._workers:
-                worker.end()
+            while self._workers:
+                self._workers.pop().end()
         self._threads.shutdown(cancel_futures=True)
 
     def _run(self, task: bytes, timeout_s: float) -> Any:
         worker = self._take()
         try:
             succeeded, value = worker.call(task, timeout_s)
-        except (TimeoutError, OSError, EOFError) as e:
-            if isinstance(e, TimeoutError):
-                self._discard(worker)
-                return Failure(FailureClass.TIMEOUT, f"took longer than {timeout_s:g} s")
+        except TimeoutError:
+            self._end(worker)
+            return Failure(FailureClass.TIMEOUT, f"took longer than {timeout_s:g} s")
+        except (OSError, EOFError):
             worker.expire()
-            self._discard(worker)
+            self._end(worker)
             return Failure(self._died, worker.obituary())
         if isinstance(value, MemoryError):
-            self._discard(worker)
+            self._end(worker)
             return Failure(self._died, f"took more than {self._memory_bytes / 2**30:g} GiB of memory")
         with self._lock:
             self._idle.append(worker)
@@ -127,33 +132,36 @@ class WorkerPool:
                 worker = self._idle.pop()
                 if worker.ready():
                     return worker
-                worker.end()
                 self._workers.remove(worker)
+                worker.end()
             worker = _Worker(self._memory_bytes, self._environment)
             self._workers.add(worker)
             return worker
 
-    def _discard(self, worker: _Worker) -> None:
+    def _end(self, worker: _Worker) -> None:
+        """End a worker that is of no more use; the next task that needs one starts another."""
         with self._lock:
             if self._closed:
                 raise CancelledError
-            worker.end()
             self._workers.remove(worker)
+            worker.end()
 
 
 class _Worker:
-    """One process and the pipe to it, seen from the parent."""
+    """One process and the pipes to it, seen from the parent."""
 
     def __init__(self, memory_bytes: int, environment: Mapping[str, str]) -> None:
-        self._connection, theirs = Pipe()
         self._printed = os.memfd_create("stderr")
-        path, fd = list(map(os.fspath, sys.path)), theirs.fileno()
-        start = f"import sys; sys.path[:] = {path!r}; from tuner.workers import serve; serve({fd}, {memory_bytes})"
-        with theirs:
+        self._connection, theirs = Pipe()
+        lifeline, self._lifeline = Pipe(duplex=False)
+        with theirs, lifeline:
+            fds = theirs.fileno(), lifeline.fileno()
+            path = list(map(os.fspath, sys.path))
+            call = f"serve{(*fds, memory_bytes)}"
             self._process = subprocess.Popen(
-                [sys.executable, "-c", start],
+                [sys.executable, "-c", f"import sys; sys.path[:] = {path!r}; from tuner.workers import serve; {call}"],
                 env={**os.environ, **environment},
-                pass_fds=[fd],
+                pass_fds=fds,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,  # stdout belongs to the results of the command
                 stderr=self._printed,
@@ -185,10 +193,9 @@ class _Worker:
             os.close(process)
 
     def end(self) -> None:
-        """Kill the process with its children, unless that is done."""
-        if self._process.returncode is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        """Kill the process, if it is still there, with its children."""
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
 
     def obituary(self) -> str:
         """How an ended process ended, on the first line, and what it printed last."""
@@ -205,21 +212,24 @@ class _Worker:
 # -- in the worker -------------------------------------------------------------------------------
 
 
-def serve(fd: int, memory_bytes: int) -> None:
-    """The main function of a worker: answer tasks from a pipe until the other end is closed.
+def serve(tasks: int, lifeline: int, memory_bytes: int) -> None:
+    """The main function of a worker: answer tasks until the parent is gone.
 
     Args:
-        fd: this end of the pipe.
+        tasks: this end of the pipe that brings tasks and takes answers.
+        lifeline: this end of a pipe that closes with the parent and carries nothing.
         memory_bytes: the limit, set here and inherited by every program that tasks run.
     """
     global _inside
     _inside = True
-    connection = Connection(fd)
-    os.set_inheritable(fd, False)
-    resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for fd in (tasks, lifeline):
+        os.set_inheritable(fd, False)
+    _die_with(lifeline)
+    _limit(resource.RLIMIT_DATA, memory_bytes)
+    _limit(resource.RLIMIT_FSIZE, _FILE_BYTES)
+    _limit(resource.RLIMIT_CORE, 0)
     os.nice(_NICENESS)
-    threading.Thread(target=_end_with_parent, args=(fd,), daemon=True).start()
+    connection = Connection(tasks)
     with suppress(EOFError, OSError):
         while True:
             task = connection.recv_bytes()
@@ -228,11 +238,20 @@ def serve(fd: int, memory_bytes: int) -> None:
             connection.send_bytes(_answer(task))
 
 
+def out_of_memory(error: BaseException | None) -> bool:
+    """Whether an exception, or one that it was raised from, says that memory ran out."""
+    while error is not None and not isinstance(error, MemoryError):
+        error = error.__cause__
+    return error is not None
+
+
 def _answer(task: bytes) -> bytes:
     try:
         function, args = pickle.loads(task)
         return pickle.dumps((True, function(*args)))
     except Exception as e:
+        if out_of_memory(e):
+            return _OUT_OF_MEMORY
         e.add_note(traceback.format_exc())
         return _pickled(e)
 
@@ -247,9 +266,23 @@ def _pickled(error: Exception) -> bytes:
     return data
 
 
-def _end_with_parent(fd: int) -> None:
-    """Kill this process and its children once nobody holds the other end of the pipe."""
-    closed = select.poll()
-    closed.register(fd, 0)  # no event but the hang-up, which is always reported
-    closed.poll()
-    os.killpg(0, signal.SIGKILL)
+_OUT_OF_MEMORY = pickle.dumps((False, MemoryError()))
+"""Made before it is needed."""
+
+
+def _die_with(lifeline: int) -> None:
+    """Have this process group killed when the other end of a pipe closes.
+
+    The signal that F_SETOWN (fcntl(2), "Managing signals") asks for needs nothing of this process, which
+    may hold Python's lock in native code. PR_SET_PDEATHSIG would spare the children.
+    """
+    fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
+    fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | fcntl.FASYNC)
+
+
+def _limit(what: int, value: int) -> None:
+    """Lower a limit of this process and its children, unless it is lower already."""
+    _, hard = resource.getrlimit(what)
+    lowest = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(what, (lowest, lowest))

@@ -100,12 +100,14 @@ class CompileError(Exception):
     Attributes:
         kind: the class of failure.
         message: one or more lines, the first of which suffices.
+        lasting: whether another attempt would end the same way.
     """
 
-    def __init__(self, kind: FailureClass, message: str) -> None:
-        super().__init__(kind, message)
+    def __init__(self, kind: FailureClass, message: str, lasting: bool = True) -> None:
+        super().__init__(kind, message, lasting)
         self.kind = kind
         self.message = message
+        self.lasting = lasting
 
     def __str__(self) -> str:
         return self.message

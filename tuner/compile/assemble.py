@@ -84,7 +84,10 @@ def _run(folder: str, *command: str) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         printed = (done.stderr + done.stdout).strip()
+        if "Memory allocation failure" in printed:
+            raise MemoryError
         cause = re.search(r"^.*(?:error|fatal)\s*:\s*(.*)$", printed, re.MULTILINE)
         what = cause[1] if cause else f"exit status {done.returncode}"
-        raise CompileError(FailureClass.COMPILE, f"{Path(command[0]).name}: {what}\n{printed}")
+        # A signal may come from outside, for example when the machine runs out of memory.
+        raise CompileError(FailureClass.COMPILE, f"{Path(command[0]).name}: {what}\n{printed}", done.returncode > 0)
     return done

@@ -11,17 +11,23 @@ from typing import TypeAlias
 from tuner.compile.artifact import Artifact, CompileError, Target
 from tuner.compile.store import Store
 from tuner.problem import Problem
-from tuner.spec import ProblemSpec
+from tuner.spec import LoadError, ProblemSpec
 from tuner.tactic import Config
 from tuner.trial import Failure, FailureClass
-from tuner.workers import WorkerPool
+from tuner.workers import WorkerPool, out_of_memory
 
 Compiled: TypeAlias = Artifact | Failure
 
 
 @dataclass
 class Counts:
-    """What became of the tactics that were asked for: compiled now, taken from the store, or failed."""
+    """What became of the tactics that were asked for.
+
+    Attributes:
+        compiled: made in a worker now.
+        stored: taken from the store, failures too.
+        failed: refused or lost, now or in the run that stored it.
+    """
 
     compiled: int = 0
     stored: int = 0
@@ -36,7 +42,7 @@ class Compiler:
         store: keeps results for other runs; None keeps them for this object's life only.
         workers: processes; 0 for one per core. None starts before something must be compiled.
         timeout_s: how long one tactic may take.
-        memory_bytes: how much address space it may take.
+        memory_bytes: how much private memory it may take.
     """
 
     def __init__(
@@ -114,11 +120,16 @@ def _compile(spec: ProblemSpec, config: Config, target: Target, key: str) -> tup
     """Compile in a worker; says whether the outcome would be the same another time."""
     from tuner.compile.triton import compile_key, compile_tactic
 
-    problem = spec.load()
+    try:
+        problem = spec.load()
+    except LoadError as e:
+        return Failure(FailureClass.COMPILE, str(e)), False
     if compile_key(problem, config, target) != key:
         message = f"{spec.kernel.location} was edited while it was being tuned; run again"
         return Failure(FailureClass.COMPILE, message), False
     try:
         return compile_tactic(problem, config, target), True
     except CompileError as e:
-        return Failure(e.kind, e.message), True
+        if out_of_memory(e):
+            raise
+        return Failure(e.kind, e.message), e.lasting
