@@ -12,6 +12,7 @@ import logging
 import os
 import secrets
 import threading
+import time
 import zlib
 from contextlib import suppress
 from pathlib import Path
@@ -25,8 +26,15 @@ LIMIT_BYTES = 2 << 30
 """How large the folder may grow by default."""
 
 _MAGIC = b"qdp-tuner store 1\n"
+_LARGEST_BYTES = 256 << 20
+"""No entry is larger before compression; a file that claims to be is not one of ours."""
+
 _KEEP = 0.8
 """Eviction goes down to this share of the limit, so that it is rare."""
+
+_TEMPORARY = ".tmp"
+_ABANDONED_S = 3600
+"""A temporary file this old has lost its writer."""
 
 _log = logging.getLogger(__name__)
 
@@ -65,14 +73,12 @@ class Store:
             data = path.read_bytes()
         except OSError:
             return None
-        start = len(_MAGIC) + 32
         try:
-            if data[: len(_MAGIC)] != _MAGIC or hashlib.sha256(data[start:]).digest() != data[len(_MAGIC) : start]:
-                raise ValueError("its checksum does not match")
-            value = msgspec.msgpack.decode(zlib.decompress(data[start:]), type=kind)
-        except (ValueError, zlib.error, msgspec.MsgspecError) as e:
+            value = msgspec.msgpack.decode(_unpack(data), type=kind)
+        except (ValueError, RecursionError, zlib.error, msgspec.MsgspecError) as e:
             _log.warning("discarding damaged cache entry %s: %s", path, e)
-            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.unlink()
             return None
         with suppress(OSError):
             os.utime(path)
@@ -81,9 +87,8 @@ class Store:
     def put(self, key: str, value: object) -> None:
         """Keep an entry; the last one under a key and type counts."""
         path = self._path(key, type(value))
-        payload = zlib.compress(msgspec.msgpack.encode(value), level=1)
-        data = _MAGIC + hashlib.sha256(payload).digest() + payload
-        temporary = path.parent / f".{secrets.token_hex(8)}.tmp"
+        data = _pack(msgspec.msgpack.encode(value))
+        temporary = path.parent / f".{secrets.token_hex(8)}{_TEMPORARY}"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             # Not synchronised to the disk: what a power cut tears fails its checksum and is made again.
@@ -114,14 +119,34 @@ class Store:
             for _, size, path in files:
                 if self._size <= self._limit * _KEEP:
                     break
-                path.unlink(missing_ok=True)
+                with suppress(OSError):
+                    path.unlink()
                 self._size -= size
 
     def _files(self) -> list[tuple[float, int, Path]]:
-        """When each file was last used, its size, and where it is."""
+        """When each entry was last used, its size, and where it is. Clears what killed writers left behind."""
         files = []
         for path in self._folder.glob("??/*"):
             with suppress(OSError):
                 status = path.stat()
-                files.append((status.st_mtime, status.st_size, path))
+                if path.suffix != _TEMPORARY:
+                    files.append((status.st_mtime, status.st_size, path))
+                elif status.st_mtime < time.time() - _ABANDONED_S:
+                    path.unlink()
         return files
+
+
+def _pack(content: bytes) -> bytes:
+    payload = zlib.compress(content, level=1)
+    return _MAGIC + hashlib.sha256(payload).digest() + payload
+
+
+def _unpack(data: bytes) -> bytes:
+    magic, digest, payload = data[: len(_MAGIC)], data[len(_MAGIC) :][:32], data[len(_MAGIC) + 32 :]
+    if magic != _MAGIC or hashlib.sha256(payload).digest() != digest:
+        raise ValueError("its checksum does not match")
+    decompressor = zlib.decompressobj()
+    content = decompressor.decompress(payload, _LARGEST_BYTES)
+    if not decompressor.eof:
+        raise ValueError("it is too large")
+    return content
