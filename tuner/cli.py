@@ -154,7 +154,7 @@ def show(
         winner = " ".join(f"{k}={v}" for k, v in e.winner.config.items())
         table.add_row(e.kernel, e.label, e.device, e.backend, winner, time, default, str(len(e.ties)), e.verified)
     print_table(table)
-    click.echo(f"{len(entries)} entries in {path}")
+    click.echo(f"{len(entries)} {'entry' if len(entries) == 1 else 'entries'} in {path}")
 
 
 def _show_lookups(cache: Any, config: Path, device: str | None, backend: str, as_json: bool) -> None:

@@ -25,8 +25,8 @@ def shortlist(
 ) -> list[Tactic]:
     """The finalists: the `count` fastest, whatever ties with the fastest, and `always` (where it ran).
 
-    Only verified tactics are ranked where there are any. Ties beyond four times `count` are left out, slowest first: more of them cannot change what is
-    gained, and each costs a confirmation.
+    Only verified tactics are ranked where there are any. Ties beyond four times `count` are left out,
+    slowest first: more of them cannot change what is gained, and each costs a confirmation.
     """
     sound = _sound(timings)
     ranked = sorted(sound, key=lambda t: (sound[t].time_us, t.id))

@@ -48,8 +48,10 @@ def print_table(table: Table) -> None:
     """Print a table to stdout, as wide as the terminal, or as it needs when there is none."""
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() else 160
-    Console(file=sys.stdout, width=width, highlight=False).print(table)
+    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 160, highlight=False)
+    with console.capture() as capture:
+        console.print(table)
+    print("\n".join(line.rstrip() for line in capture.get().strip("\n").splitlines()))
 
 
 class TerminalProgress:
