@@ -126,8 +126,8 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "another type": sealed(msgspec.msgpack.encode(ARTIFACT)),
     "a wrong type inside": sealed(msgspec.msgpack.encode({"kind": "compile", "message": 5})),
     "an unknown class": sealed(msgspec.msgpack.encode({"kind": "bad luck", "message": ""})),
-    "deeply nested": sealed(msgspec.msgpack.encode({"kind": 0})[:-1] + b"\x91" * 100_000),
-    "too much when decompressed": sealed(bytes(257 << 20)),
+    "deeply nested": sealed(b"\x81" + msgspec.msgpack.encode("unknown") + b"\x91" * 100_000),
+    "too much when decompressed": sealed(msgspec.msgpack.encode({"kind": "compile", "message": "x" * (256 << 20)})),
 }
 
 
