@@ -8,15 +8,17 @@ so local constraints keep it small however large the full product is.
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
+from operator import itemgetter
 from typing import Any
 
 from tuner.errors import ConfigError
 from tuner.names import did_you_mean, names_of
-from tuner.tactic import Config, Value
+from tuner.tactic import Config, Tactic, Value
 
 Scope = Mapping[str, Any]
 Prefix = tuple[int, ...]
@@ -52,10 +54,14 @@ class Param:
 
     def index(self, value: Value) -> int:
         """The position of a value; `ConfigError` when it is not one of the values."""
-        for i, v in enumerate(self.values):
-            if v == value and type(v) is type(value):
-                return i
-        raise ConfigError(f"{self.name}={value!r} is not in the space; use one of {list(self.values)}")
+        position = self._positions.get(value) if type(value) is type(self.values[0]) else None
+        if position is None:
+            raise ConfigError(f"{self.name}={value!r} is not in the space; use one of {list(self.values)}")
+        return position
+
+    @cached_property
+    def _positions(self) -> dict[Value, int]:
+        return {v: i for i, v in enumerate(self.values)}
 
 
 def choice(name: str, *values: Value) -> Param:
@@ -98,6 +104,34 @@ class Constraint:
         return f"{self.name}: {self.why}"
 
 
+class _Check:
+    """A constraint on value indices, in every scope; asked once about each combination it looks at."""
+
+    def __init__(self, constraint: Constraint, params: Sequence[Param], scopes: Sequence[Scope]) -> None:
+        self.constraint = constraint
+        self.looked_at = tuple(i for i, p in enumerate(params) if p.name in constraint.names)
+        self._key = itemgetter(*self.looked_at) if self.looked_at else lambda indices: ()
+        self._params = tuple(params[i] for i in self.looked_at)
+        self._scopes = scopes
+        self._known: dict[Any, bool] = {}
+
+    def __call__(self, indices: Sequence[int]) -> bool:
+        """Whether the constraint holds; `indices` may end after the last parameter it looks at."""
+        key = self._key(indices)
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = self._ask(indices)
+        return known
+
+    def _ask(self, indices: Sequence[int]) -> bool:
+        c = self.constraint
+        values = {p.name: p.values[indices[i]] for i, p in zip(self.looked_at, self._params, strict=True)}
+        try:
+            return all(c.holds(**{n: values[n] if n in values else s[n] for n in c.names}) for s in self._scopes)
+        except Exception as e:
+            raise ConfigError(f"constraint {c.name!r} failed on {values}: {type(e).__name__}: {e}") from e
+
+
 @dataclass(frozen=True)
 class Space:
     """The legal combinations of some parameters.
@@ -118,7 +152,7 @@ class Space:
         if len(set(names)) < len(names):
             raise ConfigError(f"the space declares a parameter twice: {', '.join(names)}")
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         return tuple(p.name for p in self.params)
 
@@ -138,25 +172,26 @@ class Space:
 
     def encode(self, config: Config) -> Prefix:
         """The index of each parameter's value; `ConfigError` for an unknown name or value."""
-        for name in config:
-            if name not in self.names:
-                raise ConfigError(f"unknown parameter {name!r}{did_you_mean(name, self.names)}")
-        for p in self.params:
-            if p.name not in config:
-                raise ConfigError(f"parameter {p.name!r} is missing; use one of {list(p.values)}")
-        return tuple(p.index(config[p.name]) for p in self.params)
+        if config.keys() != self._names:
+            for name in config:
+                if name not in self._names:
+                    raise ConfigError(f"unknown parameter {name!r}{did_you_mean(name, self.names)}")
+            for p in self.params:
+                if p.name not in config:
+                    raise ConfigError(f"parameter {p.name!r} is missing; use one of {list(p.values)}")
+        return tuple([p.index(config[p.name]) for p in self.params])
 
     def decode(self, indices: Sequence[int]) -> dict[str, Value]:
         """The configuration at these value indices."""
         return {p.name: p.values[i] for p, i in zip(self.params, indices, strict=True)}
 
     def violated(self, config: Config) -> Constraint | None:
-        """The first constraint that a configuration does not meet."""
+        """The first constraint that a configuration does not meet, in the order they become decidable."""
         indices = self.encode(config)
-        for i, level in enumerate(self._levels):
-            for c in level:
-                if not self._meets(c, indices[: i + 1]):
-                    return c
+        for level in self._levels:
+            for check in level:
+                if not check(indices):
+                    return check.constraint
         return None
 
     def __contains__(self, config: Config) -> bool:
@@ -198,7 +233,7 @@ class Space:
         """The position of a legal point in the order of iteration."""
         violated = self.violated(config)
         if violated:
-            raise ConfigError(f"({config}) is outside the space: {violated}")
+            raise ConfigError(f"({Tactic(config)}) is outside the space: {violated}")
         indices, before = self.encode(config), 0
         for level, index in enumerate(indices):
             prefix = indices[:level]
@@ -221,29 +256,38 @@ class Space:
 
     def sample(self, rng: random.Random, count: int = 1) -> list[dict[str, Value]]:
         """Distinct legal points, each equally likely; all of them when there are no more."""
-        return [self.point(r) for r in rng.sample(range(self.size), min(count, self.size))]
+        ranks: Iterable[int]
+        if self.size <= sys.maxsize:
+            ranks = rng.sample(range(self.size), min(count, self.size))
+        else:  # more than a range can be asked about: drawing one twice is next to impossible
+            ranks = set()
+            while len(ranks) < count:
+                ranks.add(rng.randrange(self.size))
+        return [self.point(r) for r in ranks]
 
     # -- dynamic programming ---------------------------------------------------------------------
 
     @cached_property
-    def _levels(self) -> tuple[tuple[Constraint, ...], ...]:
+    def _names(self) -> frozenset[str]:
+        return frozenset(self.names)
+
+    @cached_property
+    def _levels(self) -> tuple[tuple[_Check, ...], ...]:
         """For each parameter, the constraints that become decidable once it has a value."""
-        levels: list[list[Constraint]] = [[] for _ in self.params]
-        for c in self.constraints:
-            positions = [i for i, name in enumerate(self.names) if name in c.names]
-            if levels:
-                levels[max(positions, default=0)].append(c)
+        levels: list[list[_Check]] = [[] for _ in self.params]
+        for c in self.constraints if levels else ():
+            check = _Check(c, self.params, self.scopes)
+            levels[max(check.looked_at, default=0)].append(check)
         return tuple(map(tuple, levels))
 
     @cached_property
     def _frontiers(self) -> tuple[Prefix, ...]:
         """For each level, the earlier positions that constraints from there on look at."""
-        positions = {name: i for i, name in enumerate(self.names)}
         frontiers: list[Prefix] = []
         needed: set[int] = set()
         for level in range(len(self.params) - 1, -1, -1):
-            for c in self._levels[level]:
-                needed |= {positions[n] for n in c.names if n in positions}
+            for check in self._levels[level]:
+                needed.update(check.looked_at)
             frontiers.append(tuple(sorted(i for i in needed if i < level)))
         return (*reversed(frontiers), ())
 
@@ -251,21 +295,10 @@ class Space:
     def _memo(self) -> dict[tuple[int, ...], int]:
         return {}
 
-    def _meets(self, c: Constraint, prefix: Prefix) -> bool:
-        values = {p.name: p.values[i] for p, i in zip(self.params, prefix, strict=False)}
-        for scope in self.scopes:
-            try:
-                arguments = {n: values[n] if n in values else scope[n] for n in c.names}
-                if not c.holds(**arguments):
-                    return False
-            except Exception as e:
-                raise ConfigError(f"constraint {c.name!r} failed on {values}: {type(e).__name__}: {e}") from e
-        return True
-
     def _allowed(self, prefix: Prefix) -> Iterable[int]:
         level = len(prefix)
         checks = self._levels[level]
-        return (i for i in range(len(self.params[level].values)) if all(self._meets(c, (*prefix, i)) for c in checks))
+        return (i for i in range(len(self.params[level].values)) if all(check((*prefix, i)) for check in checks))
 
     def _count(self, prefix: Prefix) -> int:
         level = len(prefix)

@@ -27,8 +27,6 @@ class Tactic:
     space or reordering its parameters leaves every id, and every cache that names one, as it was.
     """
 
-    __slots__ = ("__dict__", "config")
-
     def __init__(self, config: Config) -> None:
         self.config: dict[str, Value] = dict(sorted(config.items()))
 
