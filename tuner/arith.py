@@ -59,6 +59,9 @@ class Expr(ABC):
     def __bool__(self) -> bool:
         raise TypeError("a launch cannot branch on a dynamic dimension: its value is only known at run time")
 
+    def __eq__(self, other: object) -> bool:
+        return bool(self)  # identity, Python's own answer, would quietly take one branch
+
     __hash__ = None  # type: ignore[assignment]
 
 

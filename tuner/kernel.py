@@ -15,7 +15,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from tuner.arith import Int
+from tuner.arith import Expr, Int
 from tuner.dtypes import DTYPES
 from tuner.errors import ConfigError
 from tuner.names import did_you_mean, require_known
@@ -79,6 +79,13 @@ class Launch:
     grid: tuple[Int, ...]
     args: tuple[Int, ...] = ()
 
+    def __post_init__(self) -> None:
+        for name, values in (("grid", self.grid), ("args", self.args)):
+            if not isinstance(values, tuple) or not all(isinstance(v, int | Expr) for v in values):
+                raise ConfigError(f"{name}={values!r} in a Launch is not a tuple of integers, such as (cdiv(N, 64),)")
+        if not 1 <= len(self.grid) <= 3:
+            raise ConfigError(f"a Launch has a grid of 1 to 3 entries, not {len(self.grid)}")
+
 
 @dataclass(frozen=True)
 class Tolerance:
@@ -100,8 +107,8 @@ class Kernel:
 
     Attributes:
         id: the plugin id, ``"namespace::name"``.
-        source: a `@triton.jit` function whose parameters are the inputs, the launch's extra
-            integers, the outputs, and then constants: tuned parameters, attributes or dimensions.
+        source: a function under `@triton.jit` alone, whose parameters are the inputs, the launch's
+            extra integers, the outputs, and then constants: tuned parameters, attributes or dimensions.
         inputs, outputs: the tensors by name, in the order of the kernel's parameters. Dimensions and
             dtype variables of outputs are those of the inputs.
         params: the tuned parameters: constants of the kernel and launch options (`num_warps`,
@@ -193,8 +200,8 @@ class Kernel:
             raise ConfigError("the id must read 'namespace::name'")
         if self.id.split("::")[0] in _RESERVED_NAMESPACES:
             raise ConfigError(f"TensorRT reserves the namespaces {', '.join(_RESERVED_NAMESPACES)}")
-        if not callable(getattr(self.source, "fn", None)):
-            raise ConfigError(f"source must be a @triton.jit function, not {self.source!r}")
+        if not inspect.isfunction(getattr(self.source, "fn", None)):
+            raise ConfigError(f"source must be a function under @triton.jit alone, not {self.source!r}")
         if not self.inputs or not self.outputs:
             raise ConfigError("at least one input and one output are needed")
         self._check_names()
@@ -215,11 +222,15 @@ class Kernel:
         for kind, names in kinds.items():
             for name in names:
                 if seen.setdefault(name, kind) != kind or names.count(name) > 1:
-                    raise ConfigError(f"{name!r} is declared as a {seen[name]} and as a {kind}; rename one")
-        for name in self.attributes:
+                    raise ConfigError(f"{name!r} is declared twice, as {seen[name]} and as {kind}; rename one")
+        for name, value in self.attributes.items():
             if name in _RESERVED_ATTRIBUTES:
                 raise ConfigError(f"TensorRT does not allow an attribute called {name!r}")
+            if not isinstance(value, int | float):
+                raise ConfigError(f"attribute {name!r} must be an int, a float or a bool, not {value!r}")
         for variable, supported in self.dtypes.items():
+            if not supported:
+                raise ConfigError(f"dtype variable {variable!r} stands for no data type")
             for name in supported:
                 if name not in DTYPES:
                     raise ConfigError(f"dtype variable {variable!r}: {name!r} is unknown{did_you_mean(name, DTYPES)}")
@@ -232,6 +243,9 @@ class Kernel:
             for dim in tensor.names:
                 if dim not in self.dims:
                     raise ConfigError(f"output {name!r}: dimension {dim!r} is in no input")
+        for name in self.tolerances:
+            if name not in DTYPES:
+                raise ConfigError(f"tolerances: unknown dtype {name!r}{did_you_mean(name, DTYPES)}")
         used = {t.dtype for t in (*self.inputs.values(), *self.outputs.values())}
         for variable in self.dtypes:
             if variable not in used:

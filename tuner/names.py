@@ -13,8 +13,17 @@ T = TypeVar("T")
 
 
 def names_of(function: Callable[..., Any]) -> tuple[str, ...]:
-    """The names a function asks for; raises `ConfigError` for `*args`, `**kwargs` and the like."""
-    parameters = inspect.signature(function).parameters.values()
+    """The names a function asks for: its parameters without a default value.
+
+    Raises:
+        ConfigError: for what is no function, `*args`, `**kwargs` and the like.
+    """
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        raise ConfigError(
+            f"{describe(function)} does not say what it takes; write a function that names each value it needs"
+        ) from None
     for p in parameters:
         if p.kind not in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY):
             raise ConfigError(f"{describe(function)} takes {p}; name each value it needs instead")

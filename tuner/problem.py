@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from tuner.arith import Int, Multiple
 from tuner.dtypes import itemsize
 from tuner.errors import ConfigError
 from tuner.kernel import Attribute, Kernel, Launch, Tensor
-from tuner.names import call, did_you_mean
+from tuner.names import call, describe, did_you_mean
 from tuner.space import Space
-from tuner.tactic import Config
+from tuner.tactic import Config, Tactic
 
+T = TypeVar("T")
 Which: TypeAlias = Literal["min", "opt", "max"]
 WHICH: tuple[Which, ...] = ("min", "opt", "max")
 
@@ -149,9 +150,10 @@ class Problem:
 
     def evaluate(self, config: Config, sizes: Mapping[str, Int]) -> Launch:
         """Grid and extra arguments of a tactic on any kind of size; the grid is padded to three."""
-        launch = call(self.kernel.launch, {**self.scope(), **sizes, **config})
-        if not isinstance(launch, Launch) or not 1 <= len(launch.grid) <= 3:
-            raise ConfigError(f"kernel {self.kernel.id!r}: launch must return a Launch with a grid of 1 to 3")
+        scope = {**self.scope(), **sizes, **config}
+        launch = self._call(f"the launch of ({Tactic(config)})", self.kernel.launch, scope)
+        if not isinstance(launch, Launch):
+            raise ConfigError(f"kernel {self.kernel.id!r}: launch must return a Launch, not {launch!r}")
         expected = len(self.kernel.arguments) - len(self.kernel.inputs) - len(self.kernel.outputs)
         if len(launch.args) != expected:
             raise ConfigError(
@@ -171,13 +173,22 @@ class Problem:
     def bytes(self, which: Which = "opt") -> int:
         """Bytes that must cross device memory."""
         if self.kernel.bytes is not None:
-            return int(call(self.kernel.bytes, self.scope(which)))
+            return int(self._call("bytes", self.kernel.bytes, self.scope(which)))
         tensors = (*self.kernel.inputs.values(), *self.kernel.outputs.values())
         return sum(prod(self.shape(t, which)) * itemsize(self.dtype(t)) for t in tensors)
 
     def flops(self, which: Which = "opt") -> int:
         """Floating-point operations."""
-        return int(call(self.kernel.flops, self.scope(which)))
+        return int(self._call("flops", self.kernel.flops, self.scope(which)))
+
+    def _call(self, what: str, function: Callable[..., T], scope: Mapping[str, Any]) -> T:
+        try:
+            return call(function, scope)
+        except ConfigError as e:
+            raise ConfigError(f"kernel {self.kernel.id!r}: {e}") from None
+        except Exception as e:
+            why = f"{what} raised {type(e).__name__}: {e}; see {describe(function)}"
+            raise ConfigError(f"kernel {self.kernel.id!r}: {why}") from e
 
     @cached_property
     def label(self) -> str:
