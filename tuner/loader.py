@@ -20,31 +20,51 @@ from tuner.names import did_you_mean
 
 @dataclass(frozen=True)
 class KernelRef:
-    """Where another process finds a kernel: a module name or an absolute file, and the plugin id."""
+    """Where another process finds a kernel.
+
+    Attributes:
+        location: a module's name, or an absolute file.
+        name: the variable there that holds it.
+        id: the plugin id.
+    """
 
     location: str
+    name: str
     id: str
 
     def load(self) -> Kernel:
-        """Import the module or file and return the kernel with this id.
+        """Import the module or file and return the kernel.
 
         Raises:
             LookupError: when there is none.
         """
         path = Path(self.location)
         module = import_file(path) if path.is_absolute() else importlib.import_module(self.location)
-        for kernel in _kernels(module).values():
-            if kernel.id == self.id:
-                return kernel
-        raise LookupError(f"holds no kernel {self.id!r}")
+        kernel = _kernels(module).get(self.name)
+        if kernel is None or kernel.id != self.id:
+            raise LookupError(f"holds no kernel {self.id!r} called {self.name!r}")
+        return kernel
 
 
 def ref_of(kernel: Kernel) -> KernelRef:
-    """Where to find a kernel that is already loaded: the module that declares its launch."""
-    name = kernel.launch.__module__
-    file = str(Path(kernel.launch.__code__.co_filename).resolve())
-    importable = name != "__main__" and not name.startswith(_PREFIX)
-    return KernelRef(name if importable else file, kernel.id)
+    """Where to find a kernel that is already loaded: the module with a variable that holds it.
+
+    Raises:
+        ConfigError: when there is none that another process can import.
+    """
+    likely = kernel.launch.__module__
+    for place in (likely, *(n for n in list(sys.modules) if n != "__main__"), "__main__"):
+        module = sys.modules.get(place)
+        held = _kernels(module) if isinstance(module, ModuleType) else {}
+        for name in (n for n, k in held.items() if k is kernel):
+            if place != "__main__" and not place.startswith(_PREFIX):
+                return KernelRef(place, name, kernel.id)
+            if file := getattr(module, "__file__", None):
+                return KernelRef(str(Path(file).resolve()), name, kernel.id)
+    raise ConfigError(
+        f"kernel {kernel.id!r} cannot be imported by worker processes; "
+        "assign it to a variable at the top level of a file or module"
+    )
 
 
 def load_kernel(spec: str, base: Path) -> Kernel:
@@ -68,11 +88,11 @@ def load_kernel(spec: str, base: Path) -> Kernel:
         where = f"module {location}"
         try:
             module = importlib.import_module(location)
-        except ConfigError:
-            raise
         except ImportError as e:
             raise ConfigError(f"kernel {spec!r}: {e}; name a file as path/to/file.py, or package.module:name") from e
-        except Exception as e:
+        except (Exception, SystemExit) as e:
+            if isinstance(e, ConfigError | MemoryError):
+                raise
             raise ConfigError(f"kernel {spec!r} raised {type(e).__name__} on import: {e}") from e
     kernels = _kernels(module)
     if attribute:
