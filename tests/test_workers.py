@@ -75,6 +75,14 @@ def eat_in_pieces(size: int) -> None:
         kept.append(bytearray(size))
 
 
+def keep(size: int) -> int:
+    _kept.append(bytearray(size))
+    return os.getpid()
+
+
+_kept: list[bytearray] = []
+
+
 def eat_and_explain() -> None:
     try:
         bytearray(4 * GIB)
@@ -322,6 +330,12 @@ def test_eating_memory_is_a_failure_that_names_the_ceiling(
 ) -> None:
     assert run(pool, task, *args) == Failure(FailureClass.COMPILE, "took more than 1 GiB of memory")
     assert run(pool, square, 2) == 4
+
+
+def test_memory_that_earlier_tasks_kept_does_not_count_against_the_next(pool: WorkerPool) -> None:
+    first, second = (run(pool, keep, 600 << 20) for _ in range(2))
+    assert isinstance(second, int)
+    assert second != first
 
 
 def test_programs_that_a_worker_runs_have_the_same_ceiling(pool: WorkerPool) -> None:

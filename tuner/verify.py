@@ -93,25 +93,21 @@ class Verifier:
         return answer
 
     def close(self) -> None:
-        """Stop the worker processes; what is not checked yet is cancelled."""
+        """Stop the worker processes; the futures of what is not checked yet raise `CancelledError`."""
         self._pool.close()
 
     def _checked(self, key: str, answer: Future[Answer], done: Future[tuple[Verdict, bool] | Failure]) -> None:
-        if done.cancelled():
-            answer.cancel()
-            return
-        error = done.exception()
-        if error is not None:
-            answer.set_exception(error)
-            return
-        result = done.result()
-        if isinstance(result, Failure):
-            verdict, lasting = Verdict("unverified", f"the interpreter {result.message}"), False
-        else:
-            verdict, lasting = result
-        if lasting and self._store:
-            self._store.put(key, verdict)
-        answer.set_result(verdict.answer())
+        try:
+            result = done.result()
+            if isinstance(result, Failure):
+                verdict, lasting = Verdict("unverified", f"the interpreter {result.message}"), False
+            else:
+                verdict, lasting = result
+            if lasting and self._store:
+                self._store.put(key, verdict)
+            answer.set_result(verdict.answer())
+        except Exception as e:  # an answer that never comes would be waited for without end
+            answer.set_exception(e)
 
 
 def _key(problem: Problem, config: Config, seed: int) -> str:

@@ -106,7 +106,7 @@ class WorkerPool:
     def _run(self, task: bytes, timeout_s: float) -> Any:
         worker = self._take()
         try:
-            succeeded, value = worker.call(task, timeout_s)
+            answer = worker.call(task, timeout_s)
         except TimeoutError:
             self._end(worker)
             return Failure(FailureClass.TIMEOUT, f"took longer than {timeout_s:g} s")
@@ -114,11 +114,14 @@ class WorkerPool:
             worker.expire()
             self._end(worker)
             return Failure(self._died, worker.obituary())
-        if isinstance(value, MemoryError):
+        if answer == _OUT_OF_MEMORY:
             self._end(worker)
+            if worker.calls > 1:  # a compiler keeps some memory of every task, so this one may not be to blame
+                return self._run(task, timeout_s)
             return Failure(self._died, f"took more than {self._memory_bytes / 2**30:g} GiB of memory")
         with self._lock:
             self._idle.append(worker)
+        succeeded, value = pickle.loads(answer)
         if not succeeded:
             raise value
         return value
@@ -148,9 +151,14 @@ class WorkerPool:
 
 
 class _Worker:
-    """One process and the pipes to it, seen from the parent."""
+    """One process and the pipes to it, seen from the parent.
+
+    Attributes:
+        calls: how many tasks it was given.
+    """
 
     def __init__(self, memory_bytes: int, environment: Mapping[str, str]) -> None:
+        self.calls = 0
         self._printed = os.memfd_create("stderr")
         self._connection, theirs = Pipe()
         lifeline, self._lifeline = Pipe(duplex=False)
@@ -172,18 +180,18 @@ class _Worker:
         """Whether an idle worker is still there: it sends nothing unasked, so all there can be is the end."""
         return not self._connection.poll()
 
-    def call(self, task: bytes, timeout_s: float) -> tuple[bool, Any]:
-        """Whether a task returned, and what it returned or raised.
+    def call(self, task: bytes, timeout_s: float) -> bytes:
+        """What `serve` answers to a task.
 
         Raises:
             TimeoutError: when that takes longer than `timeout_s`.
             OSError, EOFError: when the process ends.
         """
+        self.calls += 1
         self._connection.send_bytes(task)
         if not self._connection.poll(timeout_s):
             raise TimeoutError
-        answer: tuple[bool, Any] = pickle.loads(self._connection.recv_bytes())
-        return answer
+        return self._connection.recv_bytes()
 
     def expire(self) -> None:
         """Wait for a process that has closed its pipe to end in its own way, which the obituary tells."""
@@ -246,6 +254,7 @@ def out_of_memory(error: BaseException | None) -> bool:
 
 
 def _answer(task: bytes) -> bytes:
+    """Whether a task returned, and what it returned or raised, pickled."""
     try:
         function, args = pickle.loads(task)
         return pickle.dumps((True, function(*args)))

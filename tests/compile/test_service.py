@@ -6,8 +6,8 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -305,9 +305,24 @@ def test_a_kernel_file_that_starts_to_tune_when_imported_is_the_users_mistake(tm
         made.submit(asked, CONFIG).result()
 
 
-def test_closing_cancels_what_is_not_compiled(tmp_path: Path) -> None:
+def test_closing_ends_the_wait_for_what_is_not_compiled(tmp_path: Path) -> None:
     hangs = copy(tmp_path, in_worker="import time; time.sleep(600)")
-    with compiler(tmp_path, timeout_s=600) as made:
-        answers = [made.submit(hangs, {**CONFIG, "BLOCK_SIZE": size}) for size in (512, 1024)]
+    with ThreadPoolExecutor(1) as elsewhere:
+        with compiler(tmp_path, timeout_s=600) as made:
+            answers = [made.submit(hangs, {**CONFIG, "BLOCK_SIZE": size}) for size in (512, 1024)]
+            waiting = elsewhere.submit(wait, answers)
+        assert waiting.result(timeout=60).done == set(answers)
     for answer in answers:
-        assert answer.cancelled() or answer.exception(timeout=0) is not None
+        with pytest.raises(CancelledError):
+            answer.result(timeout=0)
+
+
+class BrokenStore(Store):
+    def put(self, key: str, value: object) -> None:
+        raise RuntimeError("a defect")
+
+
+def test_an_answer_that_cannot_be_kept_is_not_waited_for_without_end(tmp_path: Path) -> None:
+    made = Compiler(HOPPER, store=BrokenStore(tmp_path), workers=1, timeout_s=60, memory_bytes=2 * GIB)
+    with closing(made), pytest.raises(RuntimeError, match="a defect"):
+        made.submit(increment(), CONFIG).result(timeout=60)

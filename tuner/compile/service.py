@@ -86,7 +86,7 @@ class Compiler:
         return dict(tool.split(" ", 1) for tool in compiler(self._target).split(", "))
 
     def close(self) -> None:
-        """Stop the worker processes; what is not compiled yet is cancelled."""
+        """Stop the worker processes; the futures of what is not compiled yet raise `CancelledError`."""
         self._pool.close()
 
     def _load(self, key: str) -> Compiled | None:
@@ -95,18 +95,15 @@ class Compiler:
         return self._store.get(key, Artifact) or self._store.get(key, Failure)
 
     def _compiled(self, key: str, answer: Future[Compiled], done: Future[tuple[Compiled, bool] | Failure]) -> None:
-        if done.cancelled():
-            answer.cancel()
-            return
-        error = done.exception()
-        if error is not None:
-            answer.set_exception(error)
-            return
-        result = done.result()
-        outcome, lasting = (result, False) if isinstance(result, Failure) else result
-        if lasting and self._store is not None:
-            self._store.put(key, outcome)
-        self._finish(answer, outcome, stored=False)
+        try:
+            result = done.result()
+            outcome, lasting = (result, False) if isinstance(result, Failure) else result
+            if lasting and self._store is not None:
+                self._store.put(key, outcome)
+        except Exception as e:  # an answer that never comes would be waited for without end
+            answer.set_exception(e)
+        else:
+            self._finish(answer, outcome, stored=False)
 
     def _finish(self, answer: Future[Compiled], outcome: Compiled, stored: bool) -> None:
         with self._lock:
