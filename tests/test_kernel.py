@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import pytest
 import triton
 import triton.language as tl
 
-from tuner import Constraint, Kernel, Launch, Problem, Range, Tensor, Tolerance, cdiv, choice
+from tuner import Constraint, Kernel, Launch, Problem, Tensor, Tolerance, cdiv, choice
 from tuner.errors import ConfigError
 
 
@@ -18,6 +17,8 @@ def scale(x_ptr, n, y_ptr, factor: tl.constexpr, BLOCK: tl.constexpr):  # type: 
     i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     tl.store(y_ptr + i, tl.load(x_ptr + i, mask=i < n) * factor, mask=i < n)
 
+
+AUTOTUNED = triton.autotune([triton.Config({"BLOCK": 64})], key=["n"])(scale)
 
 GOOD: dict[str, Any] = {
     "id": "test::scale",
@@ -44,11 +45,17 @@ def kernel(**changes: Any) -> Kernel:
         ({"id": "scale"}, "the id must read 'namespace::name'"),
         ({"id": "a.b::scale"}, "the id must read 'namespace::name'"),
         ({"id": "trt::scale"}, "TensorRT reserves the namespaces"),
-        ({"source": 3}, "source must be a function under @triton.jit alone"),
+        ({"source": 3}, "source must be a function under @triton.jit alone, not 3"),
+        ({"source": AUTOTUNED}, "source must be a function under @triton.jit alone, not <triton.*Autotuner"),
         ({"inputs": {}}, "at least one input and one output"),
+        ({"outputs": {}}, "at least one input and one output"),
+        ({"inputs": {"y": Tensor("T", "*M N")}}, "'y' is declared twice, as tensor and as tensor"),
         ({"inputs": {"x": Tensor("U", "*M N")}}, "tensor 'x': unknown dtype 'U'"),
         ({"outputs": {"y": Tensor("T", "*M K")}}, "output 'y': dimension 'K' is in no input"),
         ({"dtypes": {"T": ("float16",)}}, "dtype variable 'T': 'float16' is unknown"),
+        ({"dtypes": {"T": ()}}, "dtype variable 'T' stands for no data type"),
+        ({"tolerances": {"float16": Tolerance(1, 1)}}, "tolerances: unknown dtype 'float16'; there is bf16, fp16"),
+        ({"attributes": {"factor": "2"}}, "attribute 'factor' must be an int, a float or a bool, not '2'"),
         ({"dtypes": {"T": ("fp16",), "U": ("fp16",)}}, "dtype variable 'U' is used by no tensor"),
         ({"attributes": {"factor": 2, "N": 1}}, "'N' is declared twice, as dimension and as attribute"),
         ({"attributes": {"factor": 2, "stream": 1}}, "TensorRT does not allow an attribute called 'stream'"),
@@ -60,6 +67,9 @@ def kernel(**changes: Any) -> Kernel:
         ({"params": [*GOOD["params"], choice("waves", 1)]}, "parameter 'waves' is neither a tl.constexpr"),
         ({"default": {"BLOCK": 64}}, "parameter 'num_warps' is missing"),
         ({"default": {"BLOCK": 63, "num_warps": 1}}, "BLOCK=63 is not in the space"),
+        ({"params": [*GOOD["params"], choice("BLOCK", 32)]}, "the space declares a parameter twice: BLOCK, num_warps"),
+        ({"default": {"BLOK": 64, "num_warps": 1}}, "unknown parameter 'BLOK'; did you mean 'BLOCK'?"),
+        ({"launch": 3}, "3 does not say what it takes"),
         ({"launch": lambda K: Launch((K,))}, "launch names 'K', which is not declared"),
         ({"launch": lambda *sizes: Launch((1,))}, "name each value it needs instead"),
         ({"reference": lambda y: y}, "reference names 'y', which is not declared"),
@@ -67,13 +77,42 @@ def kernel(**changes: Any) -> Kernel:
         ({"bytes": lambda Q: 0}, "bytes names 'Q', which is not declared"),
         ({"constraints": [Constraint("c", lambda Z: True, "w")]}, "constraint 'c' names 'Z'"),
         ({"tiles": {"N": "BLOK"}}, "tiles maps 'N' to 'BLOK'"),
+        ({"tiles": {"K": "BLOCK"}}, "tiles maps 'K' to 'BLOCK'"),
         ({"inputs": {"x": Tensor("T", "*M N"), "w": Tensor("T", "N"), "v": Tensor("T", "N")}}, "there are 4 tensors"),
     ],
 )
 def test_a_mistake_in_a_declaration_is_named(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said) as caught:
         kernel(**changes)
+    assert str(caught.value).startswith(f"kernel '{changes.get('id', 'test::scale')}': ")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["trt", "tensorrt", "std"])
+def test_a_namespace_of_tensorrt_is_reserved(name: str) -> None:
+    with pytest.raises(ConfigError, match="TensorRT reserves the namespaces trt, tensorrt, std"):
+        kernel(id=f"{name}::scale")
+
+
+@pytest.mark.parametrize("name", ["outputs", "stream", "tactic"])
+def test_an_attribute_that_tensorrt_passes_itself_is_reserved(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"TensorRT does not allow an attribute called '{name}'"):
+        kernel(attributes={"factor": 2, name: 1})
+
+
+@pytest.mark.parametrize(
+    ("grid", "args", "said"),
+    [
+        (64, (), r"grid=64 in a Launch is not a tuple of integers, such as \(cdiv\(N, 64\),\)"),
+        ((64 / 2,), (), r"grid=\(32.0,\) in a Launch is not a tuple of integers"),
+        ((1,), 7, "args=7 in a Launch is not a tuple of integers"),
+        ((), (), "a Launch has a grid of 1 to 3 entries, not 0"),
+        ((1, 1, 1, 1), (), "a Launch has a grid of 1 to 3 entries, not 4"),
+    ],
+)
+def test_a_launch_that_is_no_tuple_of_integers_is_refused(grid: Any, args: Any, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        Launch(grid, args)
 
 
 @pytest.mark.parametrize("shape", ["M *N", "M-N", "0", "*"])
@@ -93,60 +132,14 @@ def test_what_a_declaration_says_of_itself() -> None:
     assert made.tolerance("fp32").rtol == 4 * 2**-23
 
 
-def test_a_problem_completes_what_is_left_out() -> None:
-    problem = Problem.of(kernel(), {"M": (4, 8), "N": 128})
-    assert problem.dtypes == {"T": "fp16"}
-    assert problem.attributes == {"factor": 2}
-    assert problem.shape(problem.kernel.inputs["x"]) == (4, 8, 128)
-    assert problem.sizes() == {"M": 32, "N": 128}
-    assert problem.bytes() == 2 * 32 * 128 * 2
-    assert problem.launch({"BLOCK": 64, "num_warps": 1}) == Launch((64, 1, 1), (4096,))
-    assert str(problem) == "test::scale M=4x8 N=128 T=fp16"
+def test_a_dimension_may_stand_for_one_size_in_several_tensors_and_a_number_for_itself() -> None:
+    made = kernel(inputs={"x": Tensor("T", "*M N")}, outputs={"y": Tensor("fp32", "*M 3 N")})
+    problem = Problem.of(made, {"M": (2, 5), "N": 128})
+    assert made.dims == ("M", "N")
+    assert problem.shape(made.outputs["y"]) == (2, 5, 3, 128)
+    assert problem.dtype(made.outputs["y"]) == "fp32"
 
 
-@pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        (({"M": 4},), "dims: test::scale also needs N"),
-        (({"M": 4, "N": 4, "L": 2},), "unknown dimension 'L'"),
-        (({"M": 4, "N": 0},), "dims.N: 0 is not a positive size"),
-        (({"M": 4, "N": -3},), "dims.N: -3 is not a positive size"),
-        (({"M": 4, "N": 2.5},), "dims.N: 2.5 is not a size"),
-        (({"M": 4, "N": True},), "dims.N: True is not a size"),
-        (({"M": 4, "N": (2, 2)},), r"dims.N: one extent, not 2: only a \*N takes several"),
-        (({"M": 4, "N": 4}, {"T": "bf16"}), "dtypes.T: 'bf16' is not supported"),
-        (({"M": 4, "N": 4}, {"S": "fp16"}), "unknown dtype variable 'S'"),
-        (({"M": 4, "N": 4}, {}, {"factr": 3}), "unknown attribute 'factr'; did you mean 'factor'"),
-        (({"M": 4, "N": 4}, {}, {"factor": 3.0}), "attributes.factor: 3.0 is not of type int"),
-    ],
-)
-def test_a_mistake_in_a_problem_is_named(given: tuple[Any, ...], said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
-        Problem.of(kernel(), *given)
-
-
-def test_a_range_must_be_in_order() -> None:
-    with pytest.raises(ConfigError, match=r"expected 0 < min <= opt <= max, not \(4, 2, 8\)"):
-        Range(4, 2, 8)
-
-
-def test_a_tactic_must_be_legal_over_the_whole_range() -> None:
-    assert Problem.of(kernel(), {"M": 1, "N": 128}).space.size == 4
-    assert Problem.of(kernel(), {"M": 1, "N": Range(64, 128, 256)}).space.size == 2
-
-
-def test_only_what_divides_every_size_of_the_range_is_promised() -> None:
-    fixed = Problem.of(kernel(), {"M": 3, "N": 128})
-    assert fixed.argument_multiples(fixed.kernel.default) == (384,)
-    rows = Problem.of(kernel(), {"M": Range(1, 4, 9), "N": 128})
-    (promise,) = rows.argument_multiples(rows.kernel.default)
-    assert getattr(promise, "factor", None) == 128
-
-
-def test_a_launch_that_does_not_fit_the_source_is_refused() -> None:
-    short = dataclasses.replace(kernel(), launch=lambda M, N, BLOCK: Launch(grid=(cdiv(M * N, BLOCK),)))
-    with pytest.raises(ConfigError, match="launch passes 0 extra integers, the source takes 1"):
-        Problem.of(short, {"M": 4, "N": 128}).launch(short.default)
-    wide = dataclasses.replace(kernel(), launch=lambda N: Launch(grid=(1, 1, 1, 1), args=(N,)))
-    with pytest.raises(ConfigError, match="a grid of 1 to 3"):
-        Problem.of(wide, {"M": 4, "N": 128}).launch(wide.default)
+def test_constants_are_told_apart_when_annotations_are_text() -> None:
+    assert scale.fn.__annotations__["BLOCK"] == "tl.constexpr"  # as `from __future__ import annotations` leaves them
+    assert kernel().constants == ("factor", "BLOCK")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 
 from tuner.errors import ConfigError
-from tuner.loader import load_kernel, ref_of
+from tuner.loader import KernelRef, load_kernel, ref_of
 
 KERNEL = """
 import triton
@@ -30,6 +33,16 @@ def made(id):
 
 kernel = made("test::copy")
 """
+INLINE = "launch=lambda N, BLOCK: Launch(grid=(cdiv(N, BLOCK),), args=(N,))"
+LAUNCH = """
+def launch(N, BLOCK):
+    return Launch(grid=(cdiv(N, BLOCK),), args=(N,))
+"""
+
+
+def id_of(ref: KernelRef) -> str:
+    """Run in another process."""
+    return ref.load().id
 
 
 def test_a_kernel_is_found_by_file_and_by_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,21 +98,93 @@ def test_a_file_or_module_that_is_missing_is_named(tmp_path: Path) -> None:
         load_kernel("no_such_module_at_all:kernel", tmp_path)
 
 
+def test_a_module_that_cannot_be_imported_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    for name, text in (("raises_on_import", "1 / 0\n"), ("exits_on_import", "raise SystemExit(3)\n")):
+        (tmp_path / f"{name}.py").write_text(text)
+        with pytest.raises(ConfigError, match=rf"kernel '{name}:kernel' raised \w+ on import"):
+            load_kernel(f"{name}:kernel", tmp_path)
+
+
+def test_a_kernel_of_a_package_may_import_its_relatives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "package_of_kernels"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "grids.py").write_text("from tuner import Launch, cdiv\n" + LAUNCH)
+    (package / "copy.py").write_text("from .grids import launch\n" + KERNEL.replace(INLINE, "launch=launch"))
+    monkeypatch.syspath_prepend(tmp_path)
+    kernel = load_kernel("package_of_kernels.copy:kernel", Path())
+    assert ref_of(kernel) == KernelRef("package_of_kernels.copy", "kernel", "test::copy")
+
+
+def test_constants_are_found_when_annotations_are_text(tmp_path: Path) -> None:
+    (tmp_path / "copy.py").write_text("from __future__ import annotations\n" + KERNEL)
+    assert load_kernel("copy.py", tmp_path).constants == ("BLOCK",)
+
+
+def test_a_reference_leads_back_to_the_kernel_in_a_spawned_process(tmp_path: Path) -> None:
+    (tmp_path / "copy.py").write_text(KERNEL + "other = made('test::other')\n")
+    for name in ("kernel", "other"):
+        kernel = load_kernel(f"copy.py:{name}", tmp_path)
+        ref = ref_of(kernel)
+        assert ref.load() is kernel
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            assert pool.submit(id_of, ref).result() == kernel.id
+
+
+def test_a_reference_leads_to_the_file_with_the_kernel_when_its_launch_is_a_siblings(tmp_path: Path) -> None:
+    (tmp_path / "grids_of_copy.py").write_text("from tuner import Launch, cdiv\n" + LAUNCH)
+    (tmp_path / "copy.py").write_text("from grids_of_copy import launch\n" + KERNEL.replace(INLINE, "launch=launch"))
+    kernel = load_kernel("copy.py", tmp_path)
+    assert ref_of(kernel) == KernelRef(str(tmp_path / "copy.py"), "kernel", "test::copy")
+    assert ref_of(kernel).load() is kernel
+
+
+def test_two_kernels_with_one_id_are_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "copy.py").write_text(KERNEL + "twin = made('test::copy')\n")
+    twin = load_kernel("copy.py:twin", tmp_path)
+    assert ref_of(twin).load() is twin
+
+
+def test_a_kernel_that_no_variable_holds_cannot_be_sent(tmp_path: Path) -> None:
+    (tmp_path / "copy.py").write_text(KERNEL)
+    kernel = load_kernel("copy.py", tmp_path)
+    with pytest.raises(ConfigError, match="kernel 'test::copy' cannot be imported by worker processes; assign it"):
+        ref_of(dataclasses.replace(kernel, attributes={}))
+
+
+SCRIPT = """
+import subprocess, sys
+from tuner.loader import ref_of
+if __name__ == "__main__":
+    code = f"from tuner.loader import KernelRef; print({ref_of(kernel)!r}.load().id)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+"""
+
+
 def test_another_process_finds_a_kernel_of_a_script(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
-    script.write_text(
-        KERNEL
-        + "import subprocess, sys\n"
-        + "from tuner.loader import KernelRef, ref_of\n"
-        + "if __name__ == '__main__':\n"
-        + "    code = f'from tuner.loader import KernelRef; print({ref_of(kernel)!r}.load().id)'\n"
-        + "    subprocess.run([sys.executable, '-c', code], check=True)\n"
-    )
+    script.write_text(KERNEL + SCRIPT)
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True)
     assert done.stdout == "test::copy\n", done.stderr
 
 
-def test_a_reference_leads_back_to_the_kernel(tmp_path: Path) -> None:
-    (tmp_path / "copy.py").write_text(KERNEL)
-    kernel = load_kernel("copy.py", tmp_path)
-    assert ref_of(kernel).load() is kernel
+def test_a_script_may_import_its_kernel(tmp_path: Path) -> None:
+    (tmp_path / "copy_of_script.py").write_text(KERNEL)
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from tuner.loader import ref_of\nfrom copy_of_script import kernel\nprint(ref_of(kernel).location)\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True)
+    assert done.stdout == "copy_of_script\n", done.stderr
+
+
+def test_a_kernel_declared_at_a_prompt_cannot_be_sent(tmp_path: Path) -> None:
+    (tmp_path / "copy_at_prompt.py").write_text(KERNEL)
+    code = (
+        "import dataclasses, copy_at_prompt\n"
+        "kernel = dataclasses.replace(copy_at_prompt.kernel, id='test::prompt')\n"
+        "from tuner.loader import ref_of\nref_of(kernel)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert "ConfigError: kernel 'test::prompt' cannot be imported by worker processes" in done.stderr

@@ -56,7 +56,27 @@ def test_counting_local_constraints_does_not_enumerate_the_product() -> None:
     for _ in range(11):
         ways = [sum(ways[j] for j in (i - 1, i, i + 1) if 0 <= j < 10) for i in range(10)]
     assert space.size == sum(ways)
-    assert sum(calls.values()) <= 12 * 10 * 10
+    assert sum(calls.values()) == 11 * 10 * 10  # each constraint once for each pair of values
+
+
+def test_a_constraint_is_asked_once_about_what_it_looks_at() -> None:
+    calls: Counter[str] = Counter()
+    space = chain(4, calls)
+    points = list(space)
+    asked = calls.total()
+    assert all(point in space for point in points)
+    assert [space.rank(p) for p in points] == list(range(space.size))
+    assert all(p in space for point in points for p in space.neighbours(point))
+    assert calls.total() == asked == 3 * 10 * 10
+
+
+def test_a_size_beyond_64_bits_is_counted_ranked_and_drawn() -> None:
+    space = Space(tuple(integers(f"p{i}", 0, 9) for i in range(30)))
+    assert space.size == 10**30
+    assert space.rank(space.point(123456789 * 10**20)) == 123456789 * 10**20
+    points = space.sample(random.Random(3), 50)
+    assert len({space.rank(p) for p in points}) == 50
+    assert points == space.sample(random.Random(3), 50)
 
 
 def test_rank_and_point_are_inverse() -> None:
@@ -101,7 +121,8 @@ def test_a_refusal_says_which_constraint_and_why() -> None:
     assert violated is not None
     assert str(violated) == "busy: threads would idle"
     assert {"BLOCK": 64, "num_warps": 4, "layout": "row"} not in TILES
-    with pytest.raises(ConfigError, match="busy: threads would idle"):
+    said = r"\(BLOCK=64 layout=row num_warps=4\) is outside the space: busy: threads would idle"
+    with pytest.raises(ConfigError, match=said):
         TILES.rank({"BLOCK": 64, "num_warps": 4, "layout": "row"})
 
 
@@ -126,6 +147,16 @@ def test_a_constraint_sees_every_scope() -> None:
     )
     assert [p["BLOCK"] for p in space.bind({"N": 48})] == [1, 2, 4, 8, 16]
     assert [p["BLOCK"] for p in space.bind({"N": 48}, {"N": 20})] == [1, 2, 4]
+
+
+def test_a_parameter_hides_a_dimension_of_the_same_name_and_some_constraints_look_at_no_parameter() -> None:
+    no_tail = Constraint("no_tail", lambda N: N % 8 == 0, "rows are read in eights")
+    space = Space((choice("BLOCK", 1, 2), choice("warps", 1, 2)), (no_tail,))
+    assert space.bind({"N": 16}).size == 4
+    assert space.bind({"N": 12}).size == 0
+    assert list(space.bind({"N": 12})) == []
+    assert space.bind({"N": 12}).violated({"BLOCK": 1, "warps": 2}) == no_tail
+    assert [p["N"] for p in Space((choice("N", 4, 8),), (no_tail,)).bind({"N": 3})] == [8]
 
 
 def test_a_constraint_that_names_nothing_known_or_raises_is_named() -> None:
