@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 from tuner.confirm import choose, shortlist
 from tuner.tactic import Tactic
 from tuner.trial import Timing
@@ -47,6 +49,22 @@ def test_the_shortlist_holds_the_fastest_what_ties_with_it_and_who_must_be_there
     assert shortlist(timings, 1, [D], near) == [A, B, D]
     assert shortlist(timings, 3, [], near) == [A, B, C]
     assert shortlist({A: us(10)}, 3, [D], near) == [A]
+
+
+def test_the_order_of_confirmation_does_not_matter() -> None:
+    times = {A: us(10.0), B: us(10.0), C: us(10.4), D: us(11)}
+    choices = {choose(dict(order), D, None, near) for order in permutations(times.items())}
+    assert [(c.winner, c.ties) for c in choices] == [(A, (B, C))]
+
+
+def test_a_tie_is_with_the_best_not_with_what_ties_with_the_best() -> None:
+    times = {A: us(10.8), B: us(10.0), C: us(10.4)}
+    assert choose(times, A, None, near).winner == B
+    assert choose(times, A, None, near).ties == (C,)
+
+
+def test_an_incumbent_that_is_clearly_slower_is_replaced() -> None:
+    assert choose({A: us(12), B: us(10), C: us(20)}, C, A, near).winner == B
 
 
 def test_a_crowd_of_ties_is_bounded() -> None:

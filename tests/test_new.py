@@ -10,6 +10,7 @@ import pytest
 
 from tuner.config import load_config
 from tuner.errors import ConfigError, StorageError
+from tuner.loader import load_kernel
 from tuner.new import write_starter
 
 
@@ -36,10 +37,23 @@ def test_a_file_that_exists_is_kept(tmp_path: Path) -> None:
     assert not (tmp_path / "kernels").exists()
 
 
-@pytest.mark.parametrize("name", ["2fast", "my-kernel", "", "class"])
+@pytest.mark.parametrize("name", ["2fast", "my-kernel", "", "class", "größe"])
 def test_a_name_that_is_no_identifier_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="cannot name a Python function"):
         write_starter(name, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["random", "triton", "sys", "__main__"])
+def test_a_name_whose_file_would_hide_a_module_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match=f"'{name}' is a module Python already knows; .* such as my_{name}"):
+        write_starter(name, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["kernel", "Kernel", "cdiv", "tl"])
+def test_a_name_that_the_file_itself_uses_works(tmp_path: Path, name: str) -> None:
+    write_starter(name, tmp_path)
+    assert load_kernel(f"kernels/{name}.py", tmp_path).id == f"example::{name}"
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:

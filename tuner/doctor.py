@@ -37,8 +37,8 @@ def examine() -> list[Check]:
         _platform(),
         _packages(),
         _triton_tools(),
-        _folder("tactic cache", _cache_path, "tune, show", "set TUNER_CACHE to a file you can write"),
-        _folder("compile cache", _store_path, "fast second runs", "set TUNER_COMPILE_CACHE to a folder you can write"),
+        _folder("tactic cache", _cache_folder, "tune, show", "set TUNER_CACHE to a file in a writable folder"),
+        _folder("compile cache", _store_folder, "quick second runs", "set TUNER_COMPILE_CACHE to a writable folder"),
         _cuda(),
     ]
 
@@ -60,8 +60,13 @@ def _platform() -> Check:
 def _packages() -> Check:
     from packaging.requirements import Requirement
 
+    mend = "pip install --upgrade qdp-tuner"
+    try:
+        lines = importlib.metadata.requires("qdp-tuner") or []
+    except importlib.metadata.PackageNotFoundError:
+        return Check("packages", False, "tuner is not installed, only importable", "everything", mend)
     found, wrong = [], []
-    for line in importlib.metadata.requires("qdp-tuner") or []:
+    for line in lines:
         requirement = Requirement(line)
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
             continue
@@ -74,8 +79,7 @@ def _packages() -> Check:
             found.append(f"{requirement.name} {version}")
         else:
             wrong.append(f"{requirement.name} {version} is not {requirement.specifier}")
-    mend = "pip install --upgrade qdp-tuner" if wrong else ""
-    return Check("packages", not wrong, ", ".join(wrong or found), "everything", mend)
+    return Check("packages", not wrong, ", ".join(wrong or found), "everything", mend if wrong else "")
 
 
 def _triton_tools() -> Check:
@@ -92,22 +96,22 @@ def _triton_tools() -> Check:
 
 
 def _folder(name: str, place: Callable[[], Path], needed_for: str, mend: str) -> Check:
-    path = place()
-    folder = next(p for p in (path, *path.parents) if p.is_dir())
+    folder = place()
     try:
-        with tempfile.TemporaryFile(dir=folder):
-            return Check(name, True, str(path), needed_for)
+        there = next(p for p in (folder, *folder.parents) if p.exists())
+        with tempfile.TemporaryFile(dir=there):
+            return Check(name, True, str(folder), needed_for)
     except OSError as e:
         return Check(name, False, f"{folder} cannot be written: {e.strerror}", needed_for, mend)
 
 
-def _cache_path() -> Path:
+def _cache_folder() -> Path:
     from tuner.cache import default_path
 
-    return default_path()
+    return default_path().parent
 
 
-def _store_path() -> Path:
+def _store_folder() -> Path:
     from tuner.compile.store import default_folder
 
     return default_folder()

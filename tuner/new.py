@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import keyword
+import sys
 from importlib import resources
 from pathlib import Path
 from string import Template
@@ -20,18 +22,21 @@ def write_starter(name: str, folder: Path) -> list[Path]:
     """Write the starting files of a new kernel.
 
     Args:
-        name: a Python identifier; the plugin becomes ``example::name``.
+        name: an ASCII Python identifier that no importable module has, since a file of that name would hide
+            the module from its siblings; the plugin becomes ``example::name``.
         folder: the project to write into; its `kernels`, `configs` and `tests` are made as needed.
 
     Returns:
         The files, kernel first.
 
     Raises:
-        ConfigError: for a name that is no identifier, or a file that exists.
+        ConfigError: for another name, or a file that exists.
         StorageError: for a folder that cannot be written.
     """
-    if not name.isidentifier() or keyword.iskeyword(name):
+    if not (name.isidentifier() and name.isascii()) or keyword.iskeyword(name):
         raise ConfigError(f"{name!r} cannot name a Python function; use letters, digits and underscores")
+    if name in sys.modules or importlib.util.find_spec(name) is not None:
+        raise ConfigError(f"{name!r} is a module Python already knows; choose a name of its own, such as my_{name}")
     targets = {template: folder / pattern.format(name=name) for template, pattern in FILES.items()}
     for path in targets.values():
         if path.exists():
