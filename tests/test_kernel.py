@@ -56,7 +56,11 @@ def kernel(**changes: Any) -> Kernel:
         ({"dtypes": {"T": ()}}, "dtype variable 'T' stands for no data type"),
         ({"tolerances": {"float16": Tolerance(1, 1)}}, "tolerances: unknown dtype 'float16'; there is bf16, fp16"),
         ({"attributes": {"factor": "2"}}, "attribute 'factor' must be an int, a float or a bool, not '2'"),
-        ({"dtypes": {"T": ("fp16",), "U": ("fp16",)}}, "dtype variable 'U' is used by no tensor"),
+        ({"dtypes": {"T": ("fp16",), "U": ("fp16",)}}, "dtype variable 'U' is used by no input"),
+        (
+            {"dtypes": {"T": ("fp16",), "U": ("fp16",)}, "outputs": {"y": Tensor("U", "*M N")}},
+            "'U' is used by no input",
+        ),
         ({"attributes": {"factor": 2, "N": 1}}, "'N' is declared twice, as dimension and as attribute"),
         ({"attributes": {"factor": 2, "stream": 1}}, "TensorRT does not allow an attribute called 'stream'"),
         ({"attributes": {}}, "constant 'factor' of the source is neither a parameter, an attribute nor a dimension"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from tuner.loader import load_kernel
 from tuner.new import write_starter
 
 
-def test_the_starting_files_pass_their_own_test(tmp_path: Path) -> None:
+def test_the_starting_files_pass_their_own_test(tmp_path: Path, compiled: Path) -> None:
     files = write_starter("saxpy", tmp_path)
     assert [str(f.relative_to(tmp_path)) for f in files] == [
         "kernels/saxpy.py",
@@ -23,7 +24,8 @@ def test_the_starting_files_pass_their_own_test(tmp_path: Path) -> None:
     ]
     assert load_config(files[1]).problems[0].kernel.id == "example::saxpy"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    environment = {**os.environ, "TUNER_COMPILE_CACHE": str(compiled)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert "1 passed" in done.stdout, done.stdout + done.stderr
 
 

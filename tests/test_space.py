@@ -164,8 +164,10 @@ def test_a_constraint_that_names_nothing_known_or_raises_is_named() -> None:
     with pytest.raises(ConfigError, match="constraint 'even' names 'M', which is not declared"):
         space.bind({"N": 4})
     broken = Space((choice("BLOCK", 0, 2),), (Constraint("divides", lambda BLOCK: 4 % BLOCK == 0, "x"),))
-    with pytest.raises(ConfigError, match=r"constraint 'divides' failed on \{'BLOCK': 0\}: ZeroDivisionError"):
-        _ = broken.size
+    for ask in (lambda: broken.size, lambda: list(broken), lambda: broken.violated({"BLOCK": 0})):
+        with pytest.raises(ConfigError, match=r"constraint 'divides' failed on \{'BLOCK': 0\}: ZeroDivisionError"):
+            ask()
+    assert {"BLOCK": 0} not in broken
 
 
 @pytest.mark.parametrize(

@@ -246,10 +246,10 @@ class Kernel:
         for name in self.tolerances:
             if name not in DTYPES:
                 raise ConfigError(f"tolerances: unknown dtype {name!r}{did_you_mean(name, DTYPES)}")
-        used = {t.dtype for t in (*self.inputs.values(), *self.outputs.values())}
+        used = {t.dtype for t in self.inputs.values()}
         for variable in self.dtypes:
             if variable not in used:
-                raise ConfigError(f"dtype variable {variable!r} is used by no tensor")
+                raise ConfigError(f"dtype variable {variable!r} is used by no input")
         for dim, param in self.tiles.items():
             if dim not in self.dims or param not in self.space.names:
                 raise ConfigError(f"tiles maps {dim!r} to {param!r}; it maps dimensions to parameters")

@@ -86,7 +86,8 @@ class Constraint:
     Attributes:
         name: what a refusal is filed under.
         holds: a predicate that asks, by parameter name, for the parameters, dimensions, dtypes and
-            attributes it looks at. The fewer it names, the cheaper the space is to count.
+            attributes it looks at, and depends on nothing else. The fewer it names, the cheaper the
+            space is to count: it is asked once about each combination of their values.
         why: completes "refused because …".
         names: what `holds` asks for; read from its signature unless given.
     """
@@ -195,6 +196,7 @@ class Space:
         return None
 
     def __contains__(self, config: Config) -> bool:
+        """Whether a configuration is a legal point; one that a constraint fails on is not."""
         try:
             return self.violated(config) is None
         except ConfigError:
