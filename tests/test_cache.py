@@ -358,6 +358,8 @@ def test_a_folder_without_write_permission_is_an_error_with_a_mend(tmp_path: Pat
     folder = tmp_path / "locked"
     folder.mkdir(mode=0o555)
     code = f"""
+        import filelock  # now: another user may not be allowed to read the environment
+
         if os.geteuid() == 0:
             os.setuid(65534)
         try:
