@@ -45,6 +45,7 @@ def cli() -> None:
 @click.option("--finalists", type=int, help="How many of the fastest to confirm.")
 @click.option("--target", help="GPU to compile and predict for without one: h200, a100, sm_90, …")
 @click.option("--devices", default="0", show_default=True, metavar="N,N", help="GPUs to measure on.")
+@click.option("--warm", is_flag=True, help="Measure with tensors left in the L2 cache instead of evicted.")
 @click.option("--table", type=click.Path(path_type=Path), help="Recorded table for --backend replay.")
 @click.option("--storage", metavar="URL", help="Optuna storage for the trials, such as sqlite:///trials.db.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Tactic cache file.  [default: the user's own]")
@@ -56,6 +57,7 @@ def tune(
     configs: tuple[Path, ...],
     backend: str,
     devices: str,
+    warm: bool,
     table: Path | None,
     storage: str | None,
     cache: Path | None,
@@ -86,7 +88,7 @@ def tune(
     names = [job.name for job in jobs]
     if len(set(names)) < len(names):
         raise click.UsageError("two configs have the same file name; their results would share a folder")
-    choice = Choice.of(backend, _numbers(devices), table)
+    choice = Choice.of(backend, _numbers(devices), table, warm)
     if choice.why:
         say(f"backend {choice.name}: {choice.why}")
     documents: list[dict[str, Any]] = []

@@ -158,7 +158,7 @@ def result_table(result: Result) -> Table:
 
 
 def what_the_number_is(result: Result) -> str:
-    """One line that says what kind of number was shown."""
+    """What kind of number was shown, of how many trials."""
     trials = f"{len(result.trials)} trials"
     if result.failures:
         trials += f" ({', '.join(f'{n} failed: {kind}' for kind, n in result.failures.items())})"
@@ -169,7 +169,10 @@ def what_the_number_is(result: Result) -> str:
         kind = f"Times are predictions for an {result.device}; no GPU was used"
     else:
         kind = f"Times were measured on an {result.device}"
-    return f"{kind}. {trials}, {stopped[result.stopped]}."
+    said = f"{kind}. {trials}, {stopped[result.stopped]}."
+    if result.confirmed[result.winner].facts.get("launch_bound"):
+        said += "\nThe winner is launch-bound: most of its time is the launch itself, which no tactic shortens."
+    return said
 
 
 def _why_failed(result: Result, tactic: Tactic) -> str:

@@ -33,12 +33,13 @@ def config(block: int) -> dict[str, int]:
 
 @contextmanager
 def backend(
-    codes: Mapping[int, Mapping[str, Any]], problem: Problem = PROBLEM, devices: int = 1
+    codes: Mapping[int, Mapping[str, Any]], problem: Problem = PROBLEM, devices: int = 1, warm: bool = False
 ) -> Iterator[CudaBackend]:
     made = CudaBackend(
         problem,
         [replace(GPU, uuid=f"GPU-{i}", ordinal=i) for i in range(devices)],
         FakeCompiler(codes),
+        warm=warm,
         factories=[FakeBench] * devices,
         assemblers=1,
         confirmation=Confirmation(max_rounds=40),
@@ -65,6 +66,16 @@ def test_a_tactic_is_checked_and_timed() -> None:
         assert outcome.facts["rotating_sets"] == 4  # 2 x 256 KiB each, to pass through twice the L2 of 1 MiB
         assert outcome.facts["launch_bound"] == 0
         assert made.environment()["device"] == protocol.device == "Simulated"
+
+
+def test_warm_measuring_rotates_nothing_and_goes_by_another_name() -> None:
+    with backend({64: {"us": 130}}, warm=True) as made:
+        (outcome,) = outcomes(made, [64])
+        assert isinstance(outcome, Timing)
+        assert outcome.facts["rotating_sets"] == 1
+        assert (made.name, made.environment()["cache"]) == ("cuda-warm", "warm")
+    with backend({}) as made:
+        assert (made.name, made.environment()["cache"]) == ("cuda", "cold")
 
 
 FAULTS: list[tuple[dict[str, Any], FailureClass, str]] = [

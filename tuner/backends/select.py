@@ -30,15 +30,17 @@ class Choice:
         why: a clause for the user, "" when it was asked for.
         devices: for cuda: ordinals of the GPUs to measure on.
         table: for replay: the recorded table.
+        warm: for cuda: leave tensors in the L2 between launches.
     """
 
     name: str
     why: str = ""
     devices: tuple[int, ...] = (0,)
     table: Path | None = None
+    warm: bool = False
 
     @classmethod
-    def of(cls, name: str, devices: Sequence[int] = (0,), table: Path | None = None) -> Choice:
+    def of(cls, name: str, devices: Sequence[int] = (0,), table: Path | None = None, warm: bool = False) -> Choice:
         """Check a backend's name; "auto" takes the first that works here.
 
         Raises:
@@ -52,10 +54,10 @@ class Choice:
         reason = available() if name in ("auto", "cuda") else None
         if name == "auto":
             why = "a GPU is present" if reason is None else f"no measuring here: {reason}"
-            return cls("cuda" if reason is None else "model", why, tuple(devices))
+            return cls("cuda" if reason is None else "model", why, tuple(devices), None, warm)
         if reason is not None:
             raise UnavailableError(f"the cuda backend does not work here: {reason}; `tuner doctor` says more")
-        return cls(name, "", tuple(devices), table)
+        return cls(name, "", tuple(devices), table, warm)
 
 
 def open_backend(choice: Choice, problem: Problem, config: Config, store: Store) -> Backend:
@@ -72,7 +74,9 @@ def open_backend(choice: Choice, problem: Problem, config: Config, store: Store)
 
         devices = describe(choice.devices)
         target = replace(devices[0].target, disassemble=False)
-        return CudaBackend(problem, devices, _compiler(target, config, store), seed=config.search.seed)
+        return CudaBackend(
+            problem, devices, _compiler(target, config, store), seed=config.search.seed, warm=choice.warm
+        )
     from tuner.backends.model import ModelBackend
     from tuner.verify import Verifier
 
