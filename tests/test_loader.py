@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
@@ -91,6 +92,21 @@ def test_a_file_that_cannot_be_used_is_an_error_with_file_and_line(tmp_path: Pat
         load_kernel("bad.py", tmp_path)
 
 
+def test_a_file_that_failed_is_executed_again(tmp_path: Path) -> None:
+    (tmp_path / "copy.py").write_text(KERNEL + "import helper_that_comes_later\n")
+    with pytest.raises(ConfigError, match="ModuleNotFoundError"):
+        load_kernel("copy.py", tmp_path)
+    (tmp_path / "helper_that_comes_later.py").write_text("")
+    importlib.invalidate_caches()
+    assert load_kernel("copy.py", tmp_path).id == "test::copy"
+
+
+def test_a_lack_of_memory_is_not_the_files_mistake(tmp_path: Path) -> None:
+    (tmp_path / "copy.py").write_text("raise MemoryError\n")
+    with pytest.raises(MemoryError):
+        load_kernel("copy.py", tmp_path)
+
+
 def test_a_file_or_module_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=f"kernel file {tmp_path / 'gone.py'} does not exist"):
         load_kernel("gone.py", tmp_path)
@@ -117,8 +133,9 @@ def test_a_kernel_of_a_package_may_import_its_relatives(tmp_path: Path, monkeypa
     assert ref_of(kernel) == KernelRef("package_of_kernels.copy", "kernel", "test::copy")
 
 
-def test_constants_are_found_when_annotations_are_text(tmp_path: Path) -> None:
-    (tmp_path / "copy.py").write_text("from __future__ import annotations\n" + KERNEL)
+@pytest.mark.parametrize("first", ["", "from __future__ import annotations\n"])
+def test_constants_are_found_whether_annotations_are_objects_or_text(tmp_path: Path, first: str) -> None:
+    (tmp_path / "copy.py").write_text(first + KERNEL)
     assert load_kernel("copy.py", tmp_path).constants == ("BLOCK",)
 
 

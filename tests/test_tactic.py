@@ -6,7 +6,7 @@ import pytest
 
 from tuner.errors import ConfigError
 from tuner.space import Space, choice, integers
-from tuner.tactic import Tactic, Value, by_id
+from tuner.tactic import Tactic, Value, by_id, canonical
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,7 @@ def test_the_order_of_parameters_does_not_matter() -> None:
     assert a == b
     assert hash(a) == hash(b)
     assert a.id == b.id
+    assert canonical({"b": 2, "a": 1}) == a.key == '{"a":1,"b":2}'
 
 
 def test_an_id_survives_edits_of_the_space() -> None:
