@@ -93,7 +93,7 @@ def test_a_file_that_cannot_be_used_is_an_error_with_file_and_line(tmp_path: Pat
 
 
 def test_a_file_that_failed_is_executed_again(tmp_path: Path) -> None:
-    (tmp_path / "copy.py").write_text(KERNEL + "import helper_that_comes_later\n")
+    (tmp_path / "copy.py").write_text("import helper_that_comes_later\n" + KERNEL)
     with pytest.raises(ConfigError, match="ModuleNotFoundError"):
         load_kernel("copy.py", tmp_path)
     (tmp_path / "helper_that_comes_later.py").write_text("")
