@@ -94,7 +94,8 @@ class CudaBackend:
             warm: time launches that find their tensors in the L2 rather than evicted from it.
             screening, confirmation: how long and how precisely to time.
             factories: what makes each device's `Bench`; another one simulates a device.
-            assemblers: processes that assemble PTX; by default half of the CPUs.
+            assemblers: processes that assemble PTX; by default one for four CPUs: on 16, twice as many
+                took longer to start than they saved.
         """
         require_one_model(devices)
         self._problem, self._compiler, self._seed = problem, compiler, seed
@@ -104,7 +105,7 @@ class CudaBackend:
         factories = factories or [partial(Bench, d.ordinal) for d in devices]
         locks = {d.uuid: threading.Lock() for d in devices}
         self._stations = [Station(f, locks[d.uuid]) for f, d in zip(factories, devices, strict=True)]
-        self._assembler = Assembler(factories[0], assemblers or max(1, (os.cpu_count() or 2) // 2))
+        self._assembler = Assembler(factories[0], assemblers or max(1, (os.cpu_count() or 4) // 4))
         self._nvml = [Nvml(d.uuid) for d in devices]
         self._info = devices[0]
         self._ready: dict[str, Future[Ready]] = {}

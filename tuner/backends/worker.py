@@ -75,9 +75,13 @@ class Worker:
             raise self._death() from None
         return self._receive(timeout_s)
 
+    def stop(self) -> None:
+        """Begin to end the process, which takes the driver a while when it holds a context."""
+        self._process.kill()
+
     def kill(self) -> None:
         """End the process and wait until it has ended: then the device is free of it."""
-        self._process.kill()
+        self.stop()
         self._process.join()
         self._connection.close()
 
@@ -138,8 +142,15 @@ class Isolated:
             self._spare = Worker(self._factory)
         self.replaced += 1
 
+    def stop(self) -> None:
+        """Begin to end the processes; `close` waits for them."""
+        self._worker.stop()
+        if self._spare is not None:
+            self._spare.stop()
+
     def close(self) -> None:
         """End the processes."""
+        self.stop()
         self._worker.kill()
         if self._spare is not None:
             self._spare.kill()

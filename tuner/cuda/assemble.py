@@ -39,6 +39,8 @@ class Assembler:
         """End the processes; what was not begun is cancelled."""
         self._threads.shutdown(wait=True, cancel_futures=True)
         for process in self._all:
+            process.stop()
+        for process in self._all:
             process.close()
 
     def _assemble(self, ptx: str) -> bytes | Failure:

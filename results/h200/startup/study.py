@@ -1,0 +1,148 @@
+"""Where the start and the end of a tune go: taking contexts, by how many processes do, and a tune by phase.
+
+    python results/h200/startup/study.py OUT.json
+
+The tunes find every tactic compiled, so that what is left is start-up, assembling and measuring.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from common import ROOT, machine, write
+
+from tuner.backends.base import Backend
+from tuner.backends.cuda import CudaBackend
+from tuner.backends.worker import Factory, Worker
+from tuner.compile.service import Compiler
+from tuner.compile.store import Store
+from tuner.config import load_config
+from tuner.cuda.bench import Bench
+from tuner.cuda.device import describe
+from tuner.job import Silent
+from tuner.journal import open_journal
+from tuner.problem import Problem
+from tuner.search import Search
+from tuner.tactic import Config
+from tuner.trial import Outcome
+from tuner.tuning import Trial, tune_problem
+
+PROCESSES = (1, 2, 4, 10)
+ASSEMBLERS = (8, 4, 2, 1)
+
+
+def contexts(factory: Factory, count: int) -> dict[str, float]:
+    """Seconds until each process has a context, and to end them one after the other or at once."""
+    row: dict[str, float] = {"processes": count}
+    for how in ("in turn", "at once"):
+        began = time.perf_counter()
+        workers = [Worker(factory) for _ in range(count)]
+        for w in workers:
+            w.call("healthy", timeout_s=60)
+            row.setdefault("first ready", time.perf_counter() - began)
+        row.setdefault("all ready", time.perf_counter() - began)
+        began = time.perf_counter()
+        if how == "at once":
+            for w in workers:
+                w.stop()
+        for w in workers:
+            w.kill()
+        row[f"ended {how}"] = time.perf_counter() - began
+    return row
+
+
+class Clock(Silent):
+    """Seconds since it was made at which each phase ended and each trial did."""
+
+    def __init__(self) -> None:
+        self._began = time.perf_counter()
+        self.phases: dict[str, float] = {}
+        self.trials: list[float] = []
+
+    def now(self) -> float:
+        return round(time.perf_counter() - self._began, 4)
+
+    def mark(self, phase: str) -> None:
+        self.phases[phase] = self.now()
+
+    def trial(self, trial: Trial, resumed: bool) -> None:
+        self.trials.append(self.now())
+
+
+class Marked(CudaBackend):
+    """Tells a clock when confirming begins."""
+
+    clock: Clock
+
+    def confirm(self, configs: Sequence[Config]) -> list[Outcome]:
+        self.clock.mark("searched")
+        return super().confirm(configs)
+
+
+def tune(name: str, assemblers: int, store: Path) -> dict[str, Any]:
+    """One tune in this process, by phase."""
+    config = load_config(ROOT / "configs" / f"{name}.toml")
+    problem, options = config.problems[0], config.search
+    clock = Clock()
+    device = describe([0])[0]
+    clock.mark("driver started")
+    compiler = Compiler(device.target, store=Store(store), workers=0, timeout_s=60.0, memory_bytes=8 << 30)
+    backend = Marked(problem, [device], compiler, assemblers=assemblers)
+    backend.clock = clock
+    clock.mark("processes launched")
+    _search(problem, backend, options, clock)
+    clock.mark("confirmed")
+    backend.close()
+    clock.mark("closed")
+    return {"kernel": name, "assemblers": assemblers, "phases": clock.phases, "trials": clock.trials}
+
+
+def _search(problem: Problem, backend: Backend, options: Any, clock: Clock) -> None:
+    identity = {
+        "kernel": problem.kernel.id,
+        "problem": problem.label,
+        "device": backend.device,
+        "backend": backend.name,
+    }
+    search = Search(problem.space, problem.kernel.default, sampler=options.sampler, seed=0, budget=options.trials)
+    with tempfile.TemporaryDirectory() as folder:
+        journal = open_journal(Path(folder), None, identity, problem.space)
+        tune_problem(
+            problem,
+            backend,
+            journal,
+            search,
+            trials=options.trials,
+            timeout_s=None,
+            finalists=options.finalists,
+            incumbent=None,
+            progress=clock,
+        )
+
+
+def main() -> None:
+    out = Path(sys.argv[1])
+    data: dict[str, Any] = {"machine": machine(), "contexts": [], "tunes": []}
+    for count in PROCESSES:
+        data["contexts"].append(contexts(partial(Bench, 0), count))
+        print({k: round(v, 2) for k, v in data["contexts"][-1].items()}, flush=True)
+    for name in ("increment", "gemm"):
+        with tempfile.TemporaryDirectory() as store:
+            tune(name, ASSEMBLERS[0], Path(store))  # compiles
+            for assemblers in ASSEMBLERS:
+                run = tune(name, assemblers, Path(store))
+                data["tunes"].append(run)
+                shown = {k: round(v, 2) for k, v in run["phases"].items()}
+                print(f"{name}, {assemblers} assemblers: first trial at {run['trials'][0]:.2f} s, {shown}", flush=True)
+                write(out, data)
+
+
+if __name__ == "__main__":
+    main()
