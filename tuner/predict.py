@@ -19,8 +19,9 @@ gets ceil(grid / SMs) blocks, in full rounds and one that is not full: the tail.
 memory needs for the bytes that must cross it, and the time the GPU needs to hand out the blocks.
 
 Where two times overlap, neither hides the other entirely near the point where they are equal. A norm stands for
-that: of order 4 between memory, SMs and launching (equal times give 1.19 times either, a time half as long adds 1.5 %),
-of order 8 inside an SM, whose schedulers mix the work of many warps (1.09).
+that: of order 4 between memory and SMs (equal times give 1.19 times either, a time half as long adds 1.5 %), of order 8
+inside an SM, whose schedulers mix the work of many warps (1.09). Handing out blocks goes on beside everything else: of
+that time and the others', the larger counts, as measurements show.
 
 Assumptions, besides those of `tuner.traffic`. Blocks are alike: the one in the middle of the grid is traced. Local
 memory (spills) goes through the L2. Stores finish on their own. Clocks are boost clocks; tensor cores run at what
@@ -37,7 +38,7 @@ from typing import cast
 
 from tuner.compile.artifact import Artifact
 from tuner.compile.program import Instruction, Program
-from tuner.compile.trace import SECTOR, Trace, first_addresses, trace
+from tuner.compile.trace import SECTOR, Access, Trace, first_addresses, trace
 from tuner.devices import Device, Occupancy, occupancy
 from tuner.errors import ConfigError
 from tuner.problem import Problem
@@ -45,18 +46,28 @@ from tuner.tactic import Config
 from tuner.traffic import Traffic, find_traffic
 from tuner.trial import Timing
 
-# Calibrated on one H200: with the best increment of 64 Mi fp32 (126.3 us; the bytes alone take 124.8 us) and the best
-# 4096-cubed fp16 GEMM (190.3 us).
+# Calibrated on one H200 with one exhaustive table for each shipped kernel; tables of other sizes were held out.
 LAUNCH_US = 1.5
 """From the end of one kernel to the first instruction of the next, in a graph."""
 SUSTAINED_TENSOR = 0.85
 """Share of the tensor cores' peak that power leaves to dense matrix products."""
 
-# Estimates.
-BLOCK_LAUNCH_NS = 0.4
-"""The GPU hands out one block in this time, and each of its warps in a 32nd of it."""
+BLOCK_LAUNCH_NS = 0.605
+"""The GPU hands out one block in this time: 2**20 blocks of next to no work take 634 us, of 1 warp as of 2."""
 BLOCK_START_CYCLES = 300
 """From a free slot on an SM to the first instruction of the block that gets it."""
+QUEUE_CYCLES = 350
+"""What a load waits for those of all other SMs, once on its way to the L2 and once to memory; the latencies of `Device`
+are those of a load alone."""
+PARTIAL_SECTORS = 8
+"""The L2 takes as long as for this many sectors to store a part of one: it has to merge the rest."""
+CROWDING = 0.1
+"""Memory takes this much longer for blocks that together load as much as the L1 holds, and less in proportion to the
+square: loads in flight hold lines of the L1, and each block opens pages of its own."""
+WARP_START_CYCLES = 12
+"""For each warp of a block, which start one after another; the slot is free when the slowest of them has ended."""
+
+# Estimates.
 EXPANSION, MAX_EXPANSION = 1.1, 1.25
 """Machine instructions for one of PTX, where they were not counted and at most: where there seem to be more, the
 assembler has unrolled loops."""
@@ -67,6 +78,8 @@ MMA_SYNC_SHARE = 0.62
 # Programming Guide ("about 4 cycles") for arithmetic.
 LATENCY = {"alu": 4, "special": 18, "shuffle": 24, "shared_load": 30, "l1": 40, "mma": 33, "wgmma": 32, "barrier": 20}
 SPECIAL_LANES = 16
+SHUFFLE_LANES = 32
+"""A cycle and SM, as for special functions: the Programming Guide's table of throughputs; through the memory pipe."""
 MEMORY_PIPE_BYTES = 128
 """Per cycle and SM, of shared memory and L1 together."""
 SCHEDULERS = 4
@@ -158,7 +171,8 @@ def _time(kernel: _Kernel, fit: Occupancy, blocks: int, demands: Mapping[str, fl
     sm_cycles = rounds * _norm(8, path, fit.blocks * demand) + (_norm(8, path, rest * demand) if rest else 0.0)
     sm_us = sm_cycles / device.clock_ghz / 1e3
     dram_us = kernel.traffic.cost_bytes / device.copy_gbps / 1e3
-    launch_us = blocks * BLOCK_LAUNCH_NS * (1 + kernel.warps / 32) / 1e3
+    launch_us = blocks * BLOCK_LAUNCH_NS / 1e3
+    memory_us = dram_us * (1 + CROWDING * _loaded_share(kernel, fit.blocks) ** 2)
     # Units are busy for what all blocks of an SM ask of them.
     facts = {f"{unit}_us": per_sm * cycles / device.clock_ghz / 1e3 for unit, cycles in demands.items()}
     facts |= {
@@ -170,7 +184,22 @@ def _time(kernel: _Kernel, fit: Occupancy, blocks: int, demands: Mapping[str, fl
         "occupancy_percent": 100 * fit.fraction,
         "waves": blocks / (device.sms * fit.blocks),
     }
-    return Timing(LAUNCH_US + _norm(4, sm_us, dram_us, launch_us), "prediction", "model", facts=facts)
+    return Timing(LAUNCH_US + max(_norm(4, sm_us, memory_us), launch_us), "prediction", "model", facts=facts)
+
+
+def _loaded_share(kernel: _Kernel, blocks: int) -> float:
+    """Bytes that the resident blocks of an SM load at once, as a share of its L1; at most 1.
+
+    A load does not move ahead of a store, which could be to the same place.
+    """
+    loaded = most = 0
+    for step in kernel.trace.steps:
+        if step.instruction.kind == "store":
+            loaded = 0
+        elif step.instruction.kind == "load" and step.access is not None:
+            loaded += step.access.bytes
+            most = max(most, loaded)
+    return min(1.0, blocks * most / kernel.device.architecture.l1_bytes)
 
 
 def _issue_slots(machine: int | None, ptx: int) -> float:
@@ -196,9 +225,13 @@ def _demands(kernel: _Kernel, hidden_flops: float) -> dict[str, float]:
             cycles["issue"] += times * kernel.issue_slots * warps / SCHEDULERS
         if kind == "special":
             cycles["special"] += times * warps * 32 / SPECIAL_LANES
+        elif kind == "shuffle":
+            cycles["memory_pipe"] += times * warps * 32 / SHUFFLE_LANES
         elif step.access is not None:
             cycles["memory_pipe"] += times * step.access.wavefronts
             sectors += times * step.access.sectors * _l2_part(kind, step.access.tensor, kernel)
+            if kind == "store":
+                sectors += times * PARTIAL_SECTORS * _partial_sectors(step.access)
         elif kind in ("mma", "wgmma"):
             cycles["tensor"] += times * _tensor_cycles(instruction, kernel)
             cycles["memory_pipe"] += times * _operand_cycles(instruction, kernel)
@@ -206,6 +239,11 @@ def _demands(kernel: _Kernel, hidden_flops: float) -> dict[str, float]:
     cycles["memory_pipe"] += kernel.spill_bytes / MEMORY_PIPE_BYTES
     cycles["l2"] += _l2_cycles(sectors, kernel)
     return dict(cycles)
+
+
+def _partial_sectors(access: Access) -> float:
+    """Sectors of which a store covers about half."""
+    return 2 * max(0.0, access.sectors - access.bytes / SECTOR)
 
 
 def _flops_per_cycle(device: Device, operand: str) -> float:
@@ -270,6 +308,9 @@ def _path(kernel: _Kernel) -> float:
                 done = max(done, l2 + _memory_latency(kind, access.tensor, kernel))
             if kind == "async":
                 open_group["cp"] = max(open_group["cp"], done)
+        elif kind == "shuffle":
+            pipe = max(start, pipe) + kernel.warps * 32 / SHUFFLE_LANES
+            done = pipe + LATENCY[kind]
         elif kind in ("mma", "wgmma"):
             tensor = max(start, tensor) + busy[id(instruction)]
             done = tensor + LATENCY[kind]
@@ -292,7 +333,7 @@ def _path(kernel: _Kernel) -> float:
                 ready[register] = done
         end = max(end, done)
     spills = kernel.spill_bytes / MEMORY_PIPE_BYTES
-    return BLOCK_START_CYCLES + 4 * kernel.warps + end + spills
+    return BLOCK_START_CYCLES + WARP_START_CYCLES * kernel.warps + end + spills
 
 
 def _l2_cycles(sectors: float, kernel: _Kernel) -> float:
@@ -312,6 +353,8 @@ def _memory_latency(kind: str, tensor: int, kernel: _Kernel) -> float:
     if kind == "shared_load":
         return LATENCY["shared_load"]
     device = kernel.device
-    beyond_l1 = _l2_part(kind, tensor, kernel) * (device.l2_latency_cycles - LATENCY["l1"])
-    beyond_l2 = kernel.traffic.dram_share(tensor) * (device.dram_latency_cycles - device.l2_latency_cycles)
+    beyond_l1 = _l2_part(kind, tensor, kernel) * (QUEUE_CYCLES + device.l2_latency_cycles - LATENCY["l1"])
+    beyond_l2 = kernel.traffic.dram_share(tensor) * (
+        QUEUE_CYCLES + device.dram_latency_cycles - device.l2_latency_cycles
+    )
     return LATENCY["l1"] + beyond_l1 + beyond_l2

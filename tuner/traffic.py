@@ -19,13 +19,14 @@ from tuner.problem import Problem
 if TYPE_CHECKING:
     import numpy as np
 
-# Estimates.
-L2_SHARE = 0.5
-"""Share of the L2 that keeps what blocks read until it is read again: it has two halves, which copy from each other."""
-RUN_OVERHEAD_BYTES = 24
+# Calibrated on one H200, see `tuner.predict`.
+L1_SHARE, L2_SHARE = 0.65, 0.3
+"""Share of a cache that keeps what blocks read until it is read again. The rest is filled by what they read or write
+meanwhile and nobody wants again; the L2 has two halves, besides, which copy from each other."""
+RUN_OVERHEAD_BYTES = 12
 """Memory spends on each contiguous stretch the time of this many bytes more; none from `LONG_RUN_BYTES` on, where
 neighbouring blocks and the L2 make whole pages of it."""
-LONG_RUN_BYTES = 256
+LONG_RUN_BYTES = 512
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ def _crossing(
     kept = {
         t: sizes[t] / waves if share == 1 else min(sizes[t], moved[t] / waves * share) for t, share in distinct.items()
     }
-    lost = max(0.0, 1 - l2_bytes / max(sum(kept.values()), 1.0))
+    lost = 1 - _kept_share(sum(kept.values()), l2_bytes)
     again = {t: max(0.0, loaded[t] * share - sizes[t]) for t, share in distinct.items()}
     return {t: min(size, moved[t]) + lost * again.get(t, 0.0) for t, size in sizes.items() if moved[t]}
 
@@ -138,9 +139,14 @@ def _l2_share(
     """Share of the loads from each tensor that the L1 passes on: all but what a block reads again, and but what all
     blocks read, as far as `l1_bytes` hold what one block reads."""
     once = {t: min(moved[t] / blocks, sizes[t] / blocks if share == 1 else sizes[t]) for t, share in distinct.items()}
-    fits = min(1.0, l1_bytes / max(sum(once.values()), 1.0))
+    fits = _kept_share(sum(once.values()), L1_SHARE * l1_bytes)
     needed = {t: 0.0 if share * wave <= 1 else once[t] * blocks / moved[t] for t, share in distinct.items()}
     return {t: 1 - fits * (1 - n) for t, n in needed.items()}
+
+
+def _kept_share(wanted: float, capacity: float) -> float:
+    """Share of what is wanted again that a cache still has: of twice its capacity nothing, as the oldest goes first."""
+    return min(1.0, max(0.0, 2 - wanted / max(capacity, 1.0)))
 
 
 def _cost_bytes(trace: Trace, declared: int, moved: Mapping[int, float], crossing: Mapping[int, float]) -> float:
@@ -156,4 +162,4 @@ def _cost_bytes(trace: Trace, declared: int, moved: Mapping[int, float], crossin
 def _run_cost(run_bytes: float) -> float:
     if run_bytes >= LONG_RUN_BYTES:
         return 1.0
-    return (1 + RUN_OVERHEAD_BYTES / run_bytes) / (1 + RUN_OVERHEAD_BYTES / LONG_RUN_BYTES)
+    return 1 + RUN_OVERHEAD_BYTES / run_bytes

@@ -1,0 +1,119 @@
+"""Hold the model's predictions against the exhaustive tables measured on one H200.
+
+    python results/model/evaluate.py LABEL [STORE_FOLDER]
+
+Compiles the tactics of each table (a sample of the GEMM's), predicts each, prints how well the model does and keeps it
+under LABEL in evaluation.json. STORE_FOLDER keeps what was compiled for another run.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from math import log
+from pathlib import Path
+from statistics import correlation, median
+from typing import Any
+
+import pandas as pd
+
+from tuner.compile.artifact import Artifact
+from tuner.compile.service import Compiler
+from tuner.compile.store import Store
+from tuner.config import load_config
+from tuner.devices import find_device
+from tuner.predict import predict
+from tuner.problem import Problem
+from tuner.tables import read_table
+from tuner.tactic import Tactic
+from tuner.trial import Timing
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+TABLES = HERE.parent / "h200" / "tables"
+SAMPLE, SEED = 136, 0
+"""Tactics of a table, besides the default: compiling all 512 of the GEMM takes long."""
+CALIBRATED = {
+    "increment": {"N": 64 << 20},
+    "softmax": {"M": 8192, "N": 4096},
+    "rms_norm": {"M": 16384, "N": 8192},
+    "swiglu": {"N": 64 << 20},
+    "transpose": {"M": 16384, "N": 8192},
+    "gemm": {"M": 4096, "N": 4096, "K": 4096},
+}
+"""The sizes whose tables the model's constants were chosen with."""
+HELD_OUT = {
+    "increment": {"N": 4 << 20},
+    "softmax": {"M": 2048, "N": 16384},
+    "rms_norm": {"M": 2048, "N": 4096},
+    "swiglu": {"N": 4 << 20},
+    "transpose": {"M": 2048, "N": 4096},
+    "gemm": {"M": 512, "N": 4096, "K": 4096},
+}
+"""The sizes it had not seen."""
+
+
+def measured_times(name: str, sizes: Mapping[str, int], problem: Problem) -> dict[Tactic, float]:
+    """Microseconds of the default and of at most `SAMPLE` other tactics."""
+    shape = "_".join(f"{d}{n}" for d, n in sizes.items())
+    outcomes = read_table(TABLES / f"{name}_{shape}_T4.json.gz").outcomes
+    times = {Tactic(json.loads(c)): o.time_us for c, o in outcomes.items() if isinstance(o, Timing)}
+    default = Tactic(problem.kernel.default)
+    others = sorted((t for t in times if t != default), key=lambda t: t.id)
+    others = random.Random(SEED).sample(others, min(SAMPLE, len(others)))
+    return {t: times[t] for t in (default, *others)}
+
+
+def score(measured: Sequence[float], predicted: Sequence[float]) -> dict[str, Any]:
+    """How well predictions do; the first pair is the default's.
+
+    Regret is the time of the fastest of the first n tactics in the model's order over the fastest of all, less one.
+    """
+    best = min(measured)
+    picks = [t for _, t in sorted(zip(predicted, measured, strict=True))]
+    return {
+        "tactics": len(measured),
+        "best_us": round(best, 2),
+        "spearman": round(correlation(*(list(pd.Series(times).rank()) for times in (measured, predicted))), 3),
+        "median_log_error": round(median(abs(log(p / m)) for p, m in zip(predicted, measured, strict=True)), 3),
+        "regret_percent": {f"top_{n}": round(100 * (min(picks[:n]) / best - 1), 1) for n in (1, 5, 10)}
+        | {"default": round(100 * (measured[0] / best - 1), 1)},
+    }
+
+
+def evaluate(name: str, sizes: Mapping[str, int], compiler: Compiler) -> dict[str, Any]:
+    """Compile, predict and score one table."""
+    problem = load_config(ROOT / "configs" / f"{name}.toml").problems[0].at(sizes)
+    times = measured_times(name, sizes, problem)
+    compiled = {t: compiler.submit(problem, t.config) for t in times}
+    predicted = []
+    for tactic, future in compiled.items():
+        artifact = future.result()
+        if not isinstance(artifact, Artifact):
+            raise SystemExit(f"{problem.label} {tactic}: {artifact.message}")
+        predicted.append(predict(find_device("h200"), problem, tactic.config, artifact).time_us)
+    return score(list(times.values()), predicted)
+
+
+def main() -> None:
+    label, folder = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else tempfile.mkdtemp()
+    target = find_device("h200").target
+    compiler = Compiler(target, store=Store(Path(folder)), workers=0, timeout_s=120, memory_bytes=4 << 30)
+    found: dict[str, dict[str, Any]] = {"calibrated": {}, "held_out": {}}
+    try:
+        for role, tables in (("calibrated", CALIBRATED), ("held_out", HELD_OUT)):
+            for name, sizes in tables.items():
+                found[role][name] = row = {"sizes": sizes, **evaluate(name, sizes, compiler)}
+                print(label, role, name, json.dumps({k: v for k, v in row.items() if k != "sizes"}), flush=True)
+    finally:
+        compiler.close()
+    path = HERE / "evaluation.json"
+    known = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps(known | {label: found}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
