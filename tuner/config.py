@@ -26,7 +26,6 @@ from tuner.search.samplers import DEFAULT_SAMPLER, find
 
 Count: TypeAlias = Annotated[int, Meta(ge=1, le=10**9)]
 Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=10**9)]
-S = TypeVar("S", bound=Struct)
 T = TypeVar("T")
 
 
