@@ -1,0 +1,71 @@
+"""The `tuner` command: a file per subcommand, each of which imports what is heavy when it runs."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+from typing import NoReturn
+
+import click
+
+from tuner.errors import TunerError
+
+_COMMANDS = ("tune", "show", "replay", "doctor", "new")
+_CONFIG_ERRORS = 2
+
+
+class _Group(click.Group):
+    """Finds a command in the module of its name, which is imported when the command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command = getattr(importlib.import_module(f"tuner.cli.{cmd_name}"), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="qdp-tuner", prog_name="tuner")
+def cli() -> None:
+    """Tune GPU kernels as tactics of TensorRT quickly deployable plugins."""
+
+
+def main() -> NoReturn:
+    """Run the command: errors are one line on stderr and an exit code, never a traceback."""
+    debug = "--debug" in sys.argv
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    try:
+        cli.main(prog_name="tuner", standalone_mode=False)
+        code = 0
+    except click.exceptions.Exit as e:
+        code = e.exit_code
+    except click.exceptions.NoArgsIsHelpError as e:
+        click.echo(e.format_message(), err=True)
+        code = _CONFIG_ERRORS
+    except BrokenPipeError:  # the reader of stdout has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except click.ClickException as e:
+        code = _fail(e.format_message(), _CONFIG_ERRORS)
+    except TunerError as e:
+        if debug:
+            raise
+        code = _fail(" ".join(str(e).split("\n")), e.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        code = _fail("interrupted; run the same command again to go on", 130)
+    except Exception as e:
+        if debug:
+            raise
+        code = _fail(f"internal: {type(e).__name__}: {e}; run with --debug and report this", 70)
+    sys.exit(code)
+
+
+def _fail(message: str, code: int) -> int:
+    click.echo(f"error: {message}", err=True)
+    return code

@@ -1,0 +1,97 @@
+"""`tuner tune`: search, confirm, record."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tuner.cli.common import common_options, numbers, print_json
+
+
+@click.command()
+@click.argument("configs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="CONFIG...")
+@click.option("--backend", default="auto", show_default=True, help="auto, cuda, model or replay.")
+@click.option("--trials", type=int, help="Tactics to try per problem.")
+@click.option("--timeout", "timeout_s", type=float, metavar="S", help="End the search after S seconds.")
+@click.option("--seed", type=int, help="Of everything random.")
+@click.option("--sampler", help="Who proposes what to try next.")
+@click.option("--finalists", type=int, help="How many of the fastest to confirm.")
+@click.option("--target", help="GPU to compile and predict for without one: h200, a100, sm_90, …")
+@click.option("--devices", default="0", show_default=True, metavar="N,N", help="GPUs to measure on.")
+@click.option("--warm", is_flag=True, help="Measure with tensors left in the L2 cache instead of evicted.")
+@click.option("--table", type=click.Path(path_type=Path), help="Recorded table for --backend replay.")
+@click.option("--storage", metavar="URL", help="Optuna storage for the trials, such as sqlite:///trials.db.")
+@click.option("--cache", type=click.Path(path_type=Path), help="Tactic cache file.  [default: the user's own]")
+@click.option("--out", type=click.Path(path_type=Path), help="Results folder.  [default: results/JOB]")
+@click.option("--workers", type=int, metavar="N", help="Compile processes; 0 for one per core.")
+@click.option("--print-config", is_flag=True, help="Print the effective config as TOML and stop.")
+@common_options
+def tune(
+    configs: tuple[Path, ...],
+    backend: str,
+    devices: str,
+    warm: bool,
+    table: Path | None,
+    storage: str | None,
+    cache: Path | None,
+    out: Path | None,
+    print_config: bool,
+    as_json: bool,
+    **overrides: Any,
+) -> None:
+    """Search, confirm and record the fastest tactics of each CONFIG.
+
+    A run that was cut short goes on where it stopped when the same command is run again.
+    """
+    from tuner.backends.select import Choice
+    from tuner.cache import default_path
+    from tuner.config import dump_config, load_config, with_overrides
+    from tuner.console import TerminalProgress, say
+    from tuner.job import Places, run_job
+    from tuner.record import as_job
+
+    jobs = [with_overrides(load_config(path), **overrides) for path in configs]
+    if print_config:
+        texts = [dump_config(job) for job in jobs]
+        if as_json:
+            print_json({"configs": [tomllib.loads(text) for text in texts]})
+        else:
+            click.echo("\n".join(texts), nl=False)
+        return
+    names = [job.name for job in jobs]
+    if len(set(names)) < len(names):
+        raise click.UsageError("two configs have the same file name; their results would share a folder")
+    choice = Choice.of(backend, numbers(devices), table, warm)
+    if choice.why:
+        say(f"backend {choice.name}: {choice.why}")
+    documents: list[dict[str, Any]] = []
+    with TerminalProgress() as progress:
+        for job in jobs:
+            folder = Path("results") / job.name if out is None else out / job.name if len(jobs) > 1 else out
+            places = Places(folder, cache or default_path(), storage)
+            results = run_job(job, choice, places, progress)
+            documents += [as_job(result, places.cache, folder) for result in results]
+            if not as_json:
+                progress.pause()
+                for result in results:
+                    _show_result(result)
+                _show_places(places.cache, folder)
+    if as_json:
+        print_json({"jobs": documents})
+
+
+def _show_result(result: Any) -> None:
+    from tuner.console import print_table, result_table, what_the_number_is
+
+    click.echo(f"{result.problem}")
+    print_table(result_table(result))
+    click.echo(what_the_number_is(result))
+
+
+def _show_places(cache: Path, folder: Path) -> None:
+    click.echo(f"cache   {cache}")
+    click.echo(f"trials  {folder / 'trials.csv'}")
+    click.echo("next    tuner show")
