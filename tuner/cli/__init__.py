@@ -1,8 +1,7 @@
-"""The `tuner` command: a file per subcommand, each of which imports what is heavy when it runs."""
+"""The `tuner` command: a file per subcommand. What is heavy is imported when a command runs."""
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 import sys
@@ -10,30 +9,29 @@ from typing import NoReturn
 
 import click
 
+from tuner.cli.doctor import doctor
+from tuner.cli.new import new
+from tuner.cli.replay import replay
+from tuner.cli.show import show
+from tuner.cli.tune import tune
 from tuner.errors import TunerError
 
-_COMMANDS = ("tune", "show", "replay", "doctor", "new")
 _CONFIG_ERRORS = 2
 
 
 class _Group(click.Group):
-    """Finds a command in the module of its name, which is imported when the command is asked for."""
-
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
-            return None
-        command = getattr(importlib.import_module(f"tuner.cli.{cmd_name}"), cmd_name)
-        assert isinstance(command, click.Command)
-        return command
+        return list(self.commands)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="qdp-tuner", prog_name="tuner")
 def cli() -> None:
     """Tune GPU kernels as tactics of TensorRT quickly deployable plugins."""
+
+
+for _command in (tune, show, replay, doctor, new):
+    cli.add_command(_command)
 
 
 def main() -> NoReturn:
