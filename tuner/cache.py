@@ -97,7 +97,9 @@ class _Group(NamedTuple):
     dims: tuple[str, ...]
 
 
-class _Key(NamedTuple):
+class Key(NamedTuple):
+    """What an entry is for: no two entries of a cache have the same."""
+
     group: _Group
     device: str
     shape: tuple[_DimKey, ...]
@@ -108,7 +110,7 @@ class Cache:
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
         """Hold these entries; of two for the same problem, the later one."""
-        self._by_key = {_key(e): e for e in entries}
+        self._by_key = {key_of(e): e for e in entries}
         self._nearest: dict[tuple[_Group, str | tuple[int, int]], tuple[list[Entry], Nearest]] = {}
 
     @classmethod
@@ -127,7 +129,7 @@ class Cache:
             raise StorageError(_refusal(path, data, e)) from e
         cache = cls(entries)
         if len(cache._by_key) < len(entries):
-            key = Counter(map(_key, entries)).most_common(1)[0][0]
+            key = Counter(map(key_of, entries)).most_common(1)[0][0]
             entry = cache._by_key[key]
             raise StorageError(f"{path}: several entries are for {entry}; delete all but one")
         return cache
@@ -169,7 +171,7 @@ class Cache:
                 return Hit(tier, Tactic(entry.winner.config), entry, distance)
         return Hit("default", problem.kernel.default_tactic, others=self._counts[problem.kernel.id])
 
-    def _search(self, key: _Key, place: str | tuple[int, int], problem: Problem) -> tuple[float, Entry] | None:
+    def _search(self, key: Key, place: str | tuple[int, int], problem: Problem) -> tuple[float, Entry] | None:
         """The nearest entry on a device, or on devices of a compute capability, that is legal here."""
         where = (key.group, place)
         found = self._nearest.get(where)
@@ -184,9 +186,9 @@ class Cache:
         return None
 
     @cached_property
-    def _groups(self) -> dict[tuple[_Group, str | tuple[int, int]], list[_Key]]:
+    def _groups(self) -> dict[tuple[_Group, str | tuple[int, int]], list[Key]]:
         """The keys within each group, by device and again by compute capability."""
-        groups: dict[tuple[_Group, str | tuple[int, int]], list[_Key]] = {}
+        groups: dict[tuple[_Group, str | tuple[int, int]], list[Key]] = {}
         for key, entry in self._by_key.items():
             groups.setdefault((key.group, key.device), []).append(key)
             if entry.capability is not None:
@@ -290,17 +292,18 @@ def _checked(entry: Entry) -> Entry:
         raise StorageError(f"{entry.kernel}: not storable in a tactic cache: {e}") from e
 
 
-def _key(entry: Entry) -> _Key:
+def key_of(entry: Entry) -> Key:
+    """What an entry is for."""
     names = tuple(sorted(entry.dims))
     group = _group(entry.kernel, entry.source, entry.backend, entry.dtypes, entry.attributes, names)
-    return _Key(group, entry.device, tuple([_dim_key(entry.dims[n]) for n in names]))
+    return Key(group, entry.device, tuple([_dim_key(entry.dims[n]) for n in names]))
 
 
-def _problem_key(problem: Problem, source: str, backend: str, device: str) -> _Key:
+def _problem_key(problem: Problem, source: str, backend: str, device: str) -> Key:
     names = tuple(sorted(problem.dims))
     group = _group(problem.kernel.id, source, backend, problem.dtypes, problem.attributes, names)
     shape = tuple([tuple([(r.min, r.opt, r.max) for r in problem.dims[n]]) for n in names])
-    return _Key(group, device, shape)
+    return Key(group, device, shape)
 
 
 def _group(

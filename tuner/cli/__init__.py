@@ -10,6 +10,8 @@ from typing import NoReturn
 import click
 
 from tuner.cli.doctor import doctor
+from tuner.cli.export import export
+from tuner.cli.import_ import import_
 from tuner.cli.new import new
 from tuner.cli.replay import replay
 from tuner.cli.show import show
@@ -30,7 +32,7 @@ def cli() -> None:
     """Tune GPU kernels as tactics of TensorRT quickly deployable plugins."""
 
 
-for _command in (tune, show, replay, doctor, new):
+for _command in (tune, show, export, import_, replay, doctor, new):
     cli.add_command(_command)
 
 
