@@ -9,6 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tuner.compile.triton import compile_tactic
+from tuner.devices import find_device
 from tuner.errors import StorageError
 from tuner.loader import load_kernel
 from tuner.problem import Problem
@@ -60,6 +62,8 @@ def test_a_result_is_described_with_its_times_and_counts() -> None:
         "default": {"id": DEFAULT.id, "config": DEFAULT.config, "time_us": 20.0, "verified": "verified"},
         "ties": [{"id": TIED.id, "config": TIED.config, "time_us": 10.1, "verified": "verified"}],
         "speedup": 2.0,
+        "bytes": 2 * 4096 * 4,
+        "flops": 0,
         "trials": 4,
         "resumed": 1,
         "stopped": "trials",
@@ -85,6 +89,22 @@ def test_a_summary_adds_the_finalists_fastest_first_with_their_samples(tmp_path:
     assert job == as_job(RESULT, Path("c"), Path("o"))
     assert [f["id"] for f in finalists] == [FAST.id, TIED.id, DEFAULT.id]
     assert [f["samples_us"] for f in finalists] == [[9.0, 11.0], [10.1], [19.5, 20.5]]
+    assert all(
+        (f["statistic"], f["verified"], f["facts"]) == ("median", "verified", {"registers": 16}) for f in finalists
+    )
+
+
+def test_a_summary_leaves_the_code_of_the_winner_and_the_default_beside_it(tmp_path: Path) -> None:
+    artifact = compile_tactic(RESULT.problem, FAST.config, find_device("h200").target)
+    result = dataclasses.replace(RESULT, code={FAST: artifact})
+    write_summary(tmp_path / "summary.json", [result], Path("c"), Path("o"))
+    (job,) = json.loads((tmp_path / "summary.json").read_text())["jobs"]
+    code = {f["id"]: f.get("code") for f in job["finalists"]}
+    assert code[DEFAULT.id] is None
+    assert (tmp_path / code[FAST.id]["ptx"]).read_text() == artifact.ptx
+    assert (tmp_path / code[FAST.id]["cubin"]).read_bytes() == artifact.cubin
+    assert code[FAST.id]["resources"]["registers"] == artifact.resources.registers > 0
+    assert (code[FAST.id]["block"], code[FAST.id]["target"]) == ([128, 1, 1], artifact.target)
 
 
 def test_every_trial_is_a_row_in_the_order_of_asking(tmp_path: Path) -> None:

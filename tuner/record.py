@@ -1,4 +1,4 @@
-"""The files a job leaves beside its study: trials as CSV, results as JSON."""
+"""The files a job leaves beside its study: trials as CSV, results as JSON, the winner's and the default's code."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tuner.compile.artifact import Artifact
 from tuner.files import write_atomic
 from tuner.tactic import Tactic
 from tuner.trial import Timing
@@ -14,7 +15,10 @@ from tuner.tuning import Result, Trial
 
 
 def as_job(result: Result, cache: Path, out: Path) -> dict[str, Any]:
-    """A result as the data that ``--json`` and ``summary.json`` hold."""
+    """A result as the data that ``--json`` and ``summary.json`` hold.
+
+    ``bytes`` and ``flops`` are what the problem must move and compute at its usual size.
+    """
 
     def described(tactic: Tactic) -> dict[str, Any]:
         timing = result.confirmed.get(tactic)
@@ -31,6 +35,8 @@ def as_job(result: Result, cache: Path, out: Path) -> dict[str, Any]:
         "default": described(result.default),
         "ties": [described(t) for t in result.ties],
         "speedup": result.speedup,
+        "bytes": result.problem.bytes(),
+        "flops": result.problem.flops(),
         "trials": len(result.trials),
         "resumed": result.resumed,
         "stopped": result.stopped,
@@ -42,15 +48,47 @@ def as_job(result: Result, cache: Path, out: Path) -> dict[str, Any]:
 
 
 def write_summary(path: Path, results: Sequence[Result], cache: Path, out: Path) -> None:
-    """Write the results as JSON: as on stdout, with the finalists and their raw samples in microseconds."""
+    """Write the results as JSON: as on stdout, with the finalists, and their code in a folder beside it.
+
+    A finalist has its raw samples in microseconds and the facts about its run; the winner and the default
+    also have ``code``: the names of their PTX and cubin files, how they are launched, and what they take.
+    """
     jobs = []
-    for result in results:
-        finalists = [
-            {"id": tactic.id, "config": tactic.config, "time_us": timing.time_us, "samples_us": timing.samples_us}
-            for tactic, timing in sorted(result.confirmed.items(), key=lambda item: item[1].time_us)
-        ]
+    for number, result in enumerate(results):
+        finalists = []
+        for tactic, timing in sorted(result.confirmed.items(), key=lambda item: item[1].time_us):
+            finalist = {
+                "id": tactic.id,
+                "config": tactic.config,
+                "time_us": timing.time_us,
+                "statistic": timing.statistic,
+                "verified": timing.verified,
+                "samples_us": timing.samples_us,
+                "facts": dict(timing.facts),
+            }
+            if tactic in result.code:
+                finalist["code"] = _write_code(path.parent, f"code/{number}-{tactic.id}", result.code[tactic])
+            finalists.append(finalist)
         jobs.append({**as_job(result, cache, out), "finalists": finalists})
     write_atomic(path, (json.dumps({"jobs": jobs}, indent=2) + "\n").encode())
+
+
+def _write_code(folder: Path, name: str, artifact: Artifact) -> dict[str, Any]:
+    """Write a tactic's PTX and cubin, and describe them."""
+    import msgspec
+
+    write_atomic(folder / f"{name}.ptx", artifact.ptx.encode())
+    write_atomic(folder / f"{name}.cubin", artifact.cubin)
+    return {
+        "ptx": f"{name}.ptx",
+        "cubin": f"{name}.cubin",
+        "entry": artifact.entry,
+        "target": artifact.target,
+        "compiler": artifact.compiler,
+        "block": artifact.block,
+        "dynamic_shared_bytes": artifact.shared_bytes,
+        "resources": msgspec.to_builtins(artifact.resources, str_keys=True),
+    }
 
 
 _FIRST = ("problem", "number", "tactic", "status", "kind", "time_us", "verified")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from tuner.backends.base import Backend
+from tuner.compile.artifact import Artifact
 from tuner.confirm import choose, shortlist
 from tuner.errors import NoValidTacticError
 from tuner.journal import Journal
@@ -55,6 +56,7 @@ class Result:
         resumed: how many of them an earlier run had finished.
         stopped: why the search ended: "trials", "time" or "space exhausted".
         environment: versions and settings that the times depend on.
+        code: what the winner and the default were compiled to, where anything was.
     """
 
     problem: Problem
@@ -70,6 +72,7 @@ class Result:
     resumed: int
     stopped: str
     environment: Mapping[str, str] = field(default_factory=dict)
+    code: Mapping[Tactic, Artifact] = field(default_factory=dict)
 
     @property
     def speedup(self) -> float | None:
@@ -145,6 +148,7 @@ def tune_problem(
     if not confirmed:
         raise NoValidTacticError(f"{problem}: every finalist failed when it was confirmed")
     choice = choose(confirmed, default, incumbent, backend.tied)
+    code = {t: backend.compiled(t.config) for t in (choice.winner, default) if t in confirmed}
     return Result(
         problem=problem,
         backend=backend.name,
@@ -159,6 +163,7 @@ def tune_problem(
         resumed=resumed,
         stopped=stopped,
         environment=backend.environment(),
+        code={tactic: artifact for tactic, artifact in code.items() if artifact is not None},
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
+from tuner.compile.artifact import Artifact
 from tuner.tactic import Config
 from tuner.trial import Kind, Outcome, Timing
 
@@ -40,6 +41,9 @@ class Backend(Protocol):
 
     def tied(self, a: Timing, b: Timing) -> bool:
         """Whether two confirmed times are too close to say which tactic is faster."""
+
+    def compiled(self, config: Config) -> Artifact | None:
+        """The code of a tactic that was evaluated; None where there is none."""
 
     def environment(self) -> Mapping[str, str]:
         """Versions and settings that the times depend on."""

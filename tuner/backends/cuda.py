@@ -173,6 +173,10 @@ class CudaBackend:
         half_widths = a.facts.get("half_width", 0.0) + b.facts.get("half_width", 0.0)
         return indistinct(a.time_us, b.time_us, half_widths)
 
+    def compiled(self, config: Config) -> Artifact | None:
+        ready = self._prepared(config).result()
+        return None if isinstance(ready, Failure) else ready[0]
+
     def environment(self) -> Mapping[str, str]:
         return {
             **self._compiler.versions(),

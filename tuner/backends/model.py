@@ -56,6 +56,10 @@ class ModelBackend:
     def tied(self, a: Timing, b: Timing) -> bool:
         return abs(a.time_us - b.time_us) <= TIE * min(a.time_us, b.time_us)
 
+    def compiled(self, config: Config) -> Artifact | None:
+        outcome = self._compiler.submit(self._problem, config).result()
+        return None if isinstance(outcome, Failure) else outcome
+
     def environment(self) -> Mapping[str, str]:
         return self._compiler.versions()
 

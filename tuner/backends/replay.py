@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 
+from tuner.compile.artifact import Artifact
 from tuner.tables import Table
 from tuner.tactic import Config
 from tuner.trial import Kind, Outcome, Timing
@@ -37,6 +38,10 @@ class ReplayBackend:
     def tied(self, a: Timing, b: Timing) -> bool:
         """Recorded times tie only when they are equal."""
         return a.time_us == b.time_us
+
+    def compiled(self, config: Config) -> Artifact | None:
+        """A table holds times, not code."""
+        return None
 
     def environment(self) -> Mapping[str, str]:
         """Which table answered, and a hash of what it holds."""
