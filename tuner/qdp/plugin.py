@@ -1,0 +1,243 @@
+"""Register a kernel as a quickly deployable plugin: what it describes, offers and launches.
+
+TensorRT calls the three functions of a plugin as often as it likes, in fresh objects, so they keep no
+state: what they return depends on the tensors, the attributes and the tactic alone.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from tuner.compile.artifact import Artifact
+from tuner.errors import ConfigError
+from tuner.kernel import Attribute, Kernel, Tensor
+from tuner.names import did_you_mean
+from tuner.problem import Problem
+from tuner.qdp.binding import dtypes_of, extents, problem_of, sizes
+from tuner.qdp.dtypes import spelling, to_tensorrt
+from tuner.qdp.library import require
+from tuner.qdp.symbolic import symbolic
+from tuner.qdp.tactics import default_tactic
+from tuner.tactic import Config, Tactic, Value, by_id
+
+if TYPE_CHECKING:
+    import tensorrt.plugin as trtp
+
+    Descs: TypeAlias = Sequence[trtp.TensorDesc]
+
+DEFAULT = 0
+"""The tactic that TensorRT asks for when a plugin offers none."""
+
+_RESERVED_INPUTS = ("outputs", "stream", "tactic")
+
+
+class Offer(Protocol):
+    """What a plugin offers. Asked again and again, it answers the same."""
+
+    def tactics(self, problem: Problem, pinned: Config) -> Sequence[Tactic]:
+        """The tactics among which the builder may choose, at least one; all have the pinned values."""
+
+    def artifact(self, problem: Problem, tactic: Tactic) -> Artifact:
+        """What a tactic compiles to."""
+
+
+@dataclass(frozen=True, eq=False)
+class Plugin:
+    """A registered plugin. Called with tensors and attributes, it makes a layer for `add_plugin`.
+
+    Attributes:
+        kernel: what it runs.
+        errors: what its functions raised. TensorRT prints an error and goes on to build nothing, so this
+            is where a caller finds out why.
+    """
+
+    kernel: Kernel
+    errors: list[Exception] = field(default_factory=list)
+
+    def __call__(self, *inputs: Any, **attributes: Attribute) -> Any:
+        """What `tensorrt.plugin.op.namespace.name` returns for these tensors: the argument of `add_plugin`."""
+        import tensorrt.plugin as trtp
+
+        namespace, name = self.kernel.id.split("::")
+        return getattr(getattr(trtp.op, namespace), name)(*inputs, **attributes)
+
+
+def register(kernel: Kernel, offer: Offer, attributes: Mapping[str, str] | None = None) -> Plugin:
+    """Register a kernel under its id with `tensorrt.plugin`.
+
+    Args:
+        kernel: the operator.
+        offer: the tactics and their code.
+        attributes: the plugin's attributes, each with the declared attribute or tuned parameter that it
+            sets; by default the declared attributes under their own names. A parameter that is set is
+            not tuned, and a declared attribute that is not set keeps its default.
+
+    Raises:
+        ConfigError: when the id is taken, or TensorRT cannot describe such a plugin.
+        UnavailableError: without TensorRT.
+    """
+    require()
+    import tensorrt as trt
+    import tensorrt.plugin as trtp
+
+    schema = {n: n for n in kernel.attributes} if attributes is None else dict(attributes)
+    _check(kernel, schema)
+    namespace, name = kernel.id.split("::")
+    taken = hasattr(trtp.op, namespace) and hasattr(getattr(trtp.op, namespace), name)
+    if taken or trt.get_plugin_registry().get_creator(name, "1", namespace) is not None:
+        raise ConfigError(
+            f"the plugin id {kernel.id!r} is already registered in this process; register it once, "
+            "or give one of the two kernels another id"
+        )
+    plugin, functions = Plugin(kernel), _Functions(kernel, offer, schema)
+    types = {n: type(_example(kernel, target)) for n, target in schema.items()}
+    inputs = dict.fromkeys(kernel.inputs, trtp.TensorDesc)
+    outputs = tuple[(trtp.TensorDesc,) * len(kernel.outputs)]  # type: ignore[misc,valid-type]
+    described = trtp.TensorDesc if len(kernel.outputs) == 1 else outputs
+    launched = tuple[str, str, trtp.KernelLaunchParams, trtp.SymIntExprs]
+    for decorate, function, parameters, returned in (
+        (trtp.register, functions.describe, {**inputs, **types}, described),
+        (trtp.autotune, functions.autotune, {**inputs, **types, "outputs": outputs}, list[trtp.AutoTuneCombination]),
+        (trtp.aot_impl, functions.launch, {**inputs, **types, "outputs": outputs, "tactic": int}, launched),
+    ):
+        decorate(kernel.id)(_typed(partial(_noting, plugin.errors, function), parameters, returned))
+    return plugin
+
+
+@dataclass(frozen=True, eq=False)
+class _Functions:
+    """The functions behind a plugin, called with its tensors, then its attributes, in order."""
+
+    kernel: Kernel
+    offer: Offer
+    schema: Mapping[str, str]
+
+    def describe(self, *arguments: Any) -> Any:
+        """The outputs' shapes and types, in terms of the inputs'."""
+        import tensorrt.plugin as trtp
+
+        inputs, _, _ = self._split(arguments)
+        dims, dtypes = extents(self.kernel, inputs), dtypes_of(self.kernel, inputs)
+        described = tuple(
+            trtp.from_shape_expr(_shape(tensor, dims), to_tensorrt(dtypes.get(tensor.dtype, tensor.dtype)))
+            for tensor in self.kernel.outputs.values()
+        )
+        return described[0] if len(described) == 1 else described
+
+    def autotune(self, *arguments: Any) -> Any:
+        """One combination, that of the network's own types, with the offered tactics."""
+        import tensorrt.plugin as trtp
+
+        problem, pinned = self._problem(arguments[:-1])
+        kernel = self.kernel
+        types = [spelling(problem.dtype(t)) for t in (*kernel.inputs.values(), *kernel.outputs.values())]
+        ids = list(by_id(self.offer.tactics(problem, pinned)))
+        return [trtp.AutoTuneCombination(", ".join(types), "LINEAR", ids)]
+
+    def launch(self, *arguments: Any) -> Any:
+        """A tactic's entry, PTX, launch parameters and extra arguments."""
+        problem, pinned = self._problem(arguments[:-2])
+        tactic = self._tactic(problem, pinned, arguments[-1])
+        artifact = self.offer.artifact(problem, tactic)
+        inputs, _, _ = self._split(arguments[:-2])
+        return (artifact.entry, artifact.ptx, *_launch(problem, tactic, artifact, inputs))
+
+    def _tactic(self, problem: Problem, pinned: Config, tactic: int) -> Tactic:
+        if tactic == DEFAULT:
+            return default_tactic(problem, pinned)
+        offered = by_id(self.offer.tactics(problem, pinned))
+        if tactic not in offered:
+            raise ConfigError(f"{problem}: tactic {tactic} is not among those offered ({', '.join(map(str, offered))})")
+        return offered[tactic]
+
+    def _problem(self, arguments: Sequence[Any]) -> tuple[Problem, Config]:
+        inputs, attributes, pinned = self._split(arguments)
+        return problem_of(self.kernel, inputs, attributes), pinned
+
+    def _split(self, arguments: Sequence[Any]) -> tuple[Descs, dict[str, Attribute], Config]:
+        """Inputs, values of declared attributes, values of pinned parameters."""
+        count = len(self.kernel.inputs)
+        values = dict(zip(self.schema.values(), arguments[count:], strict=True))
+        attributes = {n: v for n, v in values.items() if n in self.kernel.attributes}
+        return arguments[:count], attributes, {n: v for n, v in values.items() if n not in attributes}
+
+
+def _launch(problem: Problem, tactic: Tactic, artifact: Artifact, inputs: Descs) -> tuple[Any, Any]:
+    """The kernel's launch as TensorRT takes it."""
+    import tensorrt.plugin as trtp
+
+    launch = problem.evaluate(tactic.config, sizes(problem, inputs))
+    grid = [symbolic(g) for g in launch.grid]
+    params = trtp.KernelLaunchParams(*grid, *artifact.block, artifact.shared_bytes)
+    extra = trtp.SymIntExprs(len(launch.args))
+    for i, value in enumerate(launch.args):
+        extra[i] = trtp.SymInt32(symbolic(value))
+    return params, extra
+
+
+def _shape(tensor: Tensor, dims: Mapping[str, tuple[trtp.ShapeExpr, ...]]) -> tuple[Any, ...]:
+    exprs: list[Any] = []
+    for dim in tensor.dims:
+        if dim.isdigit():
+            exprs.append(int(dim))
+        elif dim.startswith("*") or len(dims[dim]) == 1:
+            exprs += dims[dim.lstrip("*")]
+        else:
+            product, *others = dims[dim]
+            for other in others:
+                product = product * other
+            exprs.append(product)
+    return tuple(exprs)
+
+
+def _check(kernel: Kernel, schema: Mapping[str, str]) -> None:
+    """Refuse what TensorRT could not describe."""
+    for tensor in (*kernel.inputs.values(), *kernel.outputs.values()):
+        for name in kernel.dtypes.get(tensor.dtype, (tensor.dtype,)):
+            spelling(name)
+    for name in (*kernel.inputs, *schema):
+        if name in _RESERVED_INPUTS or not name.isidentifier():
+            raise ConfigError(f"{kernel.id}: TensorRT does not allow an input or attribute called {name!r}")
+    known = [*kernel.attributes, *kernel.space.names]
+    for name, target in schema.items():
+        if target not in known:
+            raise ConfigError(
+                f"{kernel.id}: attribute {name!r} would set {target!r}, which is neither a declared attribute nor a "
+                f"parameter{did_you_mean(target, known)}"
+            )
+        if isinstance(_example(kernel, target), str):
+            raise ConfigError(f"{kernel.id}: {target!r} is a text; a plugin's attribute is an int, a float or a bool")
+    if len(set(schema.values())) < len(schema):
+        raise ConfigError(f"{kernel.id}: two attributes set the same value: {dict(schema)}")
+
+
+def _example(kernel: Kernel, target: str) -> Value:
+    """A value of a declared attribute or a tuned parameter: what tells its type."""
+    if target in kernel.attributes:
+        return kernel.attributes[target]
+    return next(p for p in kernel.space.params if p.name == target).values[0]
+
+
+def _noting(errors: list[Exception], function: Callable[..., Any], *arguments: Any, **attributes: Any) -> Any:
+    """Call a function; keep what it raises."""
+    try:
+        return function(*arguments, *attributes.values())
+    except Exception as e:
+        errors.append(e)
+        raise
+
+
+def _typed(function: Callable[..., Any], parameters: Mapping[str, Any], returned: Any) -> Callable[..., Any]:
+    """A function of any arguments with the signature that `tensorrt.plugin` reads."""
+
+    def typed(*arguments: Any, **attributes: Any) -> Any:
+        return function(*arguments, **attributes)
+
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    signature = [inspect.Parameter(n, kind, annotation=a) for n, a in parameters.items()]
+    typed.__signature__ = inspect.Signature(signature, return_annotation=returned)  # type: ignore[attr-defined]
+    return typed

@@ -1,0 +1,88 @@
+"""Register a kernel in a build script: cached winners are served, nothing is tuned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from tuner.cache import Cache, default_path
+from tuner.compile.artifact import Target
+from tuner.compile.service import Compiler
+from tuner.compile.store import Store, default_folder
+from tuner.config import CompileOptions
+from tuner.cuda.device import available, describe
+from tuner.devices import find_device
+from tuner.errors import ConfigError, UnavailableError
+from tuner.kernel import Kernel
+from tuner.qdp import plugin
+from tuner.qdp.plugin import Plugin
+from tuner.qdp.tactics import Choose, Compiled, Frozen, given, legal
+from tuner.tactic import Config, Tactic
+
+
+def register(
+    kernel: Kernel,
+    *,
+    tactics: Literal["cached", "all"] | Sequence[Config] = "cached",
+    cache: Cache | Path | None = None,
+    device: str | None = None,
+    attributes: Mapping[str, str] | None = None,
+    workers: int = 0,
+) -> Plugin:
+    """Register a kernel as a TensorRT plugin under its id, once per process.
+
+    Afterwards `tensorrt.plugin.op.namespace.name(tensors…, attributes…)`, or the returned plugin called
+    in the same way, makes the layer that `network.add_plugin(…, aot=True)` takes.
+
+    Args:
+        kernel: the operator.
+        tactics: what the builder chooses from: "cached", the winner that a cache holds for the shapes,
+            or else the default, with a warning; "all", every legal tactic; or configurations.
+        cache: a tactic cache or its file; the user's own by default.
+        device: the GPU to build for, such as "h200"; the one at hand by default.
+        attributes: the plugin's attributes by name, each with the declared attribute or tuned parameter
+            that it sets: ``{"block_size": "BLOCK_SIZE"}`` lets the network pin BLOCK_SIZE. By default the
+            declared attributes.
+        workers: compile processes; 0 for one per core.
+
+    Raises:
+        ConfigError: when the id is taken, or TensorRT cannot describe such a plugin.
+        StorageError: when the cache cannot be read.
+        UnavailableError: without TensorRT, or without a GPU where none is named.
+    """
+    name, target = _device(device)
+    options = CompileOptions(workers=workers)
+    compiler = Compiler(
+        target,
+        store=Store(default_folder()),
+        workers=options.workers,
+        timeout_s=options.timeout_s,
+        memory_bytes=options.memory_mb << 20,
+    )
+    return plugin.register(kernel, Compiled(_chooser(tactics, cache, name, target), compiler), attributes)
+
+
+def _chooser(
+    tactics: Literal["cached", "all"] | Sequence[Config], cache: Cache | Path | None, device: str, target: Target
+) -> Choose:
+    if tactics == "cached":
+        opened = cache if isinstance(cache, Cache) else Cache.open(cache or default_path())
+        return Frozen(opened, device, target.capability)
+    if tactics == "all":
+        return legal
+    if isinstance(tactics, str):
+        raise ConfigError(f'tactics={tactics!r}: use "cached", "all" or a list of configurations')
+    return given([Tactic(c) for c in tactics])
+
+
+def _device(name: str | None) -> tuple[str, Target]:
+    """The GPU to build for, and what to compile for it."""
+    if name is not None:
+        device = find_device(name)
+        return device.name, device.target
+    reason = available()
+    if reason is not None:
+        raise UnavailableError(f'no GPU to build for: {reason}; name one with device="h200"')
+    here = describe((0,))[0]
+    return here.name, here.target

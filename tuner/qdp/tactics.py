@@ -1,0 +1,141 @@
+"""Which tactics a plugin offers for a problem."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import Protocol, TypeAlias
+
+from tuner.cache import Cache, Hit
+from tuner.compile.artifact import Artifact, CompileError
+from tuner.errors import ConfigError
+from tuner.problem import Problem
+from tuner.source import kernel_hash
+from tuner.space import Space
+from tuner.tactic import Config, Tactic, by_id
+from tuner.trial import Failure
+
+_log = logging.getLogger("tuner.qdp")
+
+Choose: TypeAlias = Callable[[Problem, Config], Sequence[Tactic]]
+"""Returns the tactics to offer for a problem in which some parameters are pinned to a value."""
+
+LOOKUP_ORDER = ("tensorrt", "cuda", "model")
+"""Whose times to go by: those taken nearest to where the plugin will run, predictions last."""
+
+
+def pinned_space(problem: Problem, pinned: Config) -> Space:
+    """The legal tactics of a problem that have the pinned values.
+
+    Raises:
+        ConfigError: for a value that its parameter does not have, or when nothing is legal.
+    """
+    params = []
+    for param in problem.space.params:
+        if param.name in pinned:
+            value = param.values[param.index(pinned[param.name])]
+            param = replace(param, values=(value,))
+        params.append(param)
+    space = replace(problem.space, params=tuple(params))
+    if not space.size:
+        fixed = f" with {Tactic(pinned)}" if pinned else ""
+        raise ConfigError(f"{problem}: no tactic is legal{fixed}")
+    return space
+
+
+def default_tactic(problem: Problem, pinned: Config) -> Tactic:
+    """The kernel's default with the pinned values; the first legal tactic where that is not legal."""
+    space = pinned_space(problem, pinned)
+    config = {**problem.kernel.default, **pinned}
+    return Tactic(config if config in space else space.point(0))
+
+
+def legal(problem: Problem, pinned: Config) -> list[Tactic]:
+    """Every legal tactic."""
+    return [Tactic(c) for c in pinned_space(problem, pinned)]
+
+
+def given(tactics: Sequence[Tactic]) -> Choose:
+    """Those of the given tactics that are legal; the default where none is."""
+
+    def choose(problem: Problem, pinned: Config) -> list[Tactic]:
+        space = pinned_space(problem, pinned)
+        return [t for t in tactics if t.config in space] or [default_tactic(problem, pinned)]
+
+    return choose
+
+
+class Frozen:
+    """The winner that a tactic cache holds for a problem, or else the default.
+
+    Every lookup is reported once to the logger "tuner.qdp": as information which entry matched and how
+    well, as a warning when none did.
+    """
+
+    def __init__(self, cache: Cache, device: str, capability: tuple[int, int]) -> None:
+        self._cache, self._device, self._capability = cache, device, capability
+        self._reported: set[str] = set()
+
+    def __call__(self, problem: Problem, pinned: Config) -> list[Tactic]:
+        space, hit = pinned_space(problem, pinned), self.lookup(problem)
+        if hit.tier != "default" and hit.tactic.config in space:
+            self._report(logging.INFO, f"{problem}: serving ({hit.tactic}); {hit}")
+            return [hit.tactic]
+        default = default_tactic(problem, pinned)
+        why = f"the cached ({hit.tactic}) has not the pinned values" if hit.tier != "default" else str(hit)
+        self._report(logging.WARNING, f"{problem}: serving the default ({default}), which is not tuned; {why}")
+        return [default]
+
+    def lookup(self, problem: Problem) -> Hit:
+        """What the cache says, by the first backend of `LOOKUP_ORDER` that it has times of."""
+        source = kernel_hash(problem.kernel)
+        for backend in LOOKUP_ORDER:
+            hit = self._cache.lookup(problem, source, backend=backend, device=self._device, capability=self._capability)
+            if hit.tier != "default":
+                break
+        return hit
+
+    def _report(self, level: int, message: str) -> None:
+        if message not in self._reported:  # TensorRT asks again and again
+            self._reported.add(message)
+            _log.log(level, message)
+
+
+class Compiles(Protocol):
+    """What turns a configuration into PTX: `tuner.compile.service.Compiler`."""
+
+    def submit(self, problem: Problem, config: Config) -> Future[Artifact | Failure]:
+        """Begin to compile, or return the future of an earlier call."""
+
+
+class Compiled:
+    """The chosen tactics that compile. One that does not would end the whole engine build if it were offered."""
+
+    def __init__(self, choose: Choose, compiler: Compiles) -> None:
+        self._choose, self._compiler = choose, compiler
+
+    def tactics(self, problem: Problem, pinned: Config) -> list[Tactic]:
+        """The tactics to offer, compiled; the default where none of the chosen ones compiles."""
+        chosen = self._choose(problem, pinned)
+        outcomes = [(t, self._compiler.submit(problem, t.config)) for t in by_id(chosen).values()]
+        good = []
+        for tactic, outcome in outcomes:
+            result = outcome.result()
+            if isinstance(result, Failure):
+                _log.warning("%s: leaving out (%s): %s", problem, tactic, result.message.splitlines()[0])
+            else:
+                good.append(tactic)
+        return good or [default_tactic(problem, pinned)]
+
+    def artifact(self, problem: Problem, tactic: Tactic) -> Artifact:
+        """What a tactic compiles to.
+
+        Raises:
+            CompileError: when it does not.
+        """
+        result = self._compiler.submit(problem, tactic.config).result()
+        if isinstance(result, Failure):
+            raise CompileError(result.kind, f"{problem}: ({tactic}) does not compile: {result.message}")
+        return result
