@@ -121,8 +121,11 @@ class Cache:
             StorageError: when it cannot be read, is damaged, is something else, or is of a newer version.
         """
         data = _read(path)
-        if data is None:
-            return cls()
+        return cls() if data is None else cls.read(path, data)
+
+    @classmethod
+    def read(cls, path: Path, data: bytes) -> Cache:
+        """The cache that a file holds, from its content; `StorageError` as from `open`."""
         try:
             entries = _DECODER.decode(data).entries
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as e:

@@ -64,8 +64,7 @@ def changes(before: Iterable[Entry], after: Iterable[Entry]) -> list[Change]:
     old, new = {key_of(e): e for e in before}, {key_of(e): e for e in after}
     found = [Change(old[k], new[k]) for k in old.keys() & new.keys() if old[k] != new[k]]
     gone, come = _by_problem(old.keys() - new.keys()), _by_problem(new.keys() - old.keys())
-    for problem in gone.keys() & come.keys():
-        found.append(Change(old.pop(gone[problem]), new.pop(come[problem])))
+    found += [Change(old.pop(gone[p]), new.pop(come[p])) for p in gone.keys() & come.keys()]
     found += [Change(old[k], None) for k in old.keys() - new.keys()]
     found += [Change(None, new[k]) for k in new.keys() - old.keys()]
     return sorted(found, key=lambda change: key_of(change.entry))

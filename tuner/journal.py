@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 JOURNAL_NAME = "study.journal"
-_IDENTITY = "identity"
+IDENTITY = "identity"
 
 
 class Journal:
@@ -45,8 +45,8 @@ class Journal:
         self.study_name = study.study_name
         self.news = news
         self._outcomes: dict[Tactic, tuple[int, Outcome]] = {}
-        for trial in _guard(where, lambda: study.get_trials(deepcopy=False)):
-            number, tactic, outcome = _read_trial(trial, where)
+        for trial in guard(where, lambda: study.get_trials(deepcopy=False)):
+            number, tactic, outcome = read_trial(trial, where)
             self._outcomes[tactic] = (number, outcome)
 
     def __len__(self) -> int:
@@ -77,7 +77,7 @@ class Journal:
             distributions={n: d for n, d in self._distributions.items() if n in tactic.config},
             user_attrs=msgspec.to_builtins(record),
         )
-        _guard(self._where, lambda: self._study.add_trial(trial))
+        guard(self._where, lambda: self._study.add_trial(trial))
         self._outcomes[tactic] = (number, outcome)
 
 
@@ -100,18 +100,18 @@ def open_journal(
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    where = _shown(url) if url else str(folder / JOURNAL_NAME)
-    storage: Any = _guard(where, lambda: _open_storage(folder, url))
+    where = shown(url) if url else str(folder / JOURNAL_NAME)
+    storage: Any = guard(where, lambda: open_storage(folder, url))
     fingerprint = hashlib.sha256(json.dumps(dict(identity), sort_keys=True).encode()).hexdigest()
     kernel, problem, device, backend = (identity[part] for part in ("kernel", "problem", "device", "backend"))
     name = f"{kernel} {problem} on {device} by {backend} #{fingerprint[:8]}"
-    earlier = _guard(where, lambda: optuna.get_all_study_summaries(storage, include_best_trial=False))
-    known = {s.study_name: s.user_attrs.get(_IDENTITY) for s in earlier}
+    earlier = guard(where, lambda: optuna.get_all_study_summaries(storage, include_best_trial=False))
+    known = {s.study_name: s.user_attrs.get(IDENTITY) for s in earlier}
     # Creating a study that exists would write a line to a journal file.
     start = optuna.load_study if name in known else optuna.create_study
-    study: optuna.Study = _guard(where, lambda: start(storage=storage, study_name=name))
+    study: optuna.Study = guard(where, lambda: start(storage=storage, study_name=name))
     if known.get(name) is None:  # new, or a process was killed between these two writes
-        _guard(where, lambda: study.set_user_attr(_IDENTITY, dict(identity)))
+        guard(where, lambda: study.set_user_attr(IDENTITY, dict(identity)))
     relatives = [
         k
         for k in known.values()
@@ -128,7 +128,7 @@ def exclusive(folder: Path, url: str | None) -> Iterator[None]:
 
     places = [(str(folder), folder / ".lock")]
     if url is not None:
-        places.append((_shown(url), _lock_of(url)))
+        places.append((shown(url), _lock_of(url)))
     with ExitStack() as held:
         for name, path in places:
             lock = filelock.FileLock(path)
@@ -150,12 +150,13 @@ def _lock_of(url: str) -> Path:
     return platformdirs.user_cache_path("qdp-tuner") / "locks" / f"{name}.lock"
 
 
-def _shown(url: str) -> str:
+def shown(url: str) -> str:
     """A URL without its password."""
     return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url)
 
 
-def _open_storage(folder: Path, url: str | None) -> Any:
+def open_storage(folder: Path, url: str | None) -> Any:
+    """The Optuna storage at a URL, or the journal in a folder, mended for writing."""
     import optuna
     from optuna.storages.journal import JournalFileBackend
 
@@ -202,7 +203,7 @@ def _require_lines_of_json(path: Path) -> None:
             ) from e
 
 
-def _guard(where: str, action: Callable[[], T]) -> T:
+def guard(where: str, action: Callable[[], T]) -> T:
     """Run a storage operation; whatever its driver raises becomes a `StorageError` that names the place."""
     try:
         return action()
@@ -240,7 +241,8 @@ class _Record:
     failure: Failure | None = None
 
 
-def _read_trial(trial: optuna.trial.FrozenTrial, where: str) -> tuple[int, Tactic, Outcome]:
+def read_trial(trial: optuna.trial.FrozenTrial, where: str) -> tuple[int, Tactic, Outcome]:
+    """Number, tactic and outcome of a stored trial."""
     import msgspec
 
     tactic = Tactic(trial.params)

@@ -15,12 +15,12 @@ class ReplayBackend:
     """Gives every tactic the outcome somebody else recorded for it, the same every time."""
 
     name = "replay"
-    kind: Kind = "measurement"
     capability: tuple[int, int] | None = None
     batch = 1
     ahead = False
 
     def __init__(self, table: Table) -> None:
+        self.kind: Kind = table.kind
         self.device = table.device or "unknown device"
         self._table = table
 
