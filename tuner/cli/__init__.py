@@ -13,6 +13,7 @@ from tuner.cli.doctor import doctor
 from tuner.cli.export import export
 from tuner.cli.import_ import import_
 from tuner.cli.new import new
+from tuner.cli.rehearse import rehearse
 from tuner.cli.replay import replay
 from tuner.cli.show import show
 from tuner.cli.tune import tune
@@ -32,7 +33,7 @@ def cli() -> None:
     """Tune GPU kernels as tactics of TensorRT quickly deployable plugins."""
 
 
-for _command in (tune, show, export, import_, replay, doctor, new):
+for _command in (tune, show, export, import_, rehearse, replay, doctor, new):
     cli.add_command(_command)
 
 

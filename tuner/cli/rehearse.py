@@ -1,0 +1,147 @@
+"""`tuner rehearse`: play TensorRT's engine builder over plugins, without TensorRT."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tuner.cli.common import common_options, print_json
+from tuner.errors import ConfigError, UnavailableError
+
+
+@click.command()
+@click.argument("configs", nargs=-1, type=click.Path(path_type=Path), metavar="[CONFIG]...")
+@click.option("--module", type=click.Path(path_type=Path), help="A Python file that registers plugins of its own.")
+@click.option(
+    "--call", "calls", multiple=True, metavar="CALL", help="With --module: e.g. 'my::add(fp32[1:8:64, 128], size=256)'."
+)
+@click.option("--tactics", type=click.IntRange(1), default=16, show_default=True, help="How many to play per problem.")
+@click.option("--all", "everything", is_flag=True, help="Play every tactic.")
+@click.option("--target", help="GPU to play for: h200, sm_90, …  [default: the config's; with --module none]")
+@click.option("--workers", type=int, default=0, help="Compile processes; 0 for one per core.")
+@common_options
+def rehearse(
+    configs: tuple[Path, ...],
+    module: Path | None,
+    calls: tuple[str, ...],
+    tactics: int,
+    everything: bool,
+    target: str | None,
+    workers: int,
+    as_json: bool,
+) -> None:
+    """Play the engine builder over the plugin of each CONFIG's kernel, on NVIDIA's own Python layer.
+
+    Needs no GPU and no TensorRT. What TensorRT would refuse is refused here, with the name of the rule. A
+    module's calls come from --call, or from a list called REHEARSAL in it.
+    """
+    from tuner.qdp.rehearsal.bindings import BindingsError, load
+
+    if bool(configs) == (module is not None):
+        raise click.UsageError("name either configs or --module FILE")
+    if calls and module is None:
+        raise click.UsageError("--call goes with --module; a config's problems are its calls")
+    count = None if everything else tactics
+    try:
+        version = load().__version__
+        found = _configs(configs, count, target, workers) if module is None else _module(module, calls, count, target)
+        played = []
+        for line in found:
+            played.append(line)
+            if not as_json:
+                _show(line)
+    except BindingsError as e:
+        raise UnavailableError(str(e)) from e
+    if as_json:
+        print_json({"tensorrt": version, "rehearsals": played})
+    elif played:
+        click.echo(f"Played on the Python layer of TensorRT {version}; no engine was built.")
+    if any(line["broken"] for line in played):
+        sys.exit(1)
+    if not all(line["played"] for line in played):
+        sys.exit(3)
+
+
+def _configs(
+    configs: tuple[Path, ...], count: int | None, target: str | None, workers: int
+) -> Iterator[dict[str, Any]]:
+    from tuner.compile.service import Compiler
+    from tuner.compile.store import Store, default_folder
+    from tuner.config import load_config, with_overrides
+    from tuner.devices import find_device
+    from tuner.qdp import plugin
+    from tuner.qdp.rehearsal.kernels import Sample, rehearse
+    from tuner.qdp.tactics import Compiled, legal
+
+    jobs = [with_overrides(load_config(path), target=target, workers=workers or None) for path in configs]
+    offers: dict[str, tuple[Any, Any, Any]] = {}
+    with ExitStack() as stack:
+        for job in jobs:
+            device = find_device(job.target).target
+            for problem in job.problems:
+                kernel = problem.kernel
+                if kernel.id not in offers:
+                    options = job.compile
+                    compiler = Compiler(
+                        device,
+                        store=Store(default_folder()),
+                        workers=options.workers,
+                        timeout_s=options.timeout_s,
+                        memory_bytes=options.memory_mb << 20,
+                    )
+                    stack.callback(compiler.close)
+                    offer = Compiled(legal if count is None else Sample(count), compiler)
+                    plugin.register(kernel, offer)
+                    offers[kernel.id] = kernel, device, offer
+                known, for_device, offer = offers[kernel.id]
+                if (known, for_device) != (kernel, device):
+                    raise ConfigError(f"{kernel.id!r} is another kernel or target in each config; rehearse them apart")
+                rehearsal, broken = rehearse(problem, offer, device)
+                yield _line(str(problem), rehearsal, broken, problem.space.size)
+
+
+def _module(module: Path, calls: tuple[str, ...], count: int | None, target: str | None) -> Iterator[dict[str, Any]]:
+    from tuner.devices import find_device
+    from tuner.qdp.rehearsal.builder import Rehearsal
+    from tuner.qdp.rehearsal.modules import load_module, rehearse_call
+
+    device = None if target is None else find_device(target).target
+    loaded = load_module(module)
+    if loaded.broken is not None:
+        yield _line(str(module), Rehearsal(0), (loaded.broken,), 0)
+        return
+    if not loaded.plugins:
+        raise ConfigError(f"{module} registers no plugin with tensorrt.plugin.register")
+    texts = calls or loaded.calls
+    for text in texts:
+        rehearsal, broken = rehearse_call(text, count, device)
+        yield _line(text, rehearsal, broken, len(rehearsal.offered) or 1)
+    for plugin, call in loaded.plugins.items():
+        if not any(text.lstrip().startswith(f"{plugin}(") for text in texts):
+            yield _line(plugin, Rehearsal(0), (), 0) | {"mend": f"to play it, name its tensors: --call '{call}'"}
+
+
+def _line(what: str, rehearsal: Any, broken: Any, tactics: int) -> dict[str, Any]:
+    return {
+        "what": what,
+        "tactics": tactics,
+        "played": [p.tactic for p in rehearsal.played],
+        "broken": [asdict(b) for b in broken],
+    }
+
+
+def _show(line: dict[str, Any]) -> None:
+    if "mend" in line:
+        click.echo(f"{line['what']}: registered, and not played; {line['mend']}")
+        return
+    verdict = f"{len(line['broken'])} rules broken" if line["broken"] else "no rule broken"
+    click.echo(f"{line['what']}: {len(line['played'])} of {line['tactics']} tactics played, {verdict}")
+    for broken in line["broken"]:
+        tactic = "" if broken["tactic"] is None else f" (tactic {broken['tactic']})"
+        click.echo(f"  {broken['rule']}{tactic}: {broken['message']}")

@@ -1,0 +1,80 @@
+"""Rehearse a kernel: its plugin is played for a problem, and compared with what is timed for that problem."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from tuner.compile.artifact import Target
+from tuner.problem import WHICH, Problem
+from tuner.qdp.dtypes import to_tensorrt
+from tuner.qdp.plugin import Offer
+from tuner.qdp.rehearsal.builder import Broken, Launch, Rehearsal, Tensor, play
+from tuner.qdp.rehearsal.rules import examine
+from tuner.qdp.tactics import default_tactic, pinned_space
+from tuner.tactic import Config, Tactic
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Chooses the default and legal tactics at random, always the same ones, `count` in all."""
+
+    count: int
+
+    def __call__(self, problem: Problem, pinned: Config) -> Sequence[Tactic]:
+        space, default = pinned_space(problem, pinned), default_tactic(problem, pinned)
+        others = [Tactic(c) for c in space.sample(random.Random(0), self.count)]
+        return [default, *(t for t in others if t != default)][: self.count]
+
+
+def rehearse(problem: Problem, offer: Offer, target: Target) -> tuple[Rehearsal, tuple[Broken, ...]]:
+    """Play the registered plugin of a problem's kernel with the offered tactics.
+
+    Args:
+        problem: what the network asks of it.
+        offer: what the plugin was registered with.
+        target: the device to run on.
+
+    Returns:
+        What was played, and all broken rules.
+    """
+    kernel = problem.kernel
+    tensors = [
+        Tensor(to_tensorrt(problem.dtype(t)).name, *(problem.shape(t, which) for which in WHICH))
+        for t in kernel.inputs.values()
+    ]
+    rehearsal = play(kernel.id, tensors, problem.attributes)
+    broken = examine(rehearsal, target)
+    if broken:
+        return rehearsal, broken
+    return rehearsal, (*_outputs(problem, rehearsal), *_launches(problem, offer, rehearsal))
+
+
+def _outputs(problem: Problem, rehearsal: Rehearsal) -> Iterator[Broken]:
+    """The shapes and types that the plugin describes are those the correctness gate checks."""
+    for (name, tensor), (dtype, shapes) in zip(problem.kernel.outputs.items(), rehearsal.outputs, strict=True):
+        for which in WHICH:
+            expected = (to_tensorrt(problem.dtype(tensor)).name, problem.shape(tensor, which))
+            if (dtype, shapes[which]) != expected:
+                message = f"output {name!r} is {dtype} {shapes[which]} at {which}, and {expected} when it is checked"
+                yield Broken(None, "outputs", message)
+
+
+def _launches(problem: Problem, offer: Offer, rehearsal: Rehearsal) -> Iterator[Broken]:
+    """The symbolic launch has the numbers of the one that is timed."""
+    tactics = {t.id: t for t in offer.tactics(problem, {})}
+    for played in rehearsal.played:
+        tactic = tactics[played.tactic]
+        artifact = offer.artifact(problem, tactic)
+        for which in WHICH:
+            timed = problem.launch(tactic.config, which)
+            expected = Launch(
+                tuple(int(g) for g in timed.grid),  # type: ignore[arg-type]
+                artifact.block,
+                artifact.shared_bytes,
+                tuple(int(a) for a in timed.args),  # type: ignore[arg-type]
+            )
+            if played.launches[which] != expected:
+                message = f"TensorRT would launch {played.launches[which]} at {which}; timed is {expected}"
+                yield Broken(played.tactic, "agreement", message)

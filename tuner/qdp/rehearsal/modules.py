@@ -1,0 +1,102 @@
+"""Rehearse a Python file that registers plugins of its own."""
+
+from __future__ import annotations
+
+import importlib
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tuner.compile.artifact import Target
+from tuner.errors import ConfigError
+from tuner.loader import import_file
+from tuner.qdp.rehearsal.builder import Broken, Rehearsal, play
+from tuner.qdp.rehearsal.call import Call, example, parse
+from tuner.qdp.rehearsal.rules import examine
+
+CALLS = "REHEARSAL"
+"""The variable in which a module may keep the calls to play, as a list of texts."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What importing a module registered.
+
+    Attributes:
+        plugins: ids, each with a call to copy and complete.
+        calls: those that the module itself names.
+        broken: what NVIDIA's layer said when it refused a registration.
+    """
+
+    plugins: Mapping[str, str]
+    calls: tuple[str, ...]
+    broken: Broken | None = None
+
+
+def load_module(path: Path) -> Loaded:
+    """Execute a file, and see which plugins it registers.
+
+    Raises:
+        ConfigError: when there is no such file, or it fails for a reason other than its registrations.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{path} does not exist; name a Python file that registers plugins")
+    registry = importlib.import_module("tensorrt.plugin._lib").QDP_REGISTRY
+    before = set(registry)
+    try:
+        variables = vars(import_file(path.resolve()))
+    except ConfigError as e:
+        cause = e.__cause__
+        frames = traceback.extract_tb(cause.__traceback__) if cause is not None else []
+        if frames and Path(frames[-1].filename).parent.name == "plugin":
+            return Loaded({}, (), Broken(None, "signature", str(e)))
+        raise
+    plugins = {
+        name: example(name, len(definition.input_tensor_names), definition.input_attrs)
+        for name, definition in registry.items()
+        if name not in before
+    }
+    return Loaded(plugins, tuple(variables.get(CALLS, ())))
+
+
+def rehearse_call(text: str, tactics: int | None, target: Target | None) -> tuple[Rehearsal, tuple[Broken, ...]]:
+    """Play one call.
+
+    Args:
+        text: as `tuner.qdp.rehearsal.call.parse` reads it.
+        tactics: how many of the offered tactics to play, in the order of their ids; None for all.
+        target: the device to run on; None leaves its architecture out of it.
+
+    Raises:
+        ConfigError: when the call cannot be read.
+    """
+    call = _typed(parse(text))
+    first: set[int] = set()
+
+    def wanted(tactic: int) -> bool:
+        if tactics is None or len(first) < tactics:
+            first.add(tactic)
+        return tactic in first
+
+    rehearsal = play(call.plugin, call.tensors, call.attributes, wanted)
+    return rehearsal, examine(rehearsal, target)
+
+
+def _typed(call: Call) -> Call:
+    """The call with lists as the arrays that the plugin declares."""
+    import numpy as np
+
+    registry = importlib.import_module("tensorrt.plugin._lib").QDP_REGISTRY
+    utils = importlib.import_module("tensorrt.plugin._utils")
+    declared = registry[call.plugin].input_attrs if call.plugin in registry else {}
+
+    def converted(name: str, value: Any) -> Any:
+        if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
+            return value
+        return np.array(
+            value, dtype=importlib.import_module("tensorrt.plugin._utils")._infer_numpy_type(declared[name])
+        )
+
+    return replace(call, attributes={n: converted(n, v) if n in declared else v for n, v in call.attributes.items()})
