@@ -95,8 +95,6 @@ def _typed(call: Call) -> Call:
     def converted(name: str, value: Any) -> Any:
         if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
             return value
-        return np.array(
-            value, dtype=importlib.import_module("tensorrt.plugin._utils")._infer_numpy_type(declared[name])
-        )
+        return np.array(value, dtype=utils._infer_numpy_type(declared[name]))
 
     return replace(call, attributes={n: converted(n, v) if n in declared else v for n, v in call.attributes.items()})

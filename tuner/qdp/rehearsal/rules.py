@@ -43,7 +43,6 @@ def _check(played: Played, inputs: int, outputs: int, target: Target | None) -> 
         ptx.check_block(entry, launch.block)
     if target is not None:
         ptx.check_target(module, target.capability)
-        ptx.check_version(module, target.max_ptx)
 
 
 def _check_parameters(entry: ptx.Entry, inputs: int, integers: int, outputs: int) -> None:
