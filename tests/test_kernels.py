@@ -9,7 +9,7 @@ import pytest
 
 from tuner import Kernel, Problem, Range
 from tuner.compile.artifact import Target
-from tuner.compile.triton import compile_tactic
+from tuner.compile.tactic import compile_tactic
 from tuner.config import load_config
 from tuner.errors import ConfigError
 from tuner.loader import load_kernel

@@ -14,7 +14,7 @@ import pytest
 
 from tuner import Kernel, Problem
 from tuner.compile.artifact import Artifact, CompileError
-from tuner.compile.triton import compile_tactic
+from tuner.compile.tactic import compile_tactic
 from tuner.devices import DEVICES, Device, find_device
 from tuner.errors import ConfigError
 from tuner.loader import load_kernel

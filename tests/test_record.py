@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tuner.compile.triton import compile_tactic
+from tuner.compile.tactic import compile_tactic
 from tuner.devices import find_device
 from tuner.errors import StorageError
 from tuner.loader import load_kernel

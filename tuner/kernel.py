@@ -7,18 +7,17 @@ dtype variables (`T`); a reference names input tensors and attributes.
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tuner.arith import Expr, Int
 from tuner.dtypes import DTYPES
 from tuner.errors import ConfigError
-from tuner.names import did_you_mean, require_known
+from tuner.frontends import Source, as_source
+from tuner.names import did_you_mean, names_of, require_known
 from tuner.space import Constraint, Param, Space
 from tuner.tactic import Config, Tactic
 
@@ -27,10 +26,6 @@ if TYPE_CHECKING:
 
 Attribute: TypeAlias = int | float | bool
 Reference: TypeAlias = "Callable[..., np.ndarray[Any, Any] | tuple[np.ndarray[Any, Any], ...]]"
-
-LAUNCH_OPTIONS = MappingProxyType({"num_warps": 4, "num_stages": 3, "num_ctas": 1, "maxnreg": 0})
-"""Parameters that belong to the launch, not to the kernel's code, and Triton's values for them
-(`maxnreg` 0: no cap)."""
 
 _ID = re.compile(r"[A-Za-z_]\w*::[A-Za-z_]\w*")
 _DIM = re.compile(r"\*?[A-Za-z_]\w*|[1-9]\d*")
@@ -74,10 +69,15 @@ class Launch:
     Attributes:
         grid: blocks along x, y and z; one to three entries.
         args: the extra integers (int32) the kernel takes between its inputs and its outputs.
+        block: threads per block along x, y and z, one to three entries; what the compiled code says when
+            left out. Triton's follows from `num_warps`.
+        shared_bytes: dynamic shared memory of a block. Triton's follows from the code.
     """
 
     grid: tuple[Int, ...]
     args: tuple[Int, ...] = ()
+    block: tuple[int, ...] | None = None
+    shared_bytes: int = 0
 
     def __post_init__(self) -> None:
         for name, values in (("grid", self.grid), ("args", self.args)):
@@ -85,6 +85,18 @@ class Launch:
                 raise ConfigError(f"{name}={values!r} in a Launch is not a tuple of integers, such as (cdiv(N, 64),)")
         if not 1 <= len(self.grid) <= 3:
             raise ConfigError(f"a Launch has a grid of 1 to 3 entries, not {len(self.grid)}")
+        if self.block is not None:
+            _check_block(self.block)
+        if type(self.shared_bytes) is not int or self.shared_bytes < 0:
+            raise ConfigError(f"shared_bytes={self.shared_bytes!r} in a Launch is not a number of bytes, {_FIXED}")
+
+
+_FIXED = "made of parameters and attributes alone"
+
+
+def _check_block(block: tuple[int, ...]) -> None:
+    if not isinstance(block, tuple) or not 1 <= len(block) <= 3 or not all(type(n) is int and n > 0 for n in block):
+        raise ConfigError(f"block={block!r} in a Launch is not a tuple of 1 to 3 positive integers, {_FIXED}")
 
 
 @dataclass(frozen=True)
@@ -107,12 +119,13 @@ class Kernel:
 
     Attributes:
         id: the plugin id, ``"namespace::name"``.
-        source: a function under `@triton.jit` alone, whose parameters are the inputs, the launch's
-            extra integers, the outputs, and then constants: tuned parameters, attributes or dimensions.
+        source: a function under `@triton.jit` alone, or one of `tuner.frontends`. Its parameters are the
+            inputs, the launch's extra integers, the outputs, and then constants: tuned parameters,
+            attributes or dimensions.
         inputs, outputs: the tensors by name, in the order of the kernel's parameters. Dimensions and
             dtype variables of outputs are those of the inputs.
-        params: the tuned parameters: constants of the kernel and launch options (`num_warps`,
-            `num_stages`, `num_ctas`, `maxnreg`).
+        params: the tuned parameters: constants of the kernel, launch options (Triton's `num_warps`,
+            `num_stages`, `num_ctas`, `maxnreg`), or what the launch makes the block of.
         default: the tactic a careful person would pick by hand; TensorRT's tactic 0.
         launch: returns a `Launch` from dimensions and parameters, with `+ - * //`, `cdiv`,
             `maximum` and `minimum` alone, so that it can also be evaluated on symbolic shapes.
@@ -156,10 +169,10 @@ class Kernel:
         """The id without its namespace."""
         return self.id.split("::")[1]
 
-    @property
-    def function(self) -> Callable[..., Any]:
-        """The Python function behind the `@triton.jit` source."""
-        return self.source.fn  # type: ignore[no-any-return]
+    @cached_property
+    def code(self) -> Source:
+        """The source as its front end sees it."""
+        return as_source(self.source)
 
     @cached_property
     def space(self) -> Space:
@@ -182,14 +195,9 @@ class Kernel:
         return tuple(dict.fromkeys(d[1:] for d in shapes if d.startswith("*")))
 
     @cached_property
-    def arguments(self) -> tuple[str, ...]:
-        """The run-time parameters of the source: inputs, extra integers, outputs."""
-        return tuple(n for n, constant in _parameters(self.function) if not constant)
-
-    @cached_property
     def constants(self) -> tuple[str, ...]:
         """The compile-time parameters of the source."""
-        return tuple(n for n, constant in _parameters(self.function) if constant)
+        return self.code.constants((*self.space.names, *self.attributes))
 
     def tolerance(self, dtype: str) -> Tolerance:
         """The tolerance for an output of this data type."""
@@ -200,8 +208,6 @@ class Kernel:
             raise ConfigError("the id must read 'namespace::name'")
         if self.id.split("::")[0] in _RESERVED_NAMESPACES:
             raise ConfigError(f"TensorRT reserves the namespaces {', '.join(_RESERVED_NAMESPACES)}")
-        if not inspect.isfunction(getattr(self.source, "fn", None)):
-            raise ConfigError(f"source must be a function under @triton.jit alone, not {self.source!r}")
         if not self.inputs or not self.outputs:
             raise ConfigError("at least one input and one output are needed")
         self._check_names()
@@ -256,9 +262,10 @@ class Kernel:
 
     def _check_signature(self) -> None:
         tensors = len(self.inputs) + len(self.outputs)
-        if len(self.arguments) < tensors:
+        arguments = self.code.arguments
+        if arguments is not None and len(arguments) < tensors:
             raise ConfigError(
-                f"the source takes {len(self.arguments)} run-time parameters ({', '.join(self.arguments)}) but there "
+                f"the source takes {len(arguments)} run-time parameters ({', '.join(arguments)}) but there "
                 f"are {tensors} tensors; its order is inputs, extra integers, outputs, constants"
             )
         known = [*self.space.names, *self.attributes, *self.dims]
@@ -268,11 +275,13 @@ class Kernel:
                     f"constant {name!r} of the source is neither a parameter, an attribute nor a dimension"
                     f"{did_you_mean(name, known)}"
                 )
+        launch = names_of(self.launch) if self.code.sized_by_launch else ()
+        used = [*self.constants, *self.code.options, *launch]
         for name in self.space.names:
-            if name not in self.constants and name not in LAUNCH_OPTIONS:
+            if name not in used:
+                what = "named by the launch" if self.code.sized_by_launch else "a launch option"
                 raise ConfigError(
-                    f"parameter {name!r} is neither a tl.constexpr of the source nor a launch option"
-                    f"{did_you_mean(name, [*self.constants, *LAUNCH_OPTIONS])}"
+                    f"parameter {name!r} is neither a constant of the source nor {what}{did_you_mean(name, used)}"
                 )
 
     def _check_functions(self) -> None:
@@ -287,9 +296,3 @@ class Kernel:
             for name in c.names:
                 if name not in known:
                     raise ConfigError(f"constraint {c.name!r} names {name!r}{did_you_mean(name, known)}")
-
-
-def _parameters(function: Callable[..., Any]) -> list[tuple[str, bool]]:
-    """Each parameter of a Triton function and whether it is a compile-time constant."""
-    parameters = inspect.signature(function).parameters.values()
-    return [(p.name, "constexpr" in str(getattr(p.annotation, "__name__", p.annotation))) for p in parameters]

@@ -154,13 +154,19 @@ class Problem:
         launch = self._call(f"the launch of ({Tactic(config)})", self.kernel.launch, scope)
         if not isinstance(launch, Launch):
             raise ConfigError(f"kernel {self.kernel.id!r}: launch must return a Launch, not {launch!r}")
-        expected = len(self.kernel.arguments) - len(self.kernel.inputs) - len(self.kernel.outputs)
-        if len(launch.args) != expected:
+        code, tensors = self.kernel.code, len(self.kernel.inputs) + len(self.kernel.outputs)
+        if code.arguments is not None and len(launch.args) != len(code.arguments) - tensors:
             raise ConfigError(
                 f"kernel {self.kernel.id!r}: launch passes {len(launch.args)} extra integers, "
-                f"the source takes {expected}"
+                f"the source takes {len(code.arguments) - tensors}"
             )
-        return Launch((*launch.grid, 1, 1)[:3], launch.args)
+        if not code.sized_by_launch and (launch.block or launch.shared_bytes):
+            raise ConfigError(
+                f"kernel {self.kernel.id!r}: {code.language} sets block and shared_bytes itself; "
+                "leave them out of the Launch"
+            )
+        block = launch.block and (*launch.block, 1, 1)[:3]
+        return Launch((*launch.grid, 1, 1)[:3], launch.args, block, launch.shared_bytes)
 
     def argument_multiples(self, config: Config) -> tuple[Int, ...]:
         """What divides each extra argument whatever the dimensions: an int where it is constant."""

@@ -17,11 +17,13 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import CodeType, FunctionType, ModuleType
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tuner.errors import ConfigError
-from tuner.kernel import Kernel
 from tuner.names import describe
+
+if TYPE_CHECKING:
+    from tuner.kernel import Kernel
 
 _LIBRARIES = sys.stdlib_module_names | {"triton", "tuner", "numpy", "ml_dtypes", "torch", "cuda", "numba", "cutlass"}
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
@@ -40,7 +42,7 @@ def kernel_hash(kernel: Kernel) -> str:
         ConfigError: when the source of a function cannot be read.
     """
     tensors = [[[name, t.dtype, *t.dims] for name, t in group.items()] for group in (kernel.inputs, kernel.outputs)]
-    parts = [source_text(kernel.source), source_text(kernel.launch), tensors]
+    parts = [kernel.code.text(), source_text(kernel.launch), tensors]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

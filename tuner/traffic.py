@@ -93,7 +93,7 @@ def _tensor_bytes(problem: Problem) -> dict[int, float]:
     """The size of each tensor, by the position of its pointer among the kernel's arguments."""
     kernel = problem.kernel
     inputs, outputs = list(kernel.inputs.values()), list(kernel.outputs.values())
-    first_output = len(kernel.arguments) - len(outputs)
+    first_output = len(inputs) + len(problem.launch(kernel.default).args)
     tensors = dict(enumerate(inputs)) | dict(enumerate(outputs, first_output))
     return {i: float(prod(problem.shape(t)) * itemsize(problem.dtype(t))) for i, t in tensors.items()}
 

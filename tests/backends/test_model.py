@@ -87,4 +87,6 @@ def test_times_closer_than_the_model_can_tell_are_ties(make: Make) -> None:
 
 
 def test_the_environment_names_the_compiler(make: Make) -> None:
-    assert set(make().environment()) == {"triton", "ptxas"}
+    backend = make()
+    backend.prepare([GOOD])
+    assert set(backend.environment()) == {"triton", "ptxas"}

@@ -10,8 +10,8 @@ from tuner.compile.ptx import (
     check_block,
     check_parameters,
     check_target,
-    check_version,
     drop_trailing_params,
+    lower_version,
     parse,
 )
 
@@ -179,15 +179,18 @@ def test_short_addresses_are_refused() -> None:
         check_target(parse(KERNEL.replace(".address_size 64", ".address_size 32")), (9, 0))
 
 
-@pytest.mark.parametrize(("limit", "fits"), [(None, True), ((8, 7), True), ((9, 0), True), ((8, 5), False)])
-def test_version_is_one_the_driver_knows(limit: tuple[int, int] | None, fits: bool) -> None:
-    module = parse(KERNEL)
-    if fits:
-        check_version(module, limit)
-    else:
-        with pytest.raises(LaunchRuleError, match=r"version 8\.7; the driver knows up to 8\.5") as error:
-            check_version(module, limit)
-        assert error.value.rule == "version"
+@pytest.mark.parametrize(("newest", "version"), [((9, 0), (8, 7)), ((8, 7), (8, 7)), ((8, 5), (8, 5))])
+def test_a_version_that_is_too_new_is_lowered_and_nothing_else(
+    newest: tuple[int, int], version: tuple[int, int]
+) -> None:
+    lowered = lower_version(parse(KERNEL), newest)
+    assert lowered.version == version
+    assert lowered.text == KERNEL.replace("\n.version 8.7", f"\n.version {version[0]}.{version[1]}")
+
+
+def test_shared_memory_whose_size_the_launch_gives_is_found() -> None:
+    assert not parse(KERNEL).dynamic_shared
+    assert parse(KERNEL.replace(".file", ".extern .shared .align 16 .b8 tile[];\n.file")).dynamic_shared
 
 
 @pytest.mark.parametrize(

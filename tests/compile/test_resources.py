@@ -9,7 +9,7 @@ import pytest
 from tuner import Problem
 from tuner.compile.artifact import Resources, Target
 from tuner.compile.resources import CLASSES, read_resources
-from tuner.compile.triton import compile_tactic
+from tuner.compile.tactic import compile_tactic
 from tuner.loader import load_kernel
 
 KERNELS = """\

@@ -26,7 +26,7 @@ class LaunchRuleError(PtxError):
     """PTX that TensorRT could not launch.
 
     Attributes:
-        rule: what it breaks: "parameters", "block", "cluster", "target" or "version".
+        rule: what it breaks: "parameters", "block", "cluster" or "target".
     """
 
     def __init__(self, rule: str, message: str) -> None:
@@ -95,6 +95,7 @@ class Module:
         target: the architecture, for example "sm_90a".
         target_options: what else `.target` lists, for example "debug".
         address_size: bits of an address.
+        dynamic_shared: whether it declares shared memory whose size the launch gives.
         entries: its kernels, in order.
     """
 
@@ -103,6 +104,7 @@ class Module:
     target: str
     target_options: tuple[str, ...]
     address_size: int
+    dynamic_shared: bool
     entries: tuple[Entry, ...]
 
     @property
@@ -120,6 +122,7 @@ _UNCLOSED = re.compile(r'/\*|"')
 _VERSION = re.compile(r"\.version\s+(\d+)\.(\d+)")
 _TARGET = re.compile(r"\.target\s+([\w, \t]+)")
 _ADDRESS_SIZE = re.compile(r"\.address_size\s+(\d+)")
+_DYNAMIC_SHARED = re.compile(r"\.extern\s+\.shared\b")
 _ENTRY = re.compile(rf"\.entry\s+({_NAME})\s*(\()?")
 _PARAM = re.compile(
     rf"""\s*\.param\s+ (?:\.align\s+(?P<align>\d+)\s+)?
@@ -151,6 +154,7 @@ def parse(text: str) -> Module:
         target=architecture,
         target_options=tuple(options),
         address_size=int(address_size[1]) if address_size else 32,
+        dynamic_shared=_DYNAMIC_SHARED.search(code) is not None,
         entries=entries,
     )
 
@@ -173,6 +177,19 @@ def drop_trailing_params(module: Module, count: int) -> Module:
             raise PtxError(f"parameter {param.name} cannot be removed: the body of {entry.name} refers to it")
     start = kept[-1].span[1] if kept else dropped[0].span[0]
     return parse(module.text[:start] + module.text[dropped[-1].span[1] :])
+
+
+def lower_version(module: Module, newest: tuple[int, int]) -> Module:
+    """The module under an older version of the PTX language, where its own is newer than `newest`.
+
+    The text stays as it is: PTX only ever grows, and who assembles it finds what the older version lacks.
+    """
+    if module.version <= newest:
+        return module
+    version = _VERSION.search(_blank(module.text))
+    assert version is not None
+    lowered = f".version {newest[0]}.{newest[1]}"
+    return parse(module.text[: version.start()] + lowered + module.text[version.end() :])
 
 
 def check_parameters(entry: Entry, inputs: int, integers: int, outputs: int) -> None:
@@ -253,20 +270,6 @@ def check_target(module: Module, capability: tuple[int, int]) -> None:
         )
     if module.address_size != 64:
         raise LaunchRuleError("target", f"addresses have {module.address_size} bits; TensorRT passes 64-bit pointers")
-
-
-def check_version(module: Module, max_ptx: tuple[int, int] | None) -> None:
-    """Rule "version": the driver knows the PTX language version; None means that no limit is known.
-
-    Raises:
-        LaunchRuleError: when the module's version is newer.
-    """
-    if max_ptx is not None and module.version > max_ptx:
-        raise LaunchRuleError(
-            "version",
-            f"the PTX has version {module.version[0]}.{module.version[1]}; the driver knows up to "
-            f"{max_ptx[0]}.{max_ptx[1]}: update the driver, or compile for an older version",
-        )
 
 
 def _blank(text: str) -> str:

@@ -54,6 +54,7 @@ class Compiler:
         self._timeout_s = timeout_s
         self._pool = WorkerPool(workers, memory_bytes=memory_bytes, died=FailureClass.COMPILE)
         self._answers: dict[str, Future[Compiled]] = {}
+        self._tools: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def submit(self, problem: Problem, config: Config) -> Future[Compiled]:
@@ -62,9 +63,10 @@ class Compiler:
         Raises:
             ConfigError, UnavailableError: when no tactic of the problem can be compiled.
         """
-        from tuner.compile.triton import compile_key
+        from tuner.compile.tactic import compile_key, tools
 
         key = compile_key(problem, config, self._target)
+        self._tools.update(tools(problem.kernel, self._target))
         with self._lock:
             if key in self._answers:
                 return self._answers[key]
@@ -80,10 +82,8 @@ class Compiler:
         return answer
 
     def versions(self) -> Mapping[str, str]:
-        """Names and versions of the tools."""
-        from tuner.compile.triton import compiler
-
-        return dict(tool.split(" ", 1) for tool in compiler(self._target).split(", "))
+        """Names and versions of the tools that what was submitted takes."""
+        return dict(self._tools)
 
     def close(self) -> None:
         """Stop the worker processes; the futures of what is not compiled yet raise `CancelledError`."""
@@ -115,7 +115,7 @@ class Compiler:
 
 def _compile(spec: ProblemSpec, config: Config, target: Target, key: str) -> tuple[Compiled, bool]:
     """Compile in a worker; says whether the outcome would be the same another time."""
-    from tuner.compile.triton import compile_key, compile_tactic
+    from tuner.compile.tactic import compile_key, compile_tactic
 
     try:
         problem = spec.load()

@@ -1,0 +1,240 @@
+"""Triton: `@triton.jit` functions.
+
+Triton runs up to PTX only, without its cache on disk and without line numbers, so that the text
+depends on nothing but the kernel and the options. It appends parameters for scratch memory, which
+TensorRT does not pass; a kernel that needs such memory is refused.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TextIO
+
+from tuner.arith import divisibility
+from tuner.compile.artifact import CompileError
+from tuner.compile.ptxas import architecture, newest_ptx, ptxas
+from tuner.errors import ConfigError
+from tuner.frontends.base import Emitted, Source, constant_values, tensors
+from tuner.source import source_text
+from tuner.tactic import Config, Value
+from tuner.trial import FailureClass
+
+if TYPE_CHECKING:
+    from tuner.compile.artifact import Target
+    from tuner.problem import Problem
+
+LAUNCH_OPTIONS = MappingProxyType({"num_warps": 4, "num_stages": 3, "num_ctas": 1, "maxnreg": 0})
+"""Parameters that belong to the launch, not to the kernel's code, and Triton's values for them
+(`maxnreg` 0: no cap)."""
+
+_ALIGNMENT = 16
+"""Bytes that every TensorRT buffer is aligned to, and the divisibility Triton asks about."""
+
+_WARP = 32
+_TENSOR_MEMORY_COLUMNS = 512
+
+
+@dataclass(frozen=True, eq=False)
+class TritonSource(Source):
+    """A function under `@triton.jit` alone. Its constants are the parameters annotated `tl.constexpr`."""
+
+    jit: Any
+
+    language = "Triton"
+    options = LAUNCH_OPTIONS
+    interpreted = True
+    sized_by_launch = False
+
+    def __post_init__(self) -> None:
+        if not inspect.isfunction(getattr(self.jit, "fn", None)):
+            raise ConfigError(f"source must be a function under @triton.jit alone, not {self.jit!r}")
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        return tuple(n for n, constant in _parameters(self.jit.fn) if not constant)
+
+    def constants(self, declared: Sequence[str]) -> tuple[str, ...]:
+        return tuple(n for n, constant in _parameters(self.jit.fn) if constant)
+
+    def text(self) -> str:
+        return source_text(self.jit)
+
+    def request(self, problem: Problem, config: Config, target: Target) -> Mapping[str, Any]:
+        from triton._C.libtriton import get_cache_invalidating_env_vars
+
+        request = _request(self, problem, config, target)
+        return {
+            "signature": list(request.signature.items()),
+            "constants": dict(request.constants),
+            "aligned": request.aligned,
+            "options": dict(request.options),
+            "environment": dict(get_cache_invalidating_env_vars()),
+        }
+
+    def emit(self, problem: Problem, config: Config, target: Target) -> Emitted:
+        request = _request(self, problem, config, target)
+        if request.options.get("num_ctas", 1) != 1:
+            ctas = request.options["num_ctas"]
+            raise CompileError(
+                FailureClass.CONSTRAINT,
+                f"num_ctas={ctas} needs a cluster launch, which a TensorRT plugin cannot describe",
+            )
+        text, metadata, arguments = _run(self.jit, request, target)
+        for scratch in ("global_scratch_size", "profile_scratch_size"):
+            if metadata.get(scratch):
+                raise CompileError(
+                    FailureClass.COMPILE,
+                    f"the kernel needs a scratch buffer ({scratch} is {metadata[scratch]} bytes), "
+                    "which TensorRT does not pass",
+                )
+        if (columns := metadata.get("tmem_size") or 0) > _TENSOR_MEMORY_COLUMNS:
+            raise CompileError(
+                FailureClass.COMPILE, f"needs {columns} columns of tensor memory; there are {_TENSOR_MEMORY_COLUMNS}"
+            )
+        block = (int(metadata["num_warps"]) * _WARP, 1, 1)
+        return Emitted(text, block, int(metadata["shared"]), hidden=True, ptxas=arguments)
+
+    def tools(self) -> Mapping[str, str]:
+        import triton
+
+        return {"triton": triton.__version__}
+
+
+def _parameters(function: Callable[..., Any]) -> list[tuple[str, bool]]:
+    """Each parameter of a Triton function and whether it is a compile-time constant."""
+    parameters = inspect.signature(function).parameters.values()
+    return [(p.name, "constexpr" in str(getattr(p.annotation, "__name__", p.annotation))) for p in parameters]
+
+
+# -- what to compile -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What is asked of Triton.
+
+    Attributes:
+        signature: the type of each parameter, in order.
+        constants: the value of each compile-time parameter.
+        aligned: positions of the parameters known to be multiples of 16.
+        options: launch options, and the PTX version where the newest one is too new for the driver.
+    """
+
+    signature: Mapping[str, str]
+    constants: Mapping[str, Value]
+    aligned: tuple[int, ...]
+    options: Mapping[str, Value]
+
+
+def _request(source: TritonSource, problem: Problem, config: Config, target: Target) -> _Request:
+    inputs, outputs = tensors(problem)
+    arguments = source.arguments
+    first_output = len(arguments) - len(outputs)
+    names = (*arguments[: len(inputs)], *arguments[first_output:])
+    pointers = {n: "*" + problem.dtype(t) for n, t in zip(names, (*inputs, *outputs), strict=True)}
+    parameters = list(inspect.signature(source.jit.fn).parameters)
+    constants = constant_values(problem, config)
+    signature = {p: "constexpr" if p in constants else pointers.get(p, "i32") for p in parameters}
+    integers = arguments[len(inputs) : first_output]
+    multiples = dict(zip(integers, problem.argument_multiples(config), strict=True))
+    aligned = tuple(
+        i
+        for i, p in enumerate(parameters)
+        if p in pointers or (p in multiples and divisibility(multiples[p]) % _ALIGNMENT == 0)
+    )
+    # As Triton's own launcher does, a launch option that is also a constant of the source is both.
+    options = {n: v for n, v in config.items() if n in LAUNCH_OPTIONS and not (n == "maxnreg" and v == 0)}
+    newest = newest_ptx(target)
+    if newest < ptxas(target).newest_ptx:
+        options["ptx_version"] = newest[0] * 10 + newest[1]
+    return _Request(signature, constants, aligned, options)
+
+
+# -- Triton's stages -----------------------------------------------------------------------------
+
+
+def _run(jit: Any, request: _Request, target: Target) -> tuple[str, dict[str, Any], tuple[str, ...]]:
+    """Run the stages up to PTX; returns its text, Triton's metadata, and what ptxas is called with."""
+    from triton import knobs
+    from triton._C.libtriton import ir
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler.compiler import ASTSource, make_backend
+
+    gpu = GPUTarget("cuda", architecture(target), _WARP)
+    source = ASTSource(
+        jit,
+        dict(request.signature),
+        dict(request.constants),
+        {(i,): [["tt.divisibility", _ALIGNMENT]] for i in request.aligned},
+    )
+    # Line information would put the path of the source file into the PTX.
+    with tempfile.TemporaryFile("w+", errors="replace") as noise, knobs.compilation.scope():
+        knobs.compilation.disable_line_info = True
+        try:
+            with _output_to(noise):
+                backend = make_backend(gpu)
+                options = backend.parse_options(dict(request.options))
+                stages: dict[str, Any] = {}
+                backend.add_stages(stages, options, source.language)
+                context = ir.context()
+                ir.load_dialects(context)
+                backend.load_dialects(context)
+                metadata: dict[str, Any] = {"target": gpu, **options.__dict__}
+                module: Any = source.make_ir(
+                    gpu, options, backend.get_codegen_implementation(options), backend.get_module_map(), context
+                )
+                for name, stage in stages.items():
+                    if name == "cubin":
+                        break
+                    module = stage(module, metadata)
+        except Exception as e:
+            noise.seek(0)
+            raise CompileError(FailureClass.COMPILE, _explain(e, noise.read())) from e
+    arguments = ["-lineinfo", "-suppress-debug-info"]
+    if not options.enable_fp_fusion:
+        arguments.append("--fmad=false")
+    return str(module), metadata, (*arguments, *(options.ptx_options or "").split())
+
+
+@contextmanager
+def _output_to(file: TextIO) -> Iterator[None]:
+    """Send what Python and native code print to a file."""
+    with redirect_stdout(file), redirect_stderr(file):
+        saved = [os.dup(fd) for fd in (1, 2)]
+        for fd in (1, 2):
+            os.dup2(file.fileno(), fd)
+        try:
+            yield
+        finally:
+            file.flush()
+            for fd, copy in zip((1, 2), saved, strict=True):
+                os.dup2(copy, fd)
+                os.close(copy)
+
+
+def _explain(error: Exception, printed: str) -> str:
+    """The innermost cause on the first line; then where in the source, and what the compiler printed."""
+    cause: BaseException = error
+    where = ""
+    while True:
+        # Triton points at a line of the source, counted from its first line, and at the cause below.
+        source, line = getattr(cause, "src", None), getattr(getattr(cause, "node", None), "lineno", None)
+        if isinstance(source, str) and isinstance(line, int):
+            where = "".join(source.splitlines()[line - 1 : line]).strip()
+        if cause.__cause__ is None:
+            break
+        cause = cause.__cause__
+    text = str(getattr(cause, "error_message", None) or cause).strip() or type(cause).__name__
+    diagnostic = re.search(r"error: (.*)", printed)
+    if isinstance(cause, RuntimeError) and diagnostic:  # "PassManager::run failed" says nothing
+        text = diagnostic[1]
+    first, *more = text.splitlines()
+    headline = f"{first} (in: {where})" if where else first
+    return "\n".join([headline, *more, *printed.strip().splitlines()[:40]])
