@@ -14,15 +14,14 @@ from queue import SimpleQueue
 from statistics import median
 from typing import Protocol, TypeAlias
 
-from tuner.backends.worker import Factory, WorkerError
+from tuner.backends.worker import Factory
 from tuner.compile.artifact import Artifact
 from tuner.cuda.assemble import Assembler
 from tuner.cuda.bench import Bench
 from tuner.cuda.cases import Case, make_case
 from tuner.cuda.device import DeviceInfo, require_one_model
-from tuner.cuda.driver import DriverError
 from tuner.cuda.nvml import Nvml
-from tuner.cuda.station import Code, Runner, Station, failure
+from tuner.cuda.station import FAULTS, Code, Runner, Station, failure
 from tuner.gate import device_instances
 from tuner.problem import Problem
 from tuner.tactic import Config, canonical
@@ -95,7 +94,7 @@ class CudaBackend:
             screening, confirmation: how long and how precisely to time.
             factories: what makes each device's `Bench`; another one simulates a device.
             assemblers: processes that assemble PTX; by default one for four CPUs: on 16, twice as many
-                took longer to start than they saved.
+                took longer to start than they saved. 0 leaves it to whoever loads the PTX.
         """
         require_one_model(devices)
         self._problem, self._compiler, self._seed = problem, compiler, seed
@@ -105,7 +104,8 @@ class CudaBackend:
         factories = factories or [partial(Bench, d.ordinal) for d in devices]
         locks = {d.uuid: threading.Lock() for d in devices}
         self._stations = [Station(f, locks[d.uuid]) for f, d in zip(factories, devices, strict=True)]
-        self._assembler = Assembler(factories[0], assemblers or max(1, (os.cpu_count() or 4) // 4))
+        processes = max(1, (os.cpu_count() or 4) // 4) if assemblers is None else assemblers
+        self._assembler = Assembler(factories[0], processes) if processes else None
         self._nvml = [Nvml(d.uuid) for d in devices]
         self._info = devices[0]
         self._ready: dict[str, Future[Ready]] = {}
@@ -188,7 +188,8 @@ class CudaBackend:
         }
 
     def close(self) -> None:
-        self._assembler.close()
+        if self._assembler is not None:
+            self._assembler.close()
         for station in self._stations:
             station.close()
         self._compiler.close()
@@ -206,6 +207,9 @@ class CudaBackend:
                 artifact = future.result()
                 if isinstance(artifact, Failure):
                     ready.set_result(artifact)
+                elif self._assembler is None:
+                    image = artifact.ptx.encode()
+                    ready.set_result((artifact, Code(image, artifact.entry, artifact.block, artifact.shared_bytes)))
                 else:
                     self._assembler.submit(artifact.ptx, lambda image: assembled(artifact, image))
 
@@ -228,7 +232,7 @@ class CudaBackend:
         with station.lock:
             try:
                 usual = self._case(self._usual, self._seed)
-                with closing(Runner(station, code, config, usual, self._incumbent_us)) as runner:
+                with closing(self._runner(station, artifact, code, config, usual)) as runner:
                     checked = 0
                     for case in self._gate(config):
                         fault = runner.check(case)
@@ -237,7 +241,8 @@ class CudaBackend:
                         checked += case.checked
                     series = screen(runner, self._incumbent_us, self._screening, nvml.read)
                     facts = {**self._facts(station, artifact, series, runner.step), "checked_elements": float(checked)}
-            except (DriverError, WorkerError) as e:
+                    facts |= runner.facts
+            except FAULTS as e:
                 return failure(e)
         timing = _timing(series, facts)
         if self._incumbent_us is None or timing.time_us < self._incumbent_us:
@@ -255,7 +260,7 @@ class CudaBackend:
                 for i, config in configs.items():
                     artifacts[i], code = _usable(ready[i])
                     with _blaming(i):
-                        runners[i] = Runner(station, code, config, usual, self._incumbent_us)
+                        runners[i] = self._runner(station, artifacts[i], code, config, usual)
                         fault = runners[i].check(fresh)
                     if fault is not None:
                         raise _FinalistFailed(i, Failure(FailureClass.CORRECTNESS, fault))
@@ -265,11 +270,16 @@ class CudaBackend:
                 for finalist, series in zip(samplers, all_series, strict=True):
                     i = finalist.position
                     facts = self._facts(station, artifacts[i], series, finalist.step)
-                    outcomes[i] = _timing(series, {**facts, "rounds": float(len(series.samples_us))})
+                    rounds = {"rounds": float(len(series.samples_us))}
+                    outcomes[i] = _timing(series, {**facts, **rounds, **runners[i].facts})
                 return outcomes
             finally:
                 for runner in runners.values():
                     runner.close()
+
+    def _runner(self, station: Station, artifact: Artifact, code: Code, config: Config, case: Case) -> Runner:
+        """Make a tactic ready to be timed on a case."""
+        return Runner(station, code, config, case, self._incumbent_us)
 
     def _gate(self, config: Config) -> list[Case]:
         """Every size to check a tactic at: the one it is timed at, and awkward ones within the range."""
@@ -333,7 +343,7 @@ def _blaming(position: int) -> Iterator[None]:
     """Say whose doing an error of the device is."""
     try:
         yield
-    except (DriverError, WorkerError) as e:
+    except FAULTS as e:
         raise _FinalistFailed(position, failure(e)) from e
 
 

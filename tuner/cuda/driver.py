@@ -8,7 +8,7 @@ stream.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -189,6 +189,17 @@ def allow_shared(function: Handle, size: int) -> None:
     _call("cuFuncSetAttribute", function, attribute, size)
 
 
+def stream() -> Handle:
+    """A stream that does not wait for the default one."""
+    from cuda.bindings import driver
+
+    return _call("cuStreamCreate", int(driver.CUstream_flags.CU_STREAM_NON_BLOCKING))
+
+
+def destroy_stream(stream: Handle) -> None:
+    _call("cuStreamDestroy", stream)
+
+
 def launch(function: Handle, launch: Launch, arguments: Arguments) -> None:
     """Start a function once, asynchronously."""
     _call("cuLaunchKernel", function, *launch.grid, *launch.block, launch.shared_bytes, 0, arguments.pointer, 0)
@@ -230,6 +241,26 @@ class TimedGraph:
         _call("cuGraphExecDestroy", self._graph)
         for event in self._events:
             _call("cuEventDestroy", event)
+
+
+class CapturedGraph(TimedGraph):
+    """Whatever a function puts on a stream, between two events, all in one graph."""
+
+    def __init__(self, stream: Handle, enqueue: Callable[[], None]) -> None:
+        """Capture what `enqueue` does; it must not wait for the device."""
+        from cuda.bindings import driver
+
+        self._events = [_call("cuEventCreate", 0), _call("cuEventCreate", 0)]
+        external = int(driver.CUevent_record_flags.CU_EVENT_RECORD_EXTERNAL)
+        _call("cuStreamBeginCapture", stream, driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL)
+        try:
+            _call("cuEventRecordWithFlags", self._events[0], stream, external)
+            enqueue()
+            _call("cuEventRecordWithFlags", self._events[1], stream, external)
+        finally:
+            graph = _call("cuStreamEndCapture", stream)
+        self._graph = _call("cuGraphInstantiate", graph, 0)
+        _call("cuGraphDestroy", graph)
 
 
 def _call(name: str, *args: Any, log: bytearray | None = None) -> Any:

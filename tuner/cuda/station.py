@@ -39,6 +39,18 @@ class Code:
     shared_bytes: int
 
 
+class Refused(Exception):  # noqa: N818
+    """A tactic that cannot be made ready to run; carries the failure of its trial."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure)
+        self.failure = failure
+
+
+FAULTS = (DriverError, WorkerError, Refused)
+"""What a tactic that fails makes a station or runner raise."""
+
+
 class Station:
     """Runs tactics on one device. Each method is used from one thread at a time."""
 
@@ -93,7 +105,15 @@ class Station:
 
 
 class Runner:
-    """A tactic on a station: the `Sampler` of its launches at the usual size."""
+    """A tactic on a station: the `Sampler` of its launches at the usual size.
+
+    Attributes:
+        step: launches that go together, one on each set of tensors.
+        facts: numbers about making it ready, with the unit in the name.
+    """
+
+    methods = ("check", "time", "unload")
+    """What the process that owns the device calls checking, timing and unloading."""
 
     def __init__(self, station: Station, code: Code, config: Config, case: Case, incumbent_us: float | None) -> None:
         """Load the tactic.
@@ -108,16 +128,16 @@ class Runner:
         self._station, self._code, self._config, self._case = station, code, config, case
         self._launch_s = _longest_launch_s(case.problem, incumbent_us)
         self._last_us: float | None = None
+        self.facts: dict[str, float] = {}
         self.step = station.sets(case)
         self._generation = station.generation
-        self._handle = station.call("load", code.image, code.entry, code.shared_bytes)
+        self._handle = self._load()
 
     def check(self, case: Case) -> str | None:
         """Launch at one size and judge what comes out; None when it is right."""
         self._station.sets(case)
-        launch, integers = self._launch(case.problem)
         evidence: Evidence = self._station.call(
-            "check", self._handle, id(case), launch, integers, timeout_s=LIMIT_SLACK_S + self._launch_s
+            self.methods[0], self._handle, id(case), *self._how(case.problem), timeout_s=LIMIT_SLACK_S + self._launch_s
         )
         fault = judge(case, evidence)
         if any(evidence.guards) or evidence.changed:
@@ -126,13 +146,11 @@ class Runner:
 
     def run(self, launches: int) -> float:
         expected_s = self._launch_s if self._last_us is None else 10 * self._last_us / 1e6
-        launch, integers = self._launch(self._case.problem)
         elapsed_us: float = self._station.call(
-            "time",
+            self.methods[1],
             self._handle,
             id(self._case),
-            launch,
-            integers,
+            *self._how(self._case.problem),
             launches,
             timeout_s=LIMIT_SLACK_S + launches * expected_s,
         )
@@ -143,17 +161,25 @@ class Runner:
         """Unload the tactic, unless the process that held it is gone."""
         if self._generation == self._station.generation:
             with suppress(DriverError, WorkerError):
-                self._station.call("unload", self._handle)
+                self._station.call(self.methods[2], self._handle)
 
-    def _launch(self, problem: Problem) -> tuple[Launch, tuple[int, ...]]:
+    def _load(self) -> int:
+        """Load the tactic; returns its handle."""
+        code = self._code
+        return int(self._station.call("load", code.image, code.entry, code.shared_bytes))
+
+    def _how(self, problem: Problem) -> tuple[Any, ...]:
+        """What a launch at this size takes besides tensors: grid, block and shared memory, and integers."""
         launch = problem.launch(self._config)
         x, y, z = (int(n) for n in launch.grid)  # type: ignore[arg-type]
         integers = tuple(int(a) for a in launch.args)  # type: ignore[arg-type]
         return Launch((x, y, z), self._code.block, self._code.shared_bytes), integers
 
 
-def failure(error: DriverError | WorkerError) -> Failure:
+def failure(error: DriverError | WorkerError | Refused) -> Failure:
     """What a trial that ended this way is recorded as."""
+    if isinstance(error, Refused):
+        return error.failure
     if isinstance(error, WorkerTimeout):
         return Failure(FailureClass.TIMEOUT, f"the launch did not end: {error}")
     if isinstance(error, WorkerDied):
