@@ -15,6 +15,7 @@ from tuner.cli.import_ import import_
 from tuner.cli.new import new
 from tuner.cli.rehearse import rehearse
 from tuner.cli.replay import replay
+from tuner.cli.report import report
 from tuner.cli.show import show
 from tuner.cli.tune import tune
 from tuner.errors import TunerError
@@ -33,7 +34,7 @@ def cli() -> None:
     """Tune GPU kernels as tactics of TensorRT quickly deployable plugins."""
 
 
-for _command in (tune, show, export, import_, rehearse, replay, doctor, new):
+for _command in (tune, show, report, export, import_, rehearse, replay, doctor, new):
     cli.add_command(_command)
 
 

@@ -1,0 +1,64 @@
+"""A report of what was found: results are read, written up in sections, and put on one self-contained page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tuner import __version__
+from tuner.files import write_atomic
+from tuner.report.content import Section
+from tuner.report.drawing import require_library
+from tuner.report.results import Job, read_results
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written: the number of problems on the page, and its size in bytes."""
+
+    problems: int
+    size: int
+
+
+def write_report(sources: Sequence[Path], out: Path, *, against: Path | None = None) -> Written:
+    """Write a report as one HTML file.
+
+    Args:
+        sources: results folders and cache files.
+        out: the file to write.
+        against: results or a cache to compare with.
+
+    Raises:
+        StorageError: when something cannot be read or written.
+        UnavailableError: where the libraries of the extra ``report`` are not installed.
+    """
+    require_library()
+    from tuner.report.against import against as write_up_pair
+    from tuner.report.against import overview, pair_up
+    from tuner.report.page import Article, render
+    from tuner.report.sections import SECTIONS
+
+    jobs = [job for path in sources for job in read_results(path)]
+    names = ", ".join(map(str, sources))
+    articles = []
+    pairs = {}
+    if against is not None:
+        others = read_results(against)
+        pairs = {id(p.a): p for p in pair_up(jobs, others)}
+        articles.append(Article("A against B", "", "", [overview(jobs, others, (names, str(against)))]))
+    for job in jobs:
+        sections: list[Section] = [s for s in (author(job) for author in SECTIONS) if s is not None]
+        if id(job) in pairs:
+            sections.insert(1, write_up_pair(pairs[id(job)]))
+        articles.append(Article(job.title, _subtitle(job), job.kind if job.winner else "", sections))
+    title = f"Tuning report: {jobs[0].title if len(articles) == 1 else f'{len(jobs)} problems'}"
+    made = f"Made by qdp-tuner {__version__} on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC from {names}."
+    data = render(title, articles, made).encode()
+    write_atomic(out, data)
+    return Written(len(jobs), len(data))
+
+
+def _subtitle(job: Job) -> str:
+    return f"{job.device}, backend {job.backend}"
