@@ -8,7 +8,7 @@ import random
 import tomllib
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
@@ -61,6 +61,31 @@ class CompileOptions(Struct, frozen=True, forbid_unknown_fields=True):
     workers: Annotated[int, Meta(ge=0, le=1024)] = 0
 
 
+class ShapesData(Struct, frozen=True, forbid_unknown_fields=True):
+    """The shapes of a network's input, as in an optimization profile."""
+
+    min: tuple[Size, ...]
+    opt: tuple[Size, ...]
+    max: tuple[Size, ...]
+
+
+class TensorrtOptions(Struct, frozen=True, forbid_unknown_fields=True):
+    """How the tensorrt backend builds engines.
+
+    Attributes:
+        network: a network around the plugin, to time as a whole: an ONNX file, or ``file.py:function``;
+            None: there is none.
+        shapes: the shapes of its dynamic inputs.
+        workspace_mb: megabytes of scratch memory for its layers.
+        build_timeout_s: seconds for one engine build.
+    """
+
+    network: str | None = None
+    shapes: dict[str, ShapesData] = {}
+    workspace_mb: Count = 1024
+    build_timeout_s: Seconds = 300.0
+
+
 @dataclass(frozen=True)
 class Config:
     """A tuning job.
@@ -78,6 +103,7 @@ class Config:
     problems: tuple[Problem, ...]
     search: SearchOptions
     compile: CompileOptions
+    tensorrt: TensorrtOptions = field(default_factory=TensorrtOptions)
 
 
 class _Problem(Struct, frozen=True, forbid_unknown_fields=True):
@@ -94,6 +120,7 @@ class _Document(Struct, frozen=True, forbid_unknown_fields=True):
     problems: list[dict[str, Any]] = []
     search: dict[str, Any] = {}
     compile: dict[str, Any] = {}
+    tensorrt: dict[str, Any] = {}
 
 
 def load_config(path: Path) -> Config:
@@ -129,6 +156,7 @@ def load_config(path: Path) -> Config:
         problems=tuple(problems.values()),
         search=_search_options(document.search, where),
         compile=_convert(document.compile, CompileOptions, where, "compile"),
+        tensorrt=_tensorrt_options(document.tensorrt, path),
     )
 
 
@@ -172,6 +200,7 @@ def dump_config(config: Config) -> str:
         ]
     lines += ["", "[search]", *_pairs(msgspec.structs.asdict(config.search))]
     lines += ["", "[compile]", *_pairs(msgspec.structs.asdict(config.compile))]
+    lines += ["", "[tensorrt]", *_pairs(msgspec.structs.asdict(config.tensorrt))]
     return "\n".join(lines) + "\n"
 
 
@@ -260,6 +289,26 @@ def _search_options(data: Mapping[str, Any], where: str) -> SearchOptions:
     return options
 
 
+def _tensorrt_options(data: dict[str, Any], path: Path) -> TensorrtOptions:
+    options = _convert(data, TensorrtOptions, str(path), "tensorrt")
+    for name, shapes in options.shapes.items():
+        ranks = {len(shapes.min), len(shapes.opt), len(shapes.max)}
+        ordered = all(a <= b <= c for a, b, c in zip(shapes.min, shapes.opt, shapes.max, strict=False))
+        if len(ranks) > 1 or not ordered:
+            raise ConfigError(f"{path}: tensorrt.shapes.{name}: expected min <= opt <= max, all of one length")
+    if options.network is None:
+        if options.shapes:
+            raise ConfigError(f"{path}: tensorrt.shapes: these are shapes of a network's inputs; name the network")
+        return options
+    location, _, function = options.network.partition(":")
+    if not (location.endswith(".onnx") and not function) and not (location.endswith(".py") and function.isidentifier()):
+        raise ConfigError(f"{path}: tensorrt.network: {options.network!r} is neither FILE.onnx nor FILE.py:FUNCTION")
+    if not (path.parent / location).is_file():
+        raise ConfigError(f"{path}: tensorrt.network: {path.parent / location} does not exist")
+    network = f"{(path.parent / location).resolve()}{':' if function else ''}{function}"
+    return msgspec.structs.replace(options, network=network)
+
+
 def _target(name: str, where: str) -> str:
     try:
         find_device(name)
@@ -300,7 +349,7 @@ def _toml(value: Any) -> str:
             return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")
         case bool():
             return "true" if value else "false"
-        case RangeData():
+        case Struct():
             return _toml(msgspec.structs.asdict(value))
         case tuple():
             return f"[{', '.join(map(_toml, value))}]"

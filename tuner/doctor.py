@@ -40,6 +40,7 @@ def examine() -> list[Check]:
         _folder("tactic cache", _cache_folder, "tune, show", "set TUNER_CACHE to a file in a writable folder"),
         _folder("compile cache", _store_folder, "quick second runs", "set TUNER_COMPILE_CACHE to a writable folder"),
         _cuda(),
+        _tensorrt(),
     ]
 
 
@@ -47,7 +48,8 @@ def usable_backends(checks: list[Check]) -> dict[str, bool]:
     """Which backends work, given what `examine` found."""
     ok = {c.name: c.ok for c in checks}
     base = ok["platform"] and ok["packages"]
-    return {"cuda": base and ok["triton"] and ok["cuda"], "model": base and ok["triton"], "replay": base}
+    cuda = base and ok["triton"] and ok["cuda"]
+    return {"tensorrt": cuda and ok["tensorrt"], "cuda": cuda, "model": base and ok["triton"], "replay": base}
 
 
 def _platform() -> Check:
@@ -124,3 +126,15 @@ def _cuda() -> Check:
     if reason is None:
         return Check("cuda", True, "a GPU answers", "measuring: --backend cuda")
     return Check("cuda", False, reason, "measuring: --backend cuda", "pip install 'qdp-tuner[cuda]' on a GPU machine")
+
+
+def _tensorrt() -> Check:
+    from tuner.cuda.device import available
+    from tuner.cuda.driver import driver_version
+    from tuner.trt.library import lack, version
+
+    needed_for = "engines: --backend tensorrt"
+    found = lack(None if available() else driver_version())
+    if found is None:
+        return Check("tensorrt", True, f"TensorRT {version()}", needed_for)
+    return Check("tensorrt", False, found.what, needed_for, found.mend)

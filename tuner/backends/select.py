@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tuner.backends.base import Backend
 from tuner.compile.artifact import Target
 from tuner.compile.service import Compiler
-from tuner.compile.store import Store
-from tuner.config import Config
+from tuner.compile.store import Store, default_folder
+from tuner.config import Config, TensorrtOptions
 from tuner.cuda.device import available
+from tuner.cuda.driver import driver_version
 from tuner.devices import find_device
 from tuner.errors import ConfigError, UnavailableError
 from tuner.names import did_you_mean
 from tuner.problem import Problem
+from tuner.trt.library import lack, version
 
-BACKENDS = ("cuda", "model", "replay")
+if TYPE_CHECKING:
+    from tuner.backends.tensorrt import EngineOptions
+
+BACKENDS = ("tensorrt", "cuda", "model", "replay")
 _GATE_TIMEOUT_S = 60.0
 
 
@@ -28,9 +35,9 @@ class Choice:
     Attributes:
         name: one of `BACKENDS`.
         why: a clause for the user, "" when it was asked for.
-        devices: for cuda: ordinals of the GPUs to measure on.
+        devices: for tensorrt and cuda: ordinals of the GPUs to measure on.
         table: for replay: the recorded table.
-        warm: for cuda: leave tensors in the L2 between launches.
+        warm: for tensorrt and cuda: leave tensors in the L2 between launches.
     """
 
     name: str
@@ -51,12 +58,17 @@ class Choice:
             raise ConfigError(f"unknown backend {name!r}{did_you_mean(name, ('auto', *BACKENDS))}")
         if (name == "replay") != (table is not None):
             raise ConfigError("--backend replay and --table FILE belong together: the table holds the times")
-        reason = available() if name in ("auto", "cuda") else None
+        no_gpu = available() if name in ("auto", "tensorrt", "cuda") else None
+        no_engines = lack(None if no_gpu else driver_version()) if name in ("auto", "tensorrt") else None
         if name == "auto":
-            why = "a GPU is present" if reason is None else f"no measuring here: {reason}"
-            return cls("cuda" if reason is None else "model", why, tuple(devices), None, warm)
+            if no_gpu is not None:
+                return cls("model", f"no measuring here: {no_gpu}", tuple(devices), None, warm)
+            if no_engines is None:
+                return cls("tensorrt", f"a GPU and TensorRT {version()} are present", tuple(devices), None, warm)
+            return cls("cuda", f"a GPU is present; no engines here: {no_engines.what}", tuple(devices), None, warm)
+        reason = no_engines or no_gpu
         if reason is not None:
-            raise UnavailableError(f"the cuda backend does not work here: {reason}; `tuner doctor` says more")
+            raise UnavailableError(f"the {name} backend does not work here: {reason}; `tuner doctor` says more")
         return cls(name, "", tuple(devices), table, warm)
 
 
@@ -68,15 +80,18 @@ def open_backend(choice: Choice, problem: Problem, config: Config, store: Store)
 
         assert choice.table is not None
         return ReplayBackend(read_table(choice.table))
-    if choice.name == "cuda":
+    if choice.name in ("tensorrt", "cuda"):
         from tuner.backends.cuda import CudaBackend
         from tuner.cuda.device import describe
 
         devices = describe(choice.devices)
-        target = replace(devices[0].target, disassemble=False)
-        return CudaBackend(
-            problem, devices, _compiler(target, config, store), seed=config.search.seed, warm=choice.warm
-        )
+        compiler = _compiler(replace(devices[0].target, disassemble=False), config, store)
+        if choice.name == "cuda":
+            return CudaBackend(problem, devices, compiler, seed=config.search.seed, warm=choice.warm)
+        from tuner.backends.tensorrt import TensorrtBackend
+
+        options = _engine_options(config.tensorrt, devices[0].name)
+        return TensorrtBackend(problem, devices, compiler, options, seed=config.search.seed, warm=choice.warm)
     from tuner.backends.model import ModelBackend
     from tuner.verify import Verifier
 
@@ -90,6 +105,20 @@ def open_backend(choice: Choice, problem: Problem, config: Config, store: Store)
         store=store,
     )
     return ModelBackend(problem, device, _compiler(device.target, config, store), verifier)
+
+
+def _engine_options(options: TensorrtOptions, device: str) -> EngineOptions:
+    from tuner.backends.tensorrt import EngineOptions
+    from tuner.trt.order import Host
+
+    name = re.sub(r"\W+", "-", f"{version()}-{device}").lower()
+    profiles = {n: (s.min, s.opt, s.max) for n, s in options.shapes.items()}
+    return EngineOptions(
+        timing_cache=default_folder() / "tensorrt" / f"{name}.timing",
+        host=Host(options.network, profiles) if options.network is not None else None,
+        workspace_bytes=options.workspace_mb << 20,
+        build_timeout_s=options.build_timeout_s,
+    )
 
 
 def _compiler(target: Target, config: Config, store: Store) -> Compiler:

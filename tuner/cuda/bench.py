@@ -210,6 +210,10 @@ class _Placed:
         """The parameters of a launch on each set."""
         return [Arguments([b.address for b in s.inputs], integers, [b.address for b in s.outputs]) for s in self.sets]
 
+    def addresses(self) -> list[list[Address]]:
+        """The addresses of inputs, then outputs, in each set."""
+        return [[b.address for b in (*s.inputs, *s.outputs)] for s in self.sets]
+
     def poison(self) -> None:
         """Make every element of the first set's outputs hold its poison."""
         for output, buffer in zip(self.workload.outputs, self.sets[0].outputs, strict=True):

@@ -114,6 +114,8 @@ class Runner:
 
     methods = ("check", "time", "unload")
     """What the process that owns the device calls checking, timing and unloading."""
+    slack_s = LIMIT_SLACK_S
+    """Time that a call may take besides that of its launches."""
 
     def __init__(self, station: Station, code: Code, config: Config, case: Case, incumbent_us: float | None) -> None:
         """Load the tactic.
@@ -137,7 +139,7 @@ class Runner:
         """Launch at one size and judge what comes out; None when it is right."""
         self._station.sets(case)
         evidence: Evidence = self._station.call(
-            self.methods[0], self._handle, id(case), *self._how(case.problem), timeout_s=LIMIT_SLACK_S + self._launch_s
+            self.methods[0], self._handle, id(case), *self._how(case.problem), timeout_s=self.slack_s + self._launch_s
         )
         fault = judge(case, evidence)
         if any(evidence.guards) or evidence.changed:
@@ -152,7 +154,7 @@ class Runner:
             id(self._case),
             *self._how(self._case.problem),
             launches,
-            timeout_s=LIMIT_SLACK_S + launches * expected_s,
+            timeout_s=self.slack_s + launches * expected_s,
         )
         self._last_us = elapsed_us / launches
         return elapsed_us

@@ -1,0 +1,1 @@
+"""Build, run and inspect TensorRT engines whose plugin is a tuned kernel."""
