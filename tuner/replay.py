@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tuner.search import Search
 from tuner.tables import Table
 from tuner.tactic import Config
-from tuner.trial import Timing
+from tuner.trial import Kind, Timing
 
 TRIALS = (8, 16, 32, 64, 128, 220)
 SEEDS = tuple(range(20))
@@ -26,6 +26,7 @@ class Replay:
         trials: numbers of trials looked at.
         ratios: for each of `trials`, one entry per seed: best time so far / optimum, or None when
             every trial had failed.
+        kind: what kind of number the recorded times are.
     """
 
     table: str
@@ -33,6 +34,7 @@ class Replay:
     optimum_us: float
     trials: tuple[int, ...]
     ratios: dict[int, tuple[float | None, ...]]
+    kind: Kind = "measurement"
 
 
 def replay(
@@ -60,7 +62,7 @@ def replay(
     """
     runs = [best_so_far(table, sampler, seed, trials[-1], batch, default) for seed in seeds]
     ratios = {n: tuple(_ratio(run[:n], table.optimum_us) for run in runs) for n in trials}
-    return Replay(table.name, sampler, table.optimum_us, tuple(trials), ratios)
+    return Replay(table.name, sampler, table.optimum_us, tuple(trials), ratios, table.kind)
 
 
 def _ratio(best_us: list[float | None], optimum_us: float) -> float | None:

@@ -42,6 +42,7 @@ def replay(
                     {
                         "table": r.table,
                         "sampler": r.sampler,
+                        "kind": r.kind,
                         "optimum": r.optimum_us,
                         "trials": list(r.trials),
                         "ratios": {str(n): list(ratios) for n, ratios in r.ratios.items()},
@@ -53,7 +54,8 @@ def replay(
         return
     shown = new_table("table", "sampler", "best / optimum after", *map(str, counts))
     for r in found:
+        name = f"{r.table} (predicted)" if r.kind == "prediction" else r.table
         for label, statistic in (("median", median), ("worst", max)):
             ratios = [[x if x is not None else float("inf") for x in r.ratios[n]] for n in counts]
-            shown.add_row(r.table, r.sampler, label, *(f"{statistic(x):.3f}" for x in ratios))
+            shown.add_row(name, r.sampler, label, *(f"{statistic(x):.3f}" for x in ratios))
     print_table(shown)

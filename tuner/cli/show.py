@@ -59,8 +59,8 @@ def _show_entries(path: Path, entries: list[Entry], selection: Selection, as_jso
         print_json({"cache": str(path), "entries": msgspec.to_builtins(entries)})
         return
     if not entries:
-        of = f" of {selection}" if str(selection) else ""
-        click.echo(f"{path} holds nothing{of} yet; fill it with: tuner tune CONFIG")
+        asked = " ".join(value for value in vars(selection).values() if value)
+        click.echo(f"{path} holds nothing{f' of {asked}' if asked else ''} yet; fill it with: tuner tune CONFIG")
         return
     from tuner.console import format_us, new_table, print_table
 

@@ -25,6 +25,8 @@ def export_studies(request: Request, encode: Callable[[Study], bytes]) -> list[P
             f"{request.out} has room for one study, not {len(studies)} ({listed}); "
             "give --out a folder, or choose with --problem, --device and the like"
         )
+    if len(set(paths)) < len(paths):
+        raise ConfigError("several RESULTS hold a study of the same problem, device and backend; export one at a time")
     encoded = [encode(study) for study in studies]
     for path, data in zip(paths, encoded, strict=True):
         write_atomic(path, data)
@@ -38,12 +40,12 @@ def _selected(request: Request) -> list[Study]:
         found = read_studies(Path(), request.storage)
     else:
         found = [study for folder in request.sources for study in read_studies(folder)]
-    selected = {str(study): study for study in found if study in request.selection}
+    selected = [study for study in found if study in request.selection]
     if not selected:
         where = request.storage or ", ".join(map(str, request.sources))
         listed = f" with {request.selection}; there is {'; '.join(map(str, found[:4]))}" if found else ""
         raise ConfigError(f"{where}: no study that has finished trials{listed}")
-    return list(selected.values())
+    return selected
 
 
 def _file_name(study: Study) -> str:

@@ -14,7 +14,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from common import ROOT, machine
@@ -29,31 +28,10 @@ SIZES: dict[str, list[dict[str, int]]] = {
 }
 
 
-def as_t4(trials: Any, info: dict[str, Any]) -> dict[str, Any]:
-    """Trials as a T4 document; times in milliseconds, as the format has them."""
-    from tuner.trial import Timing
-
-    results = []
-    for trial in trials:
-        timed = isinstance(trial.outcome, Timing)
-        samples = [round(s / 1e3, 8) for s in trial.outcome.samples_us] if timed else []
-        results.append(
-            {
-                "configuration": trial.tactic.config,
-                "times": {"runtimes": samples},
-                "invalidity": "correct" if timed else str(trial.outcome.kind.value),
-                "correctness": 1.0 if timed else 0.0,
-                "measurements": [{"name": "time", "value": trial.outcome.time_us / 1e3, "unit": "ms"}] if timed else [],
-                "objectives": ["time"],
-                "message": "" if timed else trial.outcome.message,
-            }
-        )
-    return {"schema_version": "1.0.0", "metadata": info, "results": results}
-
-
 def main() -> None:
     from tuner.backends.select import Choice
     from tuner.config import load_config
+    from tuner.export.t4 import document
     from tuner.job import Places, Silent, run_job
 
     out, limit = Path(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else 600.0
@@ -75,7 +53,8 @@ def main() -> None:
                 result = run_job(job, Choice.of("cuda"), places, Silent())[0]
             seconds = time.perf_counter() - started
             info = {"device": result.device, "kernel": name, "problem": problem.label, "seconds": seconds, **machine()}
-            path.write_bytes(gzip.compress(json.dumps(as_t4(result.trials, info)).encode(), mtime=0))
+            content = document(((t.tactic, t.outcome) for t in result.trials), info)
+            path.write_bytes(gzip.compress(json.dumps(content).encode(), mtime=0))
             print(f"{path.name}: {len(result.trials)} tactics in {seconds:.1f} s, failed {result.failures}", flush=True)
 
 
