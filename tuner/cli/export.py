@@ -13,10 +13,10 @@ from tuner.export import FORMATS
 
 
 @click.command()
-@click.argument("sources", nargs=-1, type=click.Path(path_type=Path, exists=True), metavar="[RESULTS]...")
+@click.argument("sources", nargs=-1, type=click.Path(path_type=Path, exists=True), metavar="[RESULTS|CONFIG]...")
 @click.option("--format", "format_name", required=True, type=click.Choice(tuple(FORMATS)), help="What to write.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="PATH", help="File or folder to write.")
-@click.option("--cache", type=click.Path(path_type=Path), help="json: tactic cache file.  [default: the user's own]")
+@click.option("--cache", type=click.Path(path_type=Path), help="json, bundle: tactic cache.  [default: the user's own]")
 @click.option("--storage", metavar="URL", help="t4, kernel-tuner: Optuna storage that holds the trials.")
 @selection_options
 @common_options
@@ -35,6 +35,7 @@ def export(
     t4            all trials of RESULTS folders as T4 result files
     kernel-tuner  the same as cache files of Kernel Tuner
     json          entries of the tactic cache, for: tuner import
+    bundle        a folder that serves the winners of CONFIG files to TensorRT by itself
 
     For t4 and kernel-tuner, --out ending in .json is one problem's file; else a folder with a file for each.
     """

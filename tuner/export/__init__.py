@@ -14,6 +14,7 @@ FORMATS: Mapping[str, str] = {
     "t4": "tuner.export.t4",
     "kernel-tuner": "tuner.export.kernel_tuner",
     "json": "tuner.export.cache_slice",
+    "bundle": "tuner.export.bundle",
 }
 """The modules, imported when a format is asked for."""
 

@@ -33,17 +33,22 @@ def spelling(name: str) -> str:
         raise ConfigError(f"TensorRT has no tensors of {name}; it has {', '.join(NAMES)}") from None
 
 
+def member(name: str) -> str:
+    """The name of a data type in `tensorrt.DataType`; `ConfigError` when TensorRT does not have it."""
+    spelt = spelling(name)
+    return _MEMBERS.get(spelt, spelt)
+
+
 def to_tensorrt(name: str) -> trt.DataType:
     """The member of `tensorrt.DataType`; `ConfigError` when TensorRT does not have it."""
     import tensorrt as trt
 
-    spelt = spelling(name)
-    return getattr(trt.DataType, _MEMBERS.get(spelt, spelt))
+    return getattr(trt.DataType, member(name))
 
 
 def from_tensorrt(dtype: trt.DataType) -> str:
     """Our name of a member of `tensorrt.DataType`; `ConfigError` when we have none."""
-    for name, spelt in NAMES.items():
-        if _MEMBERS.get(spelt, spelt) == dtype.name:
+    for name in NAMES:
+        if member(name) == dtype.name:
             return name
     raise ConfigError(f"tensors of TensorRT's {dtype.name} are not supported; use one of {', '.join(NAMES)}")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tuner.errors import ConfigError
-from tuner.qdp.dtypes import to_tensorrt
+from tuner.qdp.dtypes import member
 from tuner.qdp.rehearsal.builder import Tensor
 
 _CALL = re.compile(r"\s*(\w+::\w+)\s*\((.*)\)\s*", re.DOTALL)
@@ -71,11 +71,11 @@ def _tensor(text: str, dtype: str, extents: str) -> Tensor:
             raise ConfigError(f"call {text!r}: {extent.strip()!r} is not min <= opt <= max")
         ranges.append((low, opt, high))
     try:
-        member = to_tensorrt(dtype).name
+        found = member(dtype)
     except ConfigError as e:
         raise ConfigError(f"call {text!r}: {e}") from None
     low_shape, opt_shape, high_shape = zip(*ranges, strict=True)
-    return Tensor(member, low_shape, opt_shape, high_shape)
+    return Tensor(found, low_shape, opt_shape, high_shape)
 
 
 def _split(arguments: str) -> Iterator[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tuner.compile.artifact import Target
 from tuner.problem import WHICH, Problem
-from tuner.qdp.dtypes import to_tensorrt
+from tuner.qdp.dtypes import member
 from tuner.qdp.plugin import Offer
 from tuner.qdp.rehearsal.builder import Broken, Launch, Rehearsal, Tensor, play
 from tuner.qdp.rehearsal.rules import examine
@@ -41,8 +41,7 @@ def rehearse(problem: Problem, offer: Offer, target: Target) -> tuple[Rehearsal,
     """
     kernel = problem.kernel
     tensors = [
-        Tensor(to_tensorrt(problem.dtype(t)).name, *(problem.shape(t, which) for which in WHICH))
-        for t in kernel.inputs.values()
+        Tensor(member(problem.dtype(t)), *(problem.shape(t, which) for which in WHICH)) for t in kernel.inputs.values()
     ]
     rehearsal = play(kernel.id, tensors, problem.attributes)
     broken = examine(rehearsal, target)
@@ -55,7 +54,7 @@ def _outputs(problem: Problem, rehearsal: Rehearsal) -> Iterator[Broken]:
     """The shapes and types that the plugin describes are those the correctness gate checks."""
     for (name, tensor), (dtype, shapes) in zip(problem.kernel.outputs.items(), rehearsal.outputs, strict=True):
         for which in WHICH:
-            expected = (to_tensorrt(problem.dtype(tensor)).name, problem.shape(tensor, which))
+            expected = (member(problem.dtype(tensor)), problem.shape(tensor, which))
             if (dtype, shapes[which]) != expected:
                 message = f"output {name!r} is {dtype} {shapes[which]} at {which}, and {expected} when it is checked"
                 yield Broken(None, "outputs", message)

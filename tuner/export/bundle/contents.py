@@ -1,0 +1,116 @@
+"""What a bundle holds of one problem on one device."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from tuner.arith import Int
+from tuner.compile.artifact import Artifact
+from tuner.entry import Entry, TimedTactic
+from tuner.errors import NoValidTacticError
+from tuner.export.bundle.recorded import Recorded, term_of
+from tuner.kernel import Tensor
+from tuner.problem import Problem
+from tuner.qdp.dtypes import member
+from tuner.qdp.tactics import Compiles
+from tuner.tactic import Tactic
+from tuner.trial import Failure
+
+
+@dataclass(frozen=True)
+class Held:
+    """A problem's entry in the cache with the code of its winner and default."""
+
+    problem: Problem
+    entry: Entry
+    winner: Artifact
+    default: Artifact
+
+
+def hold(problem: Problem, entry: Entry, compiler: Compiles) -> Held:
+    """Compile what an entry records.
+
+    Raises:
+        NoValidTacticError: when the winner or the default does not compile.
+    """
+    codes = []
+    for config in (entry.winner.config, problem.kernel.default):
+        result = compiler.submit(problem, config).result()
+        if isinstance(result, Failure):
+            why = result.message.splitlines()[0]
+            raise NoValidTacticError(f"{problem}: ({Tactic(config)}) does not compile: {why}")
+        codes.append(result)
+    return Held(problem, entry, *codes)
+
+
+def kernel_data(held: Held) -> dict[str, Any]:
+    """The kernel's tensors, as the manifest holds them."""
+    kernel = held.problem.kernel
+
+    def tensors(group: Mapping[str, Tensor]) -> dict[str, Any]:
+        return {
+            name: {"dtype": t.dtype if t.dtype in kernel.dtypes else member(t.dtype), "shape": t.shape}
+            for name, t in group.items()
+        }
+
+    return {"inputs": tensors(kernel.inputs), "outputs": tensors(kernel.outputs), "attributes": dict(kernel.attributes)}
+
+
+def problem_data(held: Held) -> dict[str, Any]:
+    """One problem on one device, as the manifest holds it."""
+    problem, entry = held.problem, held.entry
+    tensors = (*problem.kernel.inputs.values(), *problem.kernel.outputs.values())
+    return {
+        "problem": problem.label,
+        "device": entry.device,
+        "capability": entry.capability,
+        "portable": not held.winner.target.endswith(("a", "f")) and not held.default.target.endswith(("a", "f")),
+        "types": {t.dtype if t.dtype in problem.dtypes else member(t.dtype): member(problem.dtype(t)) for t in tensors},
+        "attributes": dict(problem.attributes),
+        "dims": {dim: _extent(problem, dim) for dim in problem.dims},
+        "tactics": [_tactic(problem, Tactic(entry.winner.config), held.winner, entry.winner)],
+        "default": _tactic(problem, problem.kernel.default_tactic, held.default, entry.default),
+        "times": {"kind": entry.kind, "backend": entry.backend, "date": entry.date.isoformat()},
+        "verified": entry.verified,
+        "environment": entry.environment,
+        "compiler": held.winner.compiler,
+        "source": entry.source,
+    }
+
+
+def file_name(problem: Problem, tactic: Tactic, artifact: Artifact) -> str:
+    """Where the bundle keeps a tactic's PTX. Problems that differ in it have other names."""
+    digest = hashlib.sha256(artifact.ptx.encode()).hexdigest()[:8]
+    return f"ptx/{problem.kernel.name}-{tactic.id}-{artifact.target}-{digest}.ptx"
+
+
+def _extent(problem: Problem, dim: str) -> list[int]:
+    """Smallest and largest size, and what the code may take as dividing it."""
+    ranges = problem.dims[dim]
+    return [prod(r.min for r in ranges), prod(r.max for r in ranges), prod(r.opt for r in ranges if r.fixed)]
+
+
+def _tactic(problem: Problem, tactic: Tactic, artifact: Artifact, timed: TimedTactic | None) -> dict[str, Any]:
+    sizes: dict[str, Int] = {
+        dim: prod(r.opt for r in ranges) if all(r.fixed for r in ranges) else Recorded(dim)
+        for dim, ranges in problem.dims.items()
+    }
+    launch = problem.evaluate(tactic.config, sizes)
+    return {
+        "id": tactic.id,
+        "config": tactic.config,
+        "time_us": None if timed is None else timed.time_us,
+        "statistic": None if timed is None else timed.statistic,
+        "entry": artifact.entry,
+        "ptx": file_name(problem, tactic, artifact),
+        "ptx_version": artifact.ptx_version,
+        "target": artifact.target,
+        "grid": [term_of(g) for g in launch.grid],
+        "block": artifact.block,
+        "shared_bytes": artifact.shared_bytes,
+        "args": [term_of(a) for a in launch.args],
+    }
