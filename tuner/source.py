@@ -78,12 +78,16 @@ def _source_text(function: FunctionType) -> str:
 
 
 def _plain_function(function: Any) -> FunctionType:
-    """The Python function inside decorators that keep it as `fn`, as Triton's do."""
-    while not isinstance(function, FunctionType):
-        function = getattr(function, "fn", None)
+    """The Python function inside decorators of libraries, which keep it as `fn` or `__wrapped__`."""
+    while not isinstance(function, FunctionType) or _is_wrapper(function):
+        function = getattr(function, "__wrapped__" if isinstance(function, FunctionType) else "fn", None)
         if function is None:
             raise ConfigError(f"{function!r} is not a Python function, so its source cannot be read")
     return function
+
+
+def _is_wrapper(function: FunctionType) -> bool:
+    return hasattr(function, "__wrapped__") and _is_library(function.__globals__.get("__name__"))
 
 
 def _is_library(module: str | None) -> bool:

@@ -78,6 +78,11 @@ class Verifier:
             A future: "verified"; "unverified: " and why; or a `Failure` of class correctness. It raises
             `ConfigError` when the kernel's reference does not fit its declaration.
         """
+        source = self._problem.kernel.code
+        if not source.interpreted:
+            answer = Future()
+            answer.set_result(Verdict("unverified", f"{source.language} runs on a GPU only").answer())
+            return answer
         key = _key(self._problem, config, self._seed)
         with self._lock:
             if key in self._answers:

@@ -1,0 +1,238 @@
+"""CUDA C++: text or a file, compiled by NVRTC.
+
+Nothing is read while compiling that was not read when the kernel was declared: the user's headers are handed
+over as text, so what is identified is what is compiled, and no path enters the PTX. The headers of the CUDA
+toolkit (`cuda_fp16.h`, `cub/…`) come from the wheels of NVIDIA.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tuner.compile.artifact import CompileError
+from tuner.errors import ConfigError, UnavailableError
+from tuner.frontends.base import Emitted, Source, constant_values
+from tuner.frontends.comments import normalised
+from tuner.tactic import Config, Value
+from tuner.trial import FailureClass
+
+if TYPE_CHECKING:
+    from tuner.compile.artifact import Target
+    from tuner.problem import Problem
+
+_TYPES = {
+    "fp64": "double",
+    "fp32": "float",
+    "fp16": "__half",
+    "bf16": "__nv_bfloat16",
+    "fp8e4nv": "__nv_fp8_e4m3",
+    "fp8e5": "__nv_fp8_e5m2",
+    "i64": "long long",
+    "i32": "int",
+    "i16": "short",
+    "i8": "signed char",
+    "u8": "unsigned char",
+    "i1": "bool",
+}
+_HEADERS = {
+    "fp16": "cuda_fp16.h",
+    "bf16": "cuda_bf16.h",
+    "fp8e4nv": "cuda_fp8.h",
+    "fp8e5": "cuda_fp8.h",
+}
+_WORD = re.compile(r"[A-Za-z_]\w*")
+_ENTRY = re.compile(r"([A-Za-z_][\w:]*)\s*(<.*>)?")
+_INCLUDE = re.compile(r'^\s*#\s*include\s*(["<])([^">]+)[">]', re.MULTILINE)
+_TOOLKIT = ("cudart", "cccl")
+"""What `cuda.pathfinder` calls the headers of the toolkit that kernels include."""
+
+
+@dataclass(frozen=True, eq=False)
+class CudaCpp(Source):
+    """A `__global__` function of pointers and 32-bit integers: inputs, extra integers, outputs.
+
+    Tuned parameters, attributes and `dims` are macros of their names where the text uses them, and template
+    arguments where they stand between the angle brackets of `entry`. A dtype variable is a type (`__half`,
+    whose header is included). Floats become literals of type `float`.
+
+    Example:
+        ``CudaCpp(Path(__file__).with_name("softmax.cu"), entry="softmax<T, THREADS>")``
+
+    Attributes:
+        code: the text, or a `Path` to it.
+        entry: the function's name, with template arguments where it is a template.
+        dims: dimensions that the code takes as constants.
+        include: folders with the user's headers, besides that of the file.
+        flags: more options for NVRTC, for example ``("--use_fast_math",)``.
+    """
+
+    code: str | Path
+    entry: str
+    dims: Sequence[str] = ()
+    include: Sequence[Path] = ()
+    flags: Sequence[str] = ()
+
+    language = "CUDA C++"
+
+    def __post_init__(self) -> None:
+        if not _ENTRY.fullmatch(self.entry):
+            raise ConfigError(f"entry={self.entry!r} names no function, such as 'scale' or 'scale<T, THREADS>'")
+        if isinstance(self.code, Path) and not self.code.is_file():
+            raise ConfigError(f"{self.code}: there is no such file")
+        if _WORD.findall(self.entry.split("<")[0])[-1] not in self._words:
+            raise ConfigError(f"entry={self.entry!r} is not in the code")
+
+    def constants(self, declared: Sequence[str]) -> tuple[str, ...]:
+        used = (n for n in declared if n in self._words or n in self._template_words)
+        return (*used, *self.dims)
+
+    def text(self) -> str:
+        codes = {name: normalised(text) for name, text in sorted(self._texts.items())}
+        return json.dumps([codes, self.entry, list(self.dims), list(self.flags)])
+
+    def request(self, problem: Problem, config: Config, target: Target) -> Mapping[str, Any]:
+        return {"constants": constant_values(problem, config), "dtypes": dict(problem.dtypes)}
+
+    def emit(self, problem: Problem, config: Config, target: Target) -> Emitted:
+        types = {variable: _TYPES[dtype] for variable, dtype in problem.dtypes.items()}
+        values = {name: _spelt(value) for name, value in constant_values(problem, config).items()}
+        entry = _WORD.sub(lambda word: {**types, **values}.get(word[0], word[0]), self.entry)
+        # Defined after the toolkit's headers, whose templates have parameters called T and N too.
+        opening = [
+            *(
+                f"#include <{header}>"
+                for header in sorted({_HEADERS.get(d, "") for d in problem.dtypes.values()} - {""})
+            ),
+            *(f"using {variable} = {type_name};" for variable, type_name in types.items()),
+            *(f"#define {name} {v}" for name, v in values.items() if name not in self._template_words),
+            '#line 1 "kernel.cu"',
+        ]
+        major, minor = target.capability
+        options = [
+            f"--gpu-architecture=compute_{major}{minor}{'a' * (major >= 9)}",
+            "--std=c++17",
+            *(f"-I{folder}" for folder in _toolkit_folders()),
+            *self.flags,
+        ]
+        headers = {name: text for name, text in self._texts.items() if name}
+        return Emitted(_compile("\n".join((*opening, self._texts[""])), headers, entry, options))
+
+    def tools(self) -> Mapping[str, str]:
+        nvrtc = _nvrtc()
+        headers = _version("nvidia-cuda-runtime")
+        major, minor = _checked(nvrtc.nvrtcVersion())
+        versions = {"nvrtc": _version("nvidia-cuda-nvrtc") or f"{major}.{minor}", "cudart": headers}
+        return {name: version for name, version in versions.items() if version}
+
+    @cached_property
+    def _template_words(self) -> frozenset[str]:
+        return frozenset(_WORD.findall(self.entry.partition("<")[2]))
+
+    @cached_property
+    def _words(self) -> frozenset[str]:
+        """Every identifier of the code and of the user's headers."""
+        return frozenset(word for text in self._texts.values() for word in _WORD.findall(normalised(text)))
+
+    @cached_property
+    def _texts(self) -> dict[str, str]:
+        """The text of each of the user's headers by the name it is included as, and under "" of the code itself."""
+        own = self.code.parent if isinstance(self.code, Path) else None
+        texts = {"": self.code.read_text() if isinstance(self.code, Path) else self.code}
+        waiting = [(texts[""], own)]
+        while waiting:
+            text, folder = waiting.pop()
+            for quote, name in _INCLUDE.findall(text):
+                beside = [folder] if folder is not None and quote == '"' else []
+                path = next((p for d in (*beside, *self.include) if (p := d / name).is_file()), None)
+                if path is None:  # one of the toolkit's, or NVRTC says that it is missing
+                    continue
+                header = path.read_text()
+                if name not in texts:
+                    texts[name] = header
+                    waiting.append((header, path.parent))
+                elif texts[name] != header:
+                    raise ConfigError(f"{path}: another header is included as {name!r} too; rename one")
+        return texts
+
+
+def _spelt(value: Value) -> str:
+    """A value as C++ spells it: floats in single precision."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f"{value!r}f" if isinstance(value, float) else str(value)
+
+
+# -- NVRTC ---------------------------------------------------------------------------------------
+
+
+def _compile(code: str, headers: Mapping[str, str], entry: str, options: Sequence[str]) -> str:
+    """PTX of one function.
+
+    Raises:
+        CompileError: with what the compiler printed, its first error first.
+    """
+    nvrtc = _nvrtc()
+    names = [name.encode() for name in headers]
+    texts = [text.encode() for text in headers.values()]
+    program = _checked(nvrtc.nvrtcCreateProgram(code.encode(), b"kernel.cu", len(names), texts, names))
+    try:
+        _checked(nvrtc.nvrtcAddNameExpression(program, entry.encode()))
+        (status,) = nvrtc.nvrtcCompileProgram(program, len(options), [option.encode() for option in options])
+        if status != nvrtc.nvrtcResult.NVRTC_SUCCESS:
+            printed = _read(nvrtc.nvrtcGetProgramLogSize, nvrtc.nvrtcGetProgramLog, program)
+            raise CompileError(FailureClass.COMPILE, _explain(printed, status.name))
+        return _read(nvrtc.nvrtcGetPTXSize, nvrtc.nvrtcGetPTX, program)
+    finally:
+        nvrtc.nvrtcDestroyProgram(program)
+
+
+def _read(size: Any, get: Any, program: Any) -> str:
+    buffer = bytearray(_checked(size(program)))
+    _checked(get(program, buffer))
+    return buffer.rstrip(b"\0").decode()
+
+
+def _explain(printed: str, status: str) -> str:
+    error = re.search(r"^(.*?: )?(?:catastrophic )?error.*?: (.*)$", printed, re.MULTILINE)
+    return f"{error[1] or ''}{error[2]}\n{printed.strip()}" if error else f"NVRTC: {status}\n{printed.strip()}"
+
+
+def _checked(answer: tuple[Any, ...]) -> Any:
+    status, *values = answer
+    if status != type(status).NVRTC_SUCCESS:
+        raise CompileError(FailureClass.COMPILE, f"NVRTC: {status.name}")
+    return values[0] if len(values) == 1 else values
+
+
+@cache
+def _nvrtc() -> Any:
+    try:
+        from cuda.bindings import nvrtc
+
+        nvrtc.nvrtcVersion()
+    except Exception as e:
+        raise UnavailableError(
+            f"CUDA C++ kernels need NVRTC ({type(e).__name__}: {e}); pip install 'qdp-tuner[cuda-cpp]'"
+        ) from None
+    return nvrtc
+
+
+@cache
+def _toolkit_folders() -> tuple[str, ...]:
+    from cuda.pathfinder import find_nvidia_header_directory
+
+    return tuple(folder for name in _TOOLKIT if (folder := find_nvidia_header_directory(name)))
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,139 @@
+"""Numba: Python functions compiled by `numba-cuda`.
+
+Numba compiles what a function closes over as constants, so a tactic's values come through a function
+that makes the kernel.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tuner.compile.artifact import CompileError
+from tuner.compile.ptx import parse
+from tuner.errors import ConfigError, UnavailableError
+from tuner.frontends.base import Emitted, Source, constant_values, tensors
+from tuner.names import names_of
+from tuner.source import source_text
+from tuner.tactic import Config
+from tuner.trial import FailureClass
+
+if TYPE_CHECKING:
+    from tuner.compile.artifact import Target
+    from tuner.problem import Problem
+
+_TYPES = {
+    "fp64": "float64",
+    "fp32": "float32",
+    "fp16": "float16",
+    "i64": "int64",
+    "i32": "int32",
+    "i16": "int16",
+    "i8": "int8",
+    "u8": "uint8",
+    "i1": "boolean",
+}
+"""Numba's names of the data types it has pointers to."""
+
+
+@dataclass(frozen=True, eq=False)
+class Numba(Source):
+    """A function that takes the constants by name and returns the kernel.
+
+    The kernel is a plain function of pointers and 32-bit integers: inputs, extra integers, outputs. A dtype
+    variable among the constants is the Numba type.
+
+    Example:
+        ::
+
+            def increment(amount, VECTOR):
+                def kernel(x, n, y):
+                    first = cuda.grid(1) * VECTOR
+                    for i in range(first, min(first + VECTOR, n)):
+                        y[i] = x[i] + amount
+                return kernel
+
+            Kernel(source=Numba(increment), …)
+    """
+
+    make: Callable[..., Callable[..., None]]
+
+    language = "Numba"
+
+    def __post_init__(self) -> None:
+        names_of(self.make)
+
+    def constants(self, declared: Sequence[str]) -> tuple[str, ...]:
+        return names_of(self.make)
+
+    def text(self) -> str:
+        return source_text(self.make)
+
+    def request(self, problem: Problem, config: Config, target: Target) -> Mapping[str, Any]:
+        return {
+            "constants": constant_values(problem, config),
+            "dtypes": dict(problem.dtypes),
+            "types": [[_type_name(problem.dtype(t)) for t in group] for group in tensors(problem)],
+            "bounds": _threads(problem, config),
+        }
+
+    def emit(self, problem: Problem, config: Config, target: Target) -> Emitted:
+        cuda, types = _import()
+        request = self.request(problem, config, target)
+        inputs, outputs = ([types.CPointer(getattr(types, name)) for name in group] for group in request["types"])
+        integers = [types.int32] * len(problem.launch(config).args)
+        dtypes = {v: getattr(types, _type_name(d)) for v, d in problem.dtypes.items()}
+        values = {**dtypes, **request["constants"]}
+        try:
+            kernel = self.make(**{name: values[name] for name in names_of(self.make)})
+            signature = (*inputs, *integers, *outputs)
+            text, _ = cuda.compile_ptx(kernel, signature, cc=target.capability, launch_bounds=request["bounds"])
+        except Exception as e:
+            raise CompileError(FailureClass.COMPILE, _explain(e)) from e
+        return Emitted(_renamed(text, self.make.__name__))
+
+    def tools(self) -> Mapping[str, str]:
+        _import()
+        return {name: importlib.metadata.version(name) for name in ("numba-cuda", "numba", "nvidia-nvvm")}
+
+
+_ENVIRONMENT = re.compile(r"^\.common \.global .*NumbaEnv.*;\n", re.MULTILINE)
+
+
+def _renamed(text: str, name: str) -> str:
+    """The PTX under a name that does not depend on where its file lies and what was compiled before it."""
+    return _ENVIRONMENT.sub("", text).replace(parse(text).entry.name, name)
+
+
+def _threads(problem: Problem, config: Config) -> int | None:
+    block = problem.launch(config).block
+    if block is None:
+        return None
+    x, y, z = block
+    return x * y * z
+
+
+def _type_name(dtype: str) -> str:
+    try:
+        return _TYPES[dtype]
+    except KeyError:
+        raise ConfigError(f"Numba has no pointers to {dtype}; use one of {', '.join(_TYPES)}") from None
+
+
+def _import() -> tuple[Any, Any]:
+    try:
+        import numba_cuda  # noqa: F401
+        from numba import cuda, types
+    except ImportError as e:
+        raise UnavailableError(f"Numba kernels need numba-cuda ({e}); pip install 'qdp-tuner[numba]'") from None
+    return cuda, types
+
+
+def _explain(error: Exception) -> str:
+    """Numba's message, its first telling line first."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    telling = [line for line in lines if not line.startswith(("Failed in", "During:", "- "))]
+    return "\n".join(telling[:1] + lines) or type(error).__name__
