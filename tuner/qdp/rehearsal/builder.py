@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeAlias
 
 from .bindings import BindingsError, Expression, ExpressionBuilder, NetworkTensor, RuleBroken, load
 
@@ -24,6 +24,11 @@ _GRID = ("grid_x", "grid_y", "grid_z")
 _BLOCK = ("block_x", "block_y", "block_z")
 _LAUNCH = (*_GRID, *_BLOCK, "shared_mem")
 _MAX_INT32 = 2**31 - 1
+
+DEFAULT = 0
+"""The tactic that is asked for where none is offered."""
+
+Choose: TypeAlias = Callable[[tuple[int, ...]], Sequence[int]]
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,7 @@ def play(
     plugin_id: str,
     tensors: Sequence[Tensor],
     attributes: Mapping[str, Any],
-    wanted: Callable[[int], bool] = lambda tactic: True,
+    choose: Choose = lambda offered: offered or (DEFAULT,),
 ) -> Rehearsal:
     """Play the builder over one call of a plugin that is registered with `tensorrt.plugin`.
 
@@ -107,16 +112,16 @@ def play(
         plugin_id: ``"namespace::name"``.
         tensors: the call's inputs.
         attributes: the call's attributes.
-        wanted: which of the offered tactics to play.
+        choose: returns which tactics to play, given those offered.
 
     Raises:
         BindingsError: when these versions of the bindings and numpy corrupt the attributes.
     """
     _check_versions(attributes)
-    first = _play(plugin_id, tensors, attributes, wanted)
+    first = _play(plugin_id, tensors, attributes, choose)
     if first.broken:
         return first
-    second = _play(plugin_id, tensors, attributes, wanted)
+    second = _play(plugin_id, tensors, attributes, choose)
     if second == first:
         return first
     what = next(n for n in ("broken", "outputs", "offered", "played") if getattr(first, n) != getattr(second, n))
@@ -143,9 +148,7 @@ def _check_versions(attributes: Mapping[str, Any]) -> None:
             raise BindingsError(f"{together} corrupts {name!r}, a single byte; pass an int instead")
 
 
-def _play(
-    plugin_id: str, tensors: Sequence[Tensor], attributes: Mapping[str, Any], wanted: Callable[[int], bool]
-) -> Rehearsal:
+def _play(plugin_id: str, tensors: Sequence[Tensor], attributes: Mapping[str, Any], choose: Choose) -> Rehearsal:
     stage = _Stage(plugin_id, tensors, attributes)
     try:
         outputs = stage.describe()
@@ -153,12 +156,11 @@ def _play(
     except RuleBroken as e:
         return Rehearsal(len(tensors), broken=(Broken(None, e.rule, e.message),))
     played, broken = [], []
-    for tactic in offered or (0,):
-        if wanted(tactic):
-            try:
-                played.append(stage.launch(tactic))
-            except RuleBroken as e:
-                broken.append(Broken(tactic, e.rule, e.message))
+    for tactic in choose(offered):
+        try:
+            played.append(stage.launch(tactic))
+        except RuleBroken as e:
+            broken.append(Broken(tactic, e.rule, e.message))
     return Rehearsal(len(tensors), outputs, offered, tuple(played), tuple(broken))
 
 

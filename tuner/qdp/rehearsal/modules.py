@@ -12,7 +12,7 @@ from typing import Any
 from tuner.compile.artifact import Target
 from tuner.errors import ConfigError
 from tuner.loader import import_file
-from tuner.qdp.rehearsal.builder import Broken, Rehearsal, play
+from tuner.qdp.rehearsal.builder import DEFAULT, Broken, Rehearsal, play
 from tuner.qdp.rehearsal.call import Call, example, parse
 from tuner.qdp.rehearsal.rules import examine
 
@@ -73,14 +73,7 @@ def rehearse_call(text: str, tactics: int | None, target: Target | None) -> tupl
         ConfigError: when the call cannot be read.
     """
     call = _typed(parse(text))
-    first: set[int] = set()
-
-    def wanted(tactic: int) -> bool:
-        if tactics is None or len(first) < tactics:
-            first.add(tactic)
-        return tactic in first
-
-    rehearsal = play(call.plugin, call.tensors, call.attributes, wanted)
+    rehearsal = play(call.plugin, call.tensors, call.attributes, lambda offered: (offered or (DEFAULT,))[:tactics])
     return rehearsal, examine(rehearsal, target)
 
 
