@@ -80,9 +80,9 @@ class Verifier:
         """
         source = self._problem.kernel.code
         if not source.interpreted:
-            answer = Future()
-            answer.set_result(Verdict("unverified", f"{source.language} runs on a GPU only").answer())
-            return answer
+            unverified: Future[Answer] = Future()
+            unverified.set_result(Verdict("unverified", f"{source.language} runs on a GPU only").answer())
+            return unverified
         key = _key(self._problem, config, self._seed)
         with self._lock:
             if key in self._answers:

@@ -3,7 +3,7 @@
 import cutlass
 from cutlass import cute
 
-from tuner import Constraint, Kernel, Launch, Tensor, cdiv, powers_of_two
+from tuner import Kernel, Launch, Tensor, cdiv, powers_of_two
 from tuner.frontends import CuteDsl
 
 

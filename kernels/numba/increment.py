@@ -2,7 +2,7 @@
 
 from numba import cuda
 
-from tuner import Constraint, Kernel, Launch, Tensor, cdiv, powers_of_two
+from tuner import Kernel, Launch, Tensor, cdiv, powers_of_two
 from tuner.frontends import Numba
 
 
