@@ -60,7 +60,7 @@ def rehearse(
         raise UnavailableError(str(e)) from e
     if as_json:
         print_json({"tensorrt": version, "rehearsals": played})
-    elif played:
+    elif any(line["played"] for line in played):
         click.echo(f"Played on the Python layer of TensorRT {version}; no engine was built.")
     if any(line["broken"] for line in played):
         sys.exit(1)

@@ -16,7 +16,8 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -162,14 +163,42 @@ def load() -> ModuleType:
     for name, value in stand_ins.items():
         setattr(trt, name, value)
     sys.modules["tensorrt"], sys.modules["tensorrt.tensorrt"] = trt, trt.tensorrt
+    logger = trt.Logger
+    trt.Logger = _quiet(logger)
     try:
-        tensors = importlib.import_module("tensorrt.plugin._tensor")
+        with _stdout_to_stderr():
+            tensors = importlib.import_module("tensorrt.plugin._tensor")
     except ImportError as e:
         raise BindingsError(f"tensorrt {trt.__version__} has no plugin layer ({e}); 10.9 or newer is needed") from e
+    finally:
+        trt.Logger = logger
     tensors.SymIntExpr.__bool__ = _refuse_branch
     if "__bool__" in vars(tensors.ShapeExpr):
         del tensors.ShapeExpr.__bool__
     return trt
+
+
+def _quiet(logger: Any) -> Any:
+    """A logger for errors alone. The layer greets whoever imports it with a warning, on stdout."""
+
+    class Quiet(logger):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__(logger.ERROR)
+
+    return Quiet
+
+
+@contextmanager
+def _stdout_to_stderr() -> Iterator[None]:
+    """Send what native code prints elsewhere: the layer says on stdout that it is experimental."""
+    sys.stdout.flush()
+    saved = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 1)
+        os.close(saved)
 
 
 def _refuse_branch(value: Any) -> bool:
