@@ -82,7 +82,7 @@ def _files(contents: Sequence[Held]) -> dict[str, bytes]:
 def _plugin(kernels: Mapping[str, Kernel], problems: Sequence[Problem]) -> str:
     """The module that registers the plugins: what serves them, and a declaration of each."""
     _, _, serving = Path(__file__).with_name("serving.py").read_text().partition('"""\n')
-    calls = dict.fromkeys(_call(p) for p in problems)
+    calls = dict.fromkeys(call_of(p) for p in problems)
     return (
         f'"""TensorRT plugins {", ".join(kernels)}, with frozen tactics. Generated; needs `tensorrt` alone.\n\n'
         "Import this module before a network uses the plugins, or an engine is built from one that does.\n"
@@ -129,7 +129,7 @@ def {name}_launch(
 '''
 
 
-def _call(problem: Problem) -> str:
+def call_of(problem: Problem) -> str:
     """A call of the plugin that poses this problem."""
     tensors = []
     for tensor in problem.kernel.inputs.values():

@@ -1,0 +1,189 @@
+"""Launch what comes out of a bundle, not out of the tuner, and check it.
+
+    python results/h200/bundle/study.py OUT [TRIALS]
+
+Tunes every config on the GPU, exports the winners as one bundle, and imports the bundle's plugin.py in a
+process that can import neither this package nor Triton. NVIDIA's Python layer (the bindings wheel) asks it
+for PTX and launches there, as an engine build would. These are then loaded and launched through the driver,
+at full size on random inputs, and compared with the float64 reference. Both the winner and tactic 0, the
+default, are launched.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from common import ROOT, machine, write  # type: ignore[import-not-found]
+
+NEEDED = ("numpy", "numpy.libs", "tensorrt_bindings")
+"""What the process that imports the bundle finds besides the standard library."""
+
+PLAY = """
+import json, runpy, sys
+from dataclasses import asdict
+sys.path[:0] = sys.argv[2:]
+for package in ("tuner", "triton", "torch"):
+    try:
+        __import__(package)
+    except ImportError:
+        continue
+    sys.exit(f"{package} can be imported here")
+from rehearsal import bindings, builder
+version = bindings.load().__version__
+module = runpy.run_path(sys.argv[1])
+plays = []
+for call in json.load(sys.stdin):
+    tensors = [builder.Tensor(**t) for t in call["tensors"]]
+    both = builder.play(call["plugin"], tensors, call["attributes"], lambda offered: (0, *offered))
+    plays.append({"broken": [asdict(b) for b in both.broken], "played": [asdict(p) for p in both.played]})
+json.dump({"tensorrt": version, "plays": plays}, sys.stdout)
+"""
+
+
+def bare_python(folder: Path) -> list[str]:
+    """The arguments of a Python that has neither this package nor Triton, and where the rest is."""
+    site = folder / "site"
+    site.mkdir()
+    for name in NEEDED:
+        spec = importlib.util.find_spec(name) if "." not in name else None
+        origin = Path(spec.origin).parent if spec and spec.origin else _beside("numpy", name)
+        if origin is not None:
+            (site / name).symlink_to(origin)
+    shutil.copytree(ROOT / "tuner" / "qdp" / "rehearsal", site / "rehearsal")
+    return [sys.executable, "-I", "-S", "-c", PLAY], [str(site)]
+
+
+def _beside(package: str, name: str) -> Path | None:
+    spec = importlib.util.find_spec(package)
+    path = Path(str(spec.origin)).parents[1] / name if spec else None
+    return path if path is not None and path.exists() else None
+
+
+def play(bundle: Path) -> dict[str, Any]:
+    """What the bundle answers to the calls it lists."""
+    from tuner.qdp.rehearsal.call import parse
+
+    namespace: dict[str, Any] = {}
+    tail = (bundle / "plugin.py").read_text().partition("REHEARSAL = ")[2]
+    exec(f"calls = {tail}", namespace)
+    calls = [parse(text) for text in namespace["calls"]]
+    data = [{"plugin": c.plugin, "tensors": [asdict(t) for t in c.tensors], "attributes": c.attributes} for c in calls]
+    with tempfile.TemporaryDirectory() as folder:
+        command, site = bare_python(Path(folder))
+        done = subprocess.run(
+            [*command, str(bundle / "plugin.py"), *site], input=json.dumps(data), capture_output=True, text=True
+        )
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    return {"calls": namespace["calls"], **json.loads(done.stdout)}
+
+
+def launch(problem: Any, played: dict[str, Any], seed: int) -> dict[str, Any]:
+    """Launch a played tactic on the GPU; None as the fault when its outputs are right."""
+    from tuner.cuda.bench import Bench
+    from tuner.cuda.cases import judge, make_case
+    from tuner.cuda.driver import Launch
+
+    case, at = make_case(problem, seed), played["launches"]["opt"]
+    bench = Bench(0)
+    bench.place(0, case.workload)
+    handle = bench.load(played["code"].encode(), played["entry"], at["shared_bytes"])
+    evidence = bench.check(handle, 0, Launch(tuple(at["grid"]), tuple(at["block"]), at["shared_bytes"]), at["extra"])
+    return {"fault": judge(case, evidence), "compared": case.checked, "elements": case.elements, "launch": at}
+
+
+def main(out: Path, trials: str) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    configs = sorted((ROOT / "configs").glob("*.toml"))
+    cache = out / "tactics.json"
+    tuner = [sys.executable, "-c", "from tuner.cli import main; main()"]
+    places = {**os.environ, "TUNER_CACHE": str(cache)}
+    run = partial(subprocess.run, capture_output=True, text=True, env=places, cwd=ROOT)
+    tuned, failed = [], {}
+    for config in configs:
+        done = run(
+            [
+                *tuner,
+                "tune",
+                str(config),
+                "--backend",
+                "cuda",
+                "--trials",
+                trials,
+                "--out",
+                str(out / "runs" / config.stem),
+            ]
+        )
+        if done.returncode:
+            failed[config.stem] = done.stderr.strip()
+        else:
+            tuned.append(config)
+    done = run([*tuner, "export", *map(str, tuned), "--format", "bundle", "--out", str(out / "bundle")])
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    from tuner.config import load_config
+
+    problems = sorted((p for c in tuned for p in load_config(c).problems), key=str)
+    answers = play(out / "bundle")
+    results = []
+    for call, answer in zip(answers["calls"], answers["plays"], strict=True):
+        for played in answer["played"]:
+            with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+                json.dump({"call": call, "played": played}, file)
+                file.flush()
+                # One process each, so that a crash is this tactic's alone.
+                one = run([sys.executable, __file__, "--launch", file.name])
+            text = one.stdout.strip().splitlines()
+            result = json.loads(text[-1]) if one.returncode == 0 and text else {"fault": one.stderr.strip()}
+            results.append({"call": call, "tactic": played["tactic"], "ptx_entry": played["entry"], **result})
+        results += [
+            {"call": call, "tactic": b["tactic"], "fault": f"{b['rule']}: {b['message']}"} for b in answer["broken"]
+        ]
+    write(
+        out / "data.json",
+        {
+            "machine": machine(),
+            "tensorrt_bindings": answers["tensorrt"],
+            "problems": [str(p) for p in problems],
+            "not_tuned": failed,
+            "launches": results,
+        },
+    )
+    wrong = [r for r in results if r["fault"]]
+    print(f"{len(results)} launches of {len(answers['calls'])} problems, {len(wrong)} wrong", wrong)
+
+
+def launch_one(path: Path) -> None:
+    """Launch one tactic that was written to a file."""
+    from tuner.config import load_config
+    from tuner.export.bundle.folder import call_of
+
+    data = json.loads(path.read_text())
+    for config in sorted((ROOT / "configs").glob("*.toml")):
+        try:
+            problems = load_config(config).problems
+        except Exception:  # a front end that is not installed here
+            continue
+        for problem in problems:
+            if call_of(problem) == data["call"]:
+                print(json.dumps({"problem": str(problem), **launch(problem, data["played"], seed=1)}))
+                return
+    sys.exit(f"no config poses {data['call']}")
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "--launch":
+        launch_one(Path(sys.argv[2]))
+    else:
+        main(Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "16")
