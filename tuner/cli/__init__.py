@@ -9,6 +9,7 @@ from typing import NoReturn
 
 import click
 
+from tuner.cli.check import check
 from tuner.cli.doctor import doctor
 from tuner.cli.export import export
 from tuner.cli.import_ import import_
@@ -34,7 +35,7 @@ def cli() -> None:
     """Tune GPU kernels as tactics of TensorRT quickly deployable plugins."""
 
 
-for _command in (tune, show, report, export, import_, rehearse, replay, doctor, new):
+for _command in (tune, show, report, export, import_, rehearse, check, replay, doctor, new):
     cli.add_command(_command)
 
 

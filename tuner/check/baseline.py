@@ -1,0 +1,228 @@
+"""The file that `tuner check` holds today's code against: readable, reviewable, with the winners' PTX beside it.
+
+`baseline.json` has one record for each problem and device; the PTX of its winner, which a GPU runs beside today's code,
+is in the folder of the same name. Values have a line of their own and records are sorted, so a change is a
+readable diff.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta, Struct
+
+from tuner.check.facts import Facts
+from tuner.check.rules import Margins
+from tuner.dims import DimData, dim_from_data, dim_to_data
+from tuner.errors import StorageError
+from tuner.files import write_atomic
+from tuner.kernel import Attribute
+from tuner.problem import Problem
+from tuner.tactic import Value
+from tuner.trial import Kind
+
+FORMAT: Literal["qdp-tuner baseline"] = "qdp-tuner baseline"
+VERSION: Literal[1] = 1
+
+Role: TypeAlias = Literal["winner", "default"]
+
+
+class Served(Struct, frozen=True, forbid_unknown_fields=True):
+    """The cache entry that a winner was taken from: under which backend, and its time."""
+
+    backend: str
+    kind: Kind
+    time_us: float
+
+
+class Recorded(Struct, frozen=True, forbid_unknown_fields=True):
+    """A tactic as it was compiled when the baseline was written.
+
+    Attributes:
+        id, config: the tactic.
+        fingerprint: of the code it became (`tuner.check.code`).
+        compiler: names and versions of the tools.
+        verified: what the correctness gate said.
+        facts: what its code takes.
+    """
+
+    id: int
+    config: dict[str, Value]
+    fingerprint: str
+    compiler: str
+    verified: str
+    facts: Facts
+
+
+class Code(Struct, frozen=True, forbid_unknown_fields=True):
+    """The winner's PTX and how it is launched at the problem's usual size.
+
+    Attributes:
+        ptx: the file, relative to the baseline's folder.
+        entry, block, shared_bytes: as in `tuner.compile.artifact.Artifact`.
+        grid, args: blocks along x, y and z, and the extra integers.
+    """
+
+    ptx: str
+    entry: str
+    block: tuple[int, int, int]
+    shared_bytes: int
+    grid: tuple[int, int, int]
+    args: tuple[int, ...]
+
+
+class Accepted(Struct, frozen=True, forbid_unknown_fields=True):
+    """A slowdown that somebody accepted: the rule it broke, both values, and the reason given."""
+
+    rule: str
+    baseline: float | int | str | None
+    now: float | int | str | None
+    reason: Annotated[str, Meta(min_length=1)]
+    date: Annotated[datetime, Meta(tz=True)]
+
+
+class Record(Struct, frozen=True, forbid_unknown_fields=True):
+    """What is held for one problem on one device.
+
+    Attributes:
+        kernel, dims, dtypes, attributes: the problem.
+        config: the config it is from, relative to the baseline's folder.
+        device, capability: the GPU it was compiled for.
+        source: the hash of the kernel's source, under which the cache has the winner.
+        winner, default: tactics; the same one when nothing is faster than the default, which is None when it
+            could not be compiled or was wrong.
+        served: the cache entry of the winner; None when it has none any more.
+        code: the winner's.
+        accepted: slowdowns accepted so far, oldest first.
+        date: when this was recorded.
+    """
+
+    kernel: str
+    dims: dict[str, DimData]
+    dtypes: dict[str, str]
+    attributes: dict[str, Attribute]
+    config: str
+    device: str
+    capability: tuple[int, int]
+    source: str
+    winner: Recorded
+    default: Recorded | None
+    served: Served | None
+    code: Code
+    accepted: tuple[Accepted, ...]
+    date: Annotated[datetime, Meta(tz=True)]
+
+    @property
+    def label(self) -> str:
+        """The dimensions, data types and attributes in one line."""
+        dims = {name: "x".join(map(str, dim_from_data(d))) for name, d in self.dims.items()}
+        return " ".join(f"{k}={v}" for k, v in {**dims, **self.dtypes, **self.attributes}.items())
+
+    def of(self, problem: Problem) -> bool:
+        """Whether it is for this problem, on whatever device."""
+        return self.key[:-1] == key_of(problem, "")[:-1]
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What it is for: no two records of a baseline have the same."""
+        return _key(self.kernel, self.dims, self.dtypes, self.attributes, self.device)
+
+    def tactics(self) -> tuple[tuple[Role, Recorded], ...]:
+        """Each recorded tactic once, with what it is."""
+        if self.default is None or self.default.id == self.winner.id:
+            return (("winner", self.winner),)
+        return ("winner", self.winner), ("default", self.default)
+
+
+class Baseline(Struct, frozen=True, forbid_unknown_fields=True):
+    """A baseline file."""
+
+    format: Literal["qdp-tuner baseline"] = FORMAT
+    version: Literal[1] = VERSION
+    margins: Margins = Margins()
+    records: tuple[Record, ...] = ()
+
+
+def key_of(problem: Problem, device: str) -> tuple[str, ...]:
+    """The `Record.key` of a problem on a device."""
+    dims = {name: dim_to_data(ranges) for name, ranges in problem.dims.items()}
+    return _key(problem.kernel.id, dims, dict(problem.dtypes), dict(problem.attributes), device)
+
+
+def read_baseline(path: Path) -> Baseline:
+    """Read a baseline.
+
+    Raises:
+        StorageError: when it is missing, damaged, something else, or of another version.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise StorageError(
+            f"{path} does not exist; write it with: tuner check CONFIG --baseline {path} --update"
+        ) from None
+    except OSError as e:
+        raise StorageError(f"{path} cannot be read: {e.strerror}; name a baseline file with --baseline") from e
+    try:
+        baseline = msgspec.json.decode(data, type=Baseline)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as e:
+        raise StorageError(_refusal(path, data, e)) from e
+    key, count = Counter(r.key for r in baseline.records).most_common(1)[0] if baseline.records else ((), 0)
+    if count > 1:
+        raise StorageError(f"{path}: {count} records are for {' '.join(key)}; delete all but one")
+    return baseline
+
+
+def write_baseline(path: Path, baseline: Baseline, codes: dict[str, str]) -> None:
+    """Write a baseline and PTX files by their names; PTX that no record names any more is removed.
+
+    Raises:
+        StorageError: when that fails.
+    """
+    for name, ptx in codes.items():
+        write_atomic(path.parent / name, ptx.encode())
+    sorted_ = msgspec.structs.replace(baseline, records=tuple(sorted(baseline.records, key=lambda r: r.key)))
+    write_atomic(path, msgspec.json.format(msgspec.json.encode(sorted_, order="deterministic"), indent=2) + b"\n")
+    named = {path.parent / r.code.ptx for r in baseline.records}
+    for leftover in set(folder_of(path).glob("*.ptx")) - named:
+        leftover.unlink()
+
+
+def read_ptx(path: Path, record: Record) -> str:
+    """The winner's PTX, from beside a baseline; `StorageError` when it is not there."""
+    file = path.parent / record.code.ptx
+    try:
+        return file.read_text()
+    except (OSError, UnicodeDecodeError) as e:
+        raise StorageError(f"{file} cannot be read ({e}); restore it, or write it anew with --update") from e
+
+
+def folder_of(path: Path) -> Path:
+    """Where the PTX of a baseline is."""
+    return path.with_suffix("")
+
+
+def _key(
+    kernel: str, dims: dict[str, DimData], dtypes: dict[str, str], attributes: dict[str, Attribute], device: str
+) -> tuple[str, ...]:
+    # As JSON, in which 1, 1.0 and true differ.
+    parts = [msgspec.json.encode(p, order="deterministic").decode() for p in (dims, dtypes, attributes)]
+    return (kernel, *parts, device)
+
+
+def _refusal(path: Path, data: bytes, error: Exception) -> str:
+    """What is wrong with a file that does not decode, where, and what to do."""
+    try:
+        header = msgspec.json.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as e:
+        return f"{path} is damaged or no baseline: {e}; restore it, or write it anew with --update to another file"
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        return f'{path} is no baseline: it lacks "format": "{FORMAT}"; name another file with --baseline'
+    version = header.get("version")
+    if type(version) is int and version != VERSION:
+        return f"{path} has version {version}, this tuner reads {VERSION}; upgrade qdp-tuner, or write it anew"
+    return f"{path}: {error}; restore it"

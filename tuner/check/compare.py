@@ -1,0 +1,59 @@
+"""Hold one recorded tactic against what today's source compiles to: no GPU, and the same answer each time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tuner.check.baseline import Recorded, Role
+from tuner.check.rules import RULES, Margins, broken_rules
+from tuner.check.subject import Subject
+from tuner.check.today import Compiled
+from tuner.check.verdict import Check
+from tuner.tactic import Tactic
+from tuner.trial import VERIFIED, Failure, FailureClass
+
+_FAILED = {
+    FailureClass.CONSTRAINT: ("legal", "is no longer in the space", "what is served for it now is another tactic"),
+    FailureClass.CORRECTNESS: ("correct", "gives wrong results", "a wrong result is never worth its time"),
+}
+
+
+def compare_tactic(
+    subject: Subject, role: Role, recorded: Recorded, today: Compiled | Failure, margins: Margins
+) -> Iterator[Check]:
+    """Yield a check for each rule that has something to say.
+
+    Rules: `legal`, `compiles`, `correct`, `code` (the same machine code?), and where that has changed one for each fact
+    that has changed.
+    """
+    who = f"{role} ({Tactic(recorded.config)})"
+    if isinstance(today, Failure):
+        failed, what, cost = _FAILED.get(
+            today.kind, ("compiles", "no longer compiles", "what is served for it now is another tactic")
+        )
+        why = today.message.splitlines()[0]
+        yield subject.check(failed, "regression", f"{who} {what}: {why}; {cost}", recorded.id, None)
+        return
+    if today.verified != VERIFIED and recorded.verified == VERIFIED:
+        message = f"{who} passed the correctness gate when it was recorded and is now {today.verified}"
+        yield subject.check("correct", "inconclusive", message, recorded.verified, today.verified)
+    else:
+        yield subject.check("correct", "pass", f"{who}: {today.verified}", recorded.verified, today.verified)
+    before, now = recorded.fingerprint[:12], today.fingerprint[:12]
+    tools = "" if today.artifact.compiler == recorded.compiler else f" by {today.artifact.compiler}"
+    if before == now:
+        yield subject.check("code", "pass", f"{who}: code unchanged{tools}", before, now)
+        return
+    broken = list(broken_rules(recorded.facts, today.facts, margins))
+    changed = [r for r in RULES if getattr(recorded.facts, r.fact) != getattr(today.facts, r.fact)]
+    same = "facts equal" if not changed else "facts within their margins"
+    what = f"{len(broken)} facts worse: {', '.join(r.name for r in broken)}" if broken else same
+    yield subject.check("code", "pass", f"{who}: code changed{tools}, {what}", before, now)
+    for rule in changed:
+        a, b = getattr(recorded.facts, rule.fact), getattr(today.facts, rule.fact)
+        margin = f"{getattr(margins, rule.name):.0%}".replace("%", " %")
+        if rule in broken:
+            message = f"{who}: {rule.fact} {b:g}, was {a:g} (margin {margin}): {rule.means}; usual cost: {rule.costs}"
+            yield subject.check(rule.name, "regression", message, a, b)
+        else:
+            yield subject.check(rule.name, "pass", f"{who}: {rule.fact} {b:g}, was {a:g} (margin {margin})", a, b)

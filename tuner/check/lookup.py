@@ -1,0 +1,61 @@
+"""Whether the tactic cache still serves a recorded winner.
+
+The cache is keyed by the kernel's source, so that a tactic never outlives the code it was tuned for. The price is that
+every edit, however harmless, makes the entries of the old source unreachable, and whoever looks them up gets the
+default. Nothing else would tell. What this check says:
+
+- the lookup finds the recorded winner: pass;
+- the source was edited since the baseline was written, and the cache holds the winner of the old source: pass with a
+  word about it, since a pull request has to be able to edit a kernel; with `--served` (before a release) a regression;
+- the lookup finds another tactic, or nothing though the source is the recorded one: a regression.
+
+`tuner check --update` moves an entry to the new source when the code has not changed at all: what was measured then
+is what would run now. After any other change `tuner tune` has to run again.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tuner.cache import Cache, Hit
+from tuner.check.baseline import Record
+from tuner.check.subject import Subject
+from tuner.check.verdict import Check
+from tuner.source import kernel_hash
+from tuner.tactic import Tactic
+
+
+def served(subject: Subject, record: Record, path: Path, cache: Cache, strict: bool) -> Check:
+    """Look the problem up as a plugin would.
+
+    Args:
+        subject: the problem.
+        record: what was recorded of it.
+        path, cache: the tactic cache.
+        strict: whether an edited source is a regression.
+    """
+    now = kernel_hash(subject.problem.kernel)
+    winner = Tactic(record.winner.config)
+    if not any(e.kernel == record.kernel for e in cache.entries):
+        message = f"{path} has no entry of this kernel, so lookups were not checked; name what you ship with --cache"
+        return subject.check("lookup", "regression" if strict else "pass", message, winner.id, None)
+    hit = find(subject, record, cache, now)
+    if hit.tier == "exact" and hit.tactic == winner:
+        return subject.check("lookup", "pass", f"a lookup in {path} finds the winner: {hit}", winner.id, winner.id)
+    if hit.tier == "exact":
+        message = f"{path} serves ({hit.tactic}), which is not the recorded winner ({winner}); record it with --update"
+        return subject.check("lookup", "regression", message, winner.id, hit.tactic.id)
+    if now != record.source and find(subject, record, cache, record.source).tier == "exact":
+        message = (
+            f"the source was edited, so a lookup in {path} no longer finds the winner and gives the {hit}; "
+            "where the code is unchanged --update moves the entry, else run: tuner tune"
+        )
+        return subject.check("lookup", "regression" if strict else "pass", message, winner.id, hit.tactic.id)
+    message = f"no lookup in {path} finds the winner: it gives the {hit}; run tuner tune, then --update"
+    return subject.check("lookup", "regression", message, winner.id, hit.tactic.id)
+
+
+def find(subject: Subject, record: Record, cache: Cache, source: str) -> Hit:
+    """What the cache gives for a source of the recorded problem."""
+    backend = record.served.backend if record.served else "model"
+    return cache.lookup(subject.problem, source, backend=backend, device=record.device, capability=record.capability)

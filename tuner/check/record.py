@@ -1,0 +1,178 @@
+"""Write what today's code is into a baseline."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from tuner.cache import Cache, update
+from tuner.check.baseline import Accepted, Code, Record, Recorded, Served, folder_of, key_of, write_baseline
+from tuner.check.code import grid_of, integers_of
+from tuner.check.compare import compare_tactic
+from tuner.check.run import Setting
+from tuner.check.subject import Subject
+from tuner.check.today import Compiled, compile_today, target_of
+from tuner.check.verdict import Check
+from tuner.config import Config as Job
+from tuner.devices import find_device
+from tuner.dims import dim_to_data
+from tuner.entry import Entry
+from tuner.errors import ConfigError, NoValidTacticError
+from tuner.problem import Problem
+from tuner.source import kernel_hash
+from tuner.tactic import Tactic
+from tuner.trial import Failure
+
+BACKENDS = ("tensorrt", "cuda", "cuda-warm", "model")
+"""Whose winner is taken where several have one: a measurement before a prediction."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """The GPU that a record is for: its name and compute capability."""
+
+    device: str
+    capability: tuple[int, int]
+
+    @classmethod
+    def named(cls, target: str) -> Place:
+        device = find_device(target)
+        return cls(device.name, device.capability)
+
+
+@dataclass
+class Update:
+    """What an update found.
+
+    Attributes:
+        records: new ones, by key.
+        codes: PTX of winners by file name, relative to the baseline's folder.
+        moved: cache entries under the source of today.
+        refused: regressions that nobody accepted.
+        notes: what the user should know.
+    """
+
+    records: dict[tuple[str, ...], Record] = field(default_factory=dict)
+    codes: dict[str, str] = field(default_factory=dict)
+    moved: list[Entry] = field(default_factory=list)
+    refused: list[Check] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def update_baseline(
+    jobs: Sequence[tuple[Path, Job]], setting: Setting, place: Place | None, reason: str | None
+) -> Update:
+    """Record the winner and the default of every problem of some configs; other records stay as they are.
+
+    The winner is the cache's, or the recorded one where the cache has none for today's source. Code that is worse
+    than what the baseline holds is only recorded with a reason, which is kept in the file. When anything is refused,
+    nothing is written.
+
+    Args:
+        jobs: the configs and their files.
+        setting: the baseline and the cache.
+        place: the GPU that records are for; None: each config's target.
+        reason: why to accept what is worse; None: refuse it.
+
+    Raises:
+        ConfigError: when there is no winner to record.
+        NoValidTacticError: when the winner does not compile or is wrong.
+        StorageError: when a file cannot be written.
+    """
+    known = {r.key: r for r in setting.baseline.records}
+    done = Update()
+    for config, job in jobs:
+        for problem in job.problems:
+            here = place or Place.named(job.target)
+            old = known.get(key_of(problem, here.device))
+            _record(Subject(job, problem), config, here, old, setting, reason, done)
+    if not done.refused:
+        records = tuple((known | done.records).values())
+        write_baseline(setting.path, msgspec.structs.replace(setting.baseline, records=records), done.codes)
+        if done.moved:
+            update(setting.cache_path, done.moved)
+    return done
+
+
+def _record(
+    subject: Subject, config: Path, here: Place, old: Record | None, setting: Setting, reason: str | None, done: Update
+) -> None:
+    """Add the record of one problem to an update, or why it is refused."""
+    problem, source = subject.problem, kernel_hash(subject.problem.kernel)
+    entry = _entry(setting.cache, problem, source, here)
+    previous = _entry(setting.cache, problem, old.source, here) if old is not None else None
+    tactic = Tactic(entry.winner.config) if entry else Tactic(old.winner.config) if old else None
+    if tactic is None:
+        raise ConfigError(
+            f"{problem}: {setting.cache_path} holds no winner for {here.device}; "
+            f"run tuner tune {config} first, or name another cache with --cache"
+        )
+    target = target_of(here.device, here.capability)
+    today = compile_today(problem, [tactic, problem.kernel.default_tactic], target, subject.job, setting.store)
+    winner, default = today[tactic], today[problem.kernel.default_tactic]
+    if isinstance(winner, Failure):
+        raise NoValidTacticError(f"{problem}: the winner ({tactic}) is not recorded: {winner.message.splitlines()[0]}")
+    worse = list(_worse(subject, old, today, setting)) if old else []
+    if worse and reason is None:
+        done.refused += worse
+        return
+    if entry is None:
+        if previous is not None and old is not None and winner.fingerprint == old.winner.fingerprint:
+            entry = msgspec.structs.replace(previous, source=source)
+            done.moved.append(entry)
+            done.notes.append(f"{problem}: code unchanged; its entry in {setting.cache_path} moves to the new source")
+        else:
+            done.notes.append(f"{problem}: {setting.cache_path} serves the old source only; run tuner tune {config}")
+    now = datetime.now(UTC).replace(microsecond=0)
+    accepted = tuple(Accepted(c.rule, c.baseline, c.now, reason, now) for c in worse if reason is not None)
+    key = key_of(problem, here.device)
+    name = f"{problem.kernel.name}-{hashlib.sha256(repr(key).encode()).hexdigest()[:8]}.ptx"
+    ptx = f"{folder_of(setting.path).name}/{name}"
+    artifact, launch = winner.artifact, winner.launch
+    done.codes[ptx] = artifact.ptx
+    done.records[key] = Record(
+        kernel=problem.kernel.id,
+        dims={n: dim_to_data(ranges) for n, ranges in problem.dims.items()},
+        dtypes=dict(problem.dtypes),
+        attributes=dict(problem.attributes),
+        config=os.path.relpath(config, setting.path.parent),
+        device=here.device,
+        capability=here.capability,
+        source=source,
+        winner=_recorded(tactic, winner),
+        default=None if isinstance(default, Failure) else _recorded(problem.kernel.default_tactic, default),
+        served=Served(entry.backend, entry.kind, entry.winner.time_us) if entry else old.served if old else None,
+        code=Code(ptx, artifact.entry, artifact.block, artifact.shared_bytes, grid_of(launch), integers_of(launch)),
+        accepted=(*(old.accepted if old else ()), *accepted),
+        date=now,
+    )
+
+
+def _entry(cache: Cache, problem: Problem, source: str, here: Place) -> Entry | None:
+    """What the cache holds for a problem and source on a device, a measurement rather than a prediction."""
+    for backend in BACKENDS:
+        hit = cache.lookup(problem, source, backend=backend, device=here.device)
+        if hit.tier == "exact":
+            return hit.entry
+    return None
+
+
+def _worse(
+    subject: Subject, old: Record, today: Mapping[Tactic, Compiled | Failure], setting: Setting
+) -> Iterator[Check]:
+    """The regressions of the recorded tactics that stay."""
+    for role, recorded in old.tactics():
+        found = today.get(Tactic(recorded.config))
+        if found is not None:
+            checks = compare_tactic(subject, role, recorded, found, setting.baseline.margins)
+            yield from (c for c in checks if c.verdict == "regression")
+
+
+def _recorded(tactic: Tactic, today: Compiled) -> Recorded:
+    return Recorded(tactic.id, tactic.config, today.fingerprint, today.artifact.compiler, today.verified, today.facts)

@@ -1,0 +1,51 @@
+"""What a check comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+Verdict: TypeAlias = Literal["pass", "regression", "inconclusive"]
+Number: TypeAlias = float | int | str | None
+
+EXIT_CODES: dict[Verdict, int] = {"pass": 0, "regression": 1, "inconclusive": 3}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One rule, applied to one recorded problem.
+
+    Attributes:
+        kernel, problem: what was checked: plugin id, and dimensions, data types and attributes.
+        rule: its name.
+        verdict: what it says.
+        baseline, now: what was compared; None where there is nothing to compare.
+        message: a sentence for the user.
+        file: where the kernel is, for annotations; not part of `--json`.
+    """
+
+    kernel: str
+    problem: str
+    rule: str
+    verdict: Verdict
+    baseline: Number
+    now: Number
+    message: str
+    file: str = field(default="", compare=False)
+
+    def __str__(self) -> str:
+        return f"{self.kernel} {self.problem}: {self.rule}: {self.message}"
+
+
+def overall(checks: Iterable[Check]) -> Verdict:
+    """A regression anywhere makes one; else what could not be decided; else all is well."""
+    found = {c.verdict for c in checks}
+    return "regression" if "regression" in found else "inconclusive" if "inconclusive" in found else "pass"
+
+
+def as_document(checks: Iterable[Check]) -> dict[str, Any]:
+    """What `--json` prints."""
+    checks = list(checks)
+    fields = ("kernel", "problem", "rule", "verdict", "baseline", "now", "message")
+    return {"verdict": overall(checks), "checks": [{f: getattr(c, f) for f in fields} for c in checks]}
