@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from tuner.errors import UnavailableError
 from tuner.qdp.library import OLDEST
 
-INSTALL = "pip install 'qdp-tuner[tensorrt]'"
 _MAJORS = (11, 12, 13)
 """CUDA versions that TensorRT's packages are named after, as in tensorrt-cu13."""
 
@@ -33,8 +32,16 @@ def lack(driver_cuda: tuple[int, int] | None = None) -> Lack | None:
     Args:
         driver_cuda: the newest CUDA version that the driver supports, where there is a driver.
     """
+    install = "pip install 'qdp-tuner[tensorrt]'"
+    if driver_cuda is not None and driver_cuda < (13, 0):
+        install = "pip install 'qdp-tuner[cuda]' tensorrt-cu12"
     return (
-        _not_installed() or _two_builds() or _too_new_for(driver_cuda) or _not_loading() or _too_old() or _no_plugins()
+        _not_installed(install)
+        or _two_builds()
+        or _too_new_for(driver_cuda)
+        or _not_loading(install)
+        or _too_old(install)
+        or _no_plugins(install)
     )
 
 
@@ -59,16 +66,16 @@ def builds() -> list[int]:
     ]
 
 
-def _not_installed() -> Lack | None:
+def _not_installed(install: str) -> Lack | None:
     if importlib.util.find_spec("tensorrt") is not None:
         return None
     if importlib.util.find_spec("tensorrt_bindings") is not None:
-        return Lack("only TensorRT's Python layer is installed (the bindings package), without its libraries", INSTALL)
+        return Lack("only TensorRT's Python layer is installed (the bindings package), without its libraries", install)
     if importlib.util.find_spec("tensorrt_rtx") is not None:
         return Lack(
-            "tensorrt-rtx is installed, which builds no engines with plugins; TensorRT itself is needed", INSTALL
+            "tensorrt-rtx is installed, which builds no engines with plugins; TensorRT itself is needed", install
         )
-    return Lack("TensorRT is not installed", INSTALL)
+    return Lack("TensorRT is not installed", install)
 
 
 def _two_builds() -> Lack | None:
@@ -93,14 +100,14 @@ def _too_new_for(driver_cuda: tuple[int, int] | None) -> Lack | None:
     )
 
 
-def _not_loading() -> Lack | None:
+def _not_loading(install: str) -> Lack | None:
     try:
         importlib.import_module("tensorrt")
     except Exception as e:
         why = " ".join(str(e).split())
         missing = re.search(r"libnv\w+\.so\S*(?=:)|tensorrt_(libs|bindings)", why)
         if missing is None:
-            return Lack(f"TensorRT cannot be imported ({type(e).__name__}: {why})", f"{INSTALL} --force-reinstall")
+            return Lack(f"TensorRT cannot be imported ({type(e).__name__}: {why})", f"{install} --force-reinstall")
         major = builds()[0] if builds() else 13
         return Lack(
             f"TensorRT is installed without {missing[0]}",
@@ -109,18 +116,18 @@ def _not_loading() -> Lack | None:
     return None
 
 
-def _too_old() -> Lack | None:
+def _too_old(install: str) -> Lack | None:
     found = re.match(r"(\d+)\.(\d+)", version())
     if found is not None and (int(found[1]), int(found[2])) >= OLDEST:
         return None
     needed = ".".join(map(str, OLDEST))
     return Lack(
         f"TensorRT {version()} has no plugins compiled ahead of time; {needed} or newer is needed",
-        f"{INSTALL} --upgrade",
+        f"{install} --upgrade",
     )
 
 
-def _no_plugins() -> Lack | None:
+def _no_plugins(install: str) -> Lack | None:
     """What calls itself tensorrt may be another library, or one without its Python plugins."""
     import tensorrt as trt
 
@@ -133,7 +140,7 @@ def _no_plugins() -> Lack | None:
         absent.append(f"plugin ({e})")
     if not absent:
         return None
-    return Lack(f"the installed tensorrt lacks {', '.join(absent)}", f"{INSTALL} --force-reinstall")
+    return Lack(f"the installed tensorrt lacks {', '.join(absent)}", f"{install} --force-reinstall")
 
 
 def _installed(distribution: str) -> bool:

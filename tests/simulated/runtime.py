@@ -1,0 +1,175 @@
+"""The simulated runtime: engines compute what the kernel's reference does, in the time of their tactics."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import tensorrt as trt
+
+from simulated import cuda, scenario
+from simulated.builder import MAGIC, REAL
+from simulated.strict import Misuse, make, strict
+from tuner.dtypes import DTYPES
+from tuner.qdp.dtypes import from_tensorrt
+
+
+@strict(REAL.Runtime)
+class Runtime:
+    def __init__(self, logger: Any) -> None:
+        self._logger = logger
+
+    def deserialize_cuda_engine(self, serialized_engine: bytes) -> ICudaEngine | None:
+        data = bytes(serialized_engine)
+        if not data.startswith(MAGIC):
+            self._logger.log(trt.ILogger.Severity.ERROR, "the engine is of another version")
+            return None
+        return make(ICudaEngine, plan=json.loads(data.split(b"\n")[1]), logger=self._logger)  # type: ignore[no-any-return]
+
+
+@strict(REAL.ICudaEngine)
+class ICudaEngine:
+    _plan: dict[str, Any]
+    _logger: Any
+
+    @property
+    def num_io_tensors(self) -> int:
+        return len(self._io())
+
+    def get_tensor_name(self, index: int) -> str:
+        return str(self._io()[index]["name"])
+
+    def get_tensor_mode(self, name: str) -> Any:
+        return trt.TensorIOMode.INPUT if self._tensor(name)["io"] else trt.TensorIOMode.OUTPUT
+
+    def get_tensor_dtype(self, name: str) -> Any:
+        return getattr(trt.DataType, self._tensor(name)["dtype"])
+
+    def get_tensor_shape(self, name: str) -> Any:
+        low, _, high = self._tensor(name)["shapes"]
+        return trt.Dims([a if a == b else -1 for a, b in zip(low, high, strict=True)])
+
+    def get_tensor_profile_shape(self, name: str, profile_index: int) -> list[Any]:
+        tensor = self._tensor(name)
+        if profile_index != 0 or not tensor["io"]:
+            raise Misuse(f"{name!r} has no profile {profile_index}")
+        return [trt.Dims(s) for s in tensor["shapes"]]
+
+    def create_execution_context(self) -> IExecutionContext:
+        return make(IExecutionContext, engine=self, shapes={}, addresses={})  # type: ignore[no-any-return]
+
+    def create_engine_inspector(self) -> EngineInspector:
+        return make(EngineInspector, engine=self)  # type: ignore[no-any-return]
+
+    def _io(self) -> list[dict[str, Any]]:
+        return [t for t in self._plan["tensors"] if t["io"] is not None]
+
+    def _tensor(self, name: str) -> dict[str, Any]:
+        return next(t for t in self._io() if t["name"] == name)
+
+
+@strict(REAL.EngineInspector)
+class EngineInspector:
+    _engine: ICudaEngine
+
+    def get_engine_information(self, format: Any) -> str:  # noqa: A002
+        if format != trt.LayerInformationFormat.JSON:
+            raise NotImplementedError
+        plan = self._engine._plan
+        layers: list[Any] = [layer["plugin"] for layer in plan["layers"]]
+        if plan["detailed"]:
+            silent = scenario.told().get("silent", False)
+            layers = [
+                {"Name": layer["plugin"], "LayerType": "PluginV3"}
+                | ({} if silent else {"TacticValue": f"0x{layer['tactic']:016x}"})
+                for layer in plan["layers"]
+            ]
+        return json.dumps({"Layers": layers})
+
+
+@strict(REAL.IExecutionContext)
+class IExecutionContext:
+    _engine: ICudaEngine
+    _shapes: dict[str, tuple[int, ...]]
+    _addresses: dict[str, int]
+
+    def set_input_shape(self, name: str, shape: Any) -> bool:
+        low, _, high = self._engine._tensor(name)["shapes"]
+        fits = len(shape) == len(low) and all(a <= d <= b for a, d, b in zip(low, shape, high, strict=True))
+        if fits:
+            self._shapes[name] = tuple(shape)
+        return fits
+
+    def get_tensor_shape(self, name: str) -> Any:
+        return trt.Dims(self._run(compute=False)[self._number(name)][1])
+
+    def set_tensor_address(self, name: str, memory: int) -> bool:
+        self._engine._tensor(name)
+        if memory % 256:
+            raise Misuse(f"the address of {name!r} is not aligned to 256 bytes")
+        self._addresses[name] = memory
+        return True
+
+    def execute_async_v3(self, stream_handle: int) -> bool:
+        for tensor in self._engine._io():
+            if tensor["name"] not in self._addresses:
+                raise Misuse(f"{tensor['name']!r} has no address")
+        if stream_handle == 0:
+            raise Misuse("the default stream is synchronised by TensorRT, which no capture survives")
+        tactics = [layer["tactic"] for layer in self._engine._plan["layers"]]
+        faults = [scenario.fault(t) for t in tactics]
+        for fault in faults:
+            if fault.endswith("at run"):
+                scenario.suffer(fault)
+        if "fail at run" in faults:
+            self._engine._logger.log(trt.ILogger.Severity.ERROR, "IExecutionContext::enqueueV3: launch failed")
+            return False
+        us = sum(map(scenario.microseconds, tactics)) + scenario.told().get("overhead_us", 0.0)
+        cuda.enqueue(stream_handle, us, lambda: self._write("wrong" in faults))
+        return True
+
+    def _write(self, wrong: bool) -> None:
+        values = self._run(compute=True)
+        for number, tensor in enumerate(self._engine._plan["tensors"]):
+            if tensor["io"] is False:
+                data, _ = values[number]
+                data = np.ascontiguousarray(data + 1 if wrong else data)
+                target = cuda.array(self._addresses[tensor["name"]], data.nbytes)
+                assert target is not None, f"{tensor['name']!r} is written beyond its memory"
+                target[:] = data.view(np.uint8).reshape(-1)
+
+    def _number(self, name: str) -> int:
+        return next(i for i, t in enumerate(self._engine._plan["tensors"]) if t["name"] == name)
+
+    def _run(self, compute: bool) -> dict[int, tuple[Any, tuple[int, ...]]]:
+        """The value and shape of every tensor, by its number; values only when they are computed."""
+        tensors, known = self._engine._plan["tensors"], dict[int, tuple[Any, tuple[int, ...]]]()
+        for number, tensor in enumerate(tensors):
+            if tensor["io"]:
+                shape = self._shapes.get(tensor["name"])
+                if shape is None and tensor["shapes"][0] != tensor["shapes"][2]:
+                    raise Misuse(f"the shape of {tensor['name']!r} is not set")
+                shape = shape or tuple(tensor["shapes"][0])
+                known[number] = (self._read(tensor, shape) if compute else None, shape)
+        kernel = scenario.kernel()
+        for layer in self._engine._plan["layers"]:
+            arrays = dict(zip(kernel.inputs, (known[i][0] for i in layer["inputs"]), strict=True))
+            for number in layer["outputs"]:
+                shape = known[layer["inputs"][0]][1]  # the simulated kernels are elementwise
+                value = None
+                if compute:
+                    wide = {n: a.astype(np.float64) for n, a in arrays.items()}
+                    value = np.asarray(kernel.reference(**wide, **layer["attributes"])).astype(_numpy(tensors[number]))
+                known[number] = (value, shape)
+        return known
+
+    def _read(self, tensor: dict[str, Any], shape: tuple[int, ...]) -> Any:
+        kind = _numpy(tensor)
+        data = cuda.array(self._addresses[tensor["name"]], int(np.prod(shape)) * kind.itemsize)
+        assert data is not None, f"{tensor['name']!r} is read beyond its memory"
+        return data.view(kind).reshape(shape)
+
+
+def _numpy(tensor: dict[str, Any]) -> np.dtype[Any]:
+    return DTYPES[from_tensorrt(getattr(trt.DataType, tensor["dtype"]))].numpy

@@ -1,0 +1,45 @@
+"""What the simulated device and builder do, told by the file that SIMULATED_TENSORRT names."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tuner.kernel import Kernel
+from tuner.loader import load_kernel
+
+
+@cache
+def told() -> dict[str, Any]:
+    """The scenario: "kernel" (a file), "us" and "faults" by tactic id, "silent", "version", "overhead_us"."""
+    path = os.environ.get("SIMULATED_TENSORRT")
+    return dict(json.loads(Path(path).read_text())) if path else {}
+
+
+@cache
+def kernel() -> Kernel:
+    """The kernel whose reference is computed."""
+    return load_kernel(told()["kernel"], Path())
+
+
+def microseconds(tactic: int) -> float:
+    """How long a tactic takes."""
+    return float(told().get("us", {}).get(str(tactic), 100 + tactic % 97))
+
+
+def fault(tactic: int) -> str:
+    """What goes wrong with it: "hang", "crash", "refuse", "wrong", "crash at run", "fail at run", or ""."""
+    return str(told().get("faults", {}).get(str(tactic), ""))
+
+
+def suffer(fault: str) -> None:
+    """Hang or crash."""
+    if fault.startswith("hang"):
+        time.sleep(600)
+    if fault.startswith("crash"):
+        os.kill(os.getpid(), signal.SIGSEGV)
