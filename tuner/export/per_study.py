@@ -9,6 +9,7 @@ from pathlib import Path
 from tuner.errors import ConfigError
 from tuner.export import Request
 from tuner.files import write_atomic
+from tuner.journal import shown
 from tuner.studies import Study, read_studies
 
 
@@ -42,7 +43,7 @@ def _selected(request: Request) -> list[Study]:
         found = [study for folder in request.sources for study in read_studies(folder)]
     selected = [study for study in found if study in request.selection]
     if not selected:
-        where = request.storage or ", ".join(map(str, request.sources))
+        where = shown(request.storage) if request.storage else ", ".join(map(str, request.sources))
         listed = f" with {request.selection}; there is {'; '.join(map(str, found[:4]))}" if found else ""
         raise ConfigError(f"{where}: no study that has finished trials{listed}")
     return selected
