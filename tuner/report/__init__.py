@@ -37,6 +37,7 @@ def write_report(sources: Sequence[Path], out: Path, *, against: Path | None = N
     require_library()
     from tuner.report.against import against as write_up_pair
     from tuner.report.against import overview, pair_up
+    from tuner.report.contents import contents
     from tuner.report.page import Article, render
     from tuner.report.sections import SECTIONS
 
@@ -48,6 +49,8 @@ def write_report(sources: Sequence[Path], out: Path, *, against: Path | None = N
         others = read_results(against)
         pairs = {id(p.a): p for p in pair_up(jobs, others)}
         articles.append(Article("A against B", "", "", [overview(jobs, others, (names, str(against)))]))
+    elif len(jobs) > 1:
+        articles.append(Article("All problems", "", "", [contents(jobs)]))
     for job in jobs:
         sections: list[Section] = [s for s in (author(job) for author in SECTIONS) if s is not None]
         if id(job) in pairs:

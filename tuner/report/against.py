@@ -47,12 +47,18 @@ def pair_up(a: Sequence[Job], b: Sequence[Job]) -> list[Pair]:
     left = list(b)
     pairs = []
     for job in a:
-        same = [o for o in left if o.title == job.title]
+        same = [o for o in left if _same_problem(o, job)]
         if same:
             other = max(same, key=lambda o: (o.backend == job.backend) + (o.device == job.device))
             left.remove(other)
             pairs.append(Pair(job, other))
     return pairs
+
+
+def _same_problem(a: Job, b: Job) -> bool:
+    """A cache names every attribute of a problem, a results folder only those that are not at their default."""
+    words = set(a.problem.split()), set(b.problem.split())
+    return a.kernel == b.kernel and (words[0] <= words[1] or words[1] <= words[0])
 
 
 def overview(a: Sequence[Job], b: Sequence[Job], names: tuple[str, str]) -> Section:
@@ -71,7 +77,7 @@ def overview(a: Sequence[Job], b: Sequence[Job], names: tuple[str, str]) -> Sect
     else:
         rows = [_row(p) for p in pairs]
         header = ["problem", "A", "B", "B / A", "winners", "A: device, backend", "B: device, backend"]
-        blocks.append(Table(header, rows, caption="The best of A and of B"))
+        blocks.append(Table(header, rows, caption="The best of A and of B", wrapped=True))
     if any(not p.comparable for p in pairs):
         blocks.append(
             Text(
@@ -79,11 +85,15 @@ def overview(a: Sequence[Job], b: Sequence[Job], names: tuple[str, str]) -> Sect
                 note=True,
             )
         )
+    if any(p.a.kind == p.b.kind == "measurement" for p in pairs):
+        blocks.append(
+            Text("A and B were measured apart: where they differ by a few per cent, it may be the sessions.", note=True)
+        )
     for name, jobs, matched in (("A", a, [p.a for p in pairs]), ("B", b, [p.b for p in pairs])):
         alone = [j.title for j in jobs if not any(j is m for m in matched)]
         if alone:
             blocks.append(Text(f"Only in {name}: {'; '.join(alone)}."))
-    return Section("A against B", blocks)
+    return Section("Overview", blocks)
 
 
 def _row(pair: Pair) -> list[str]:

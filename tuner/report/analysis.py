@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from tuner.report.results import Trials
@@ -69,6 +70,7 @@ def varied(trials: Trials) -> tuple[str, ...]:
     return tuple(p for p in trials.params if trials.timed[p].nunique() > 1)
 
 
+@lru_cache(maxsize=1)  # several sections of one job ask
 def importances(trials: Trials) -> dict[str, float]:
     """How much each parameter decides whether a tactic is among the fastest tenth, the most important first.
 

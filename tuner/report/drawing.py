@@ -37,6 +37,7 @@ _LEGEND = {
     "labelFontSize": 12,
     "symbolStrokeWidth": 3,
     "labelLimit": 320,
+    "columnPadding": 16,
     "orient": "top",
     "direction": "horizontal",
     "title": None,
@@ -78,12 +79,14 @@ def time_axis(field: str, times_us: Any, title: str = "") -> tuple[Any, Any]:
     spread = max(times_us) > 4 * min(times_us)
     scale = alt.Scale(type="log", nice=False, padding=8) if spread else alt.Scale(zero=False, nice=True, padding=8)
     axis = alt.Axis(title=title or f"{field} (µs)", format="~r", tickCount=6)
-    # The labels that Vega gives a logarithmic axis of less than two decades are few or too many.
-    steps = [m * 10.0**e for e in range(-2, 9) for m in (1, 2, 5)]
-    inside = [s for s in steps if min(times_us) <= s <= max(times_us)]
-    if spread and len(inside) > 1:
-        axis.values = inside
+    if spread and len(steps := log_steps(min(times_us), max(times_us))) > 1:
+        axis.values = steps
     return scale, axis
+
+
+def log_steps(low: float, high: float) -> list[float]:
+    """Labels for a logarithmic axis: those that Vega chooses are too few or too many below two decades."""
+    return [s for e in range(-2, 9) for m in (1, 2, 3, 5) if low <= (s := m * 10.0**e) <= high]
 
 
 def to_svg(chart: alt.LayerChart, prefix: str) -> str:

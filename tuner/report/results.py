@@ -75,7 +75,7 @@ class _Summary(Struct, frozen=True):
     jobs: tuple[_Job, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Trials:
     """The trials of one problem.
 

@@ -23,8 +23,6 @@ def code(job: Job) -> Section | None:
     if job.winner is not None and job.default is not None and job.winner.id == job.default.id:
         columns = {"winner and default": job.confirmed(job.winner)}
     known = {name: t for name, t in columns.items() if t is not None and (t.code is not None or t.facts)}
-    if not known:
-        return None
     listings = {name: read_listing(job.folder, t.code) for name, t in known.items() if t.code is not None}
     compiled = {name: _compiled(t.code, listings[name]) for name, t in known.items() if t.code is not None}
     run = {name: _run(t, own=_FROM_CODE if compiled else frozenset()) for name, t in known.items()}
@@ -33,6 +31,8 @@ def code(job: Job) -> Section | None:
         blocks.append(_side_by_side(compiled, "Compile facts; rows that differ are stressed"))
     if any(run.values()):
         blocks.append(_side_by_side(run, f"Facts about the run, {job.timed_word}"))
+    if not blocks:
+        return None
     compilers = {t.code.compiler for t in known.values() if t.code is not None}
     blocks += [Text(f"Compiled by {c}.") for c in sorted(compilers)]
     for name, listing in listings.items():

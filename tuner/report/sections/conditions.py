@@ -74,7 +74,7 @@ def _chart(trials: Trials, width: int) -> alt.LayerChart:
         alt.Chart(data)
         .mark_circle(size=20, color=MUTED)
         .encode(
-            x=alt.X("number:Q", title="trials", scale=alt.Scale(nice=False)),
+            x=alt.X("number:Q", title="trials", axis=alt.Axis(tickCount=width // 80), scale=alt.Scale(nice=False)),
             y=alt.Y("sm_mhz:Q", title="SM clock (MHz)", scale=alt.Scale(zero=False), axis=alt.Axis(format="d")),
         )
     )

@@ -91,7 +91,7 @@ def _chart(job: Job, ranked: list[tuple[int, Timed]], width: int) -> alt.LayerCh
     samples = alt.Chart(pd.DataFrame(dots, columns=["finalist", "us"]))
     medians = alt.Chart(pd.DataFrame(bars, columns=["finalist", "us", "low", "high", "what"]))
     colour = colours(["winner or tie", "slower"], ACCENT, SECOND)
-    x = alt.X("us:Q", scale=scale, axis=alt.Axis(title="time of a launch (µs)", format="~r"))
+    x = alt.X("us:Q", scale=scale, axis=alt.Axis(title="time of a launch (µs)", format="~r", tickCount=6))
     layers = (
         samples.mark_circle(size=14, opacity=0.45, color=MUTED).encode(x=x, y=y),
         medians.mark_rule(strokeWidth=7, opacity=0.45).encode(x=alt.X("low:Q"), x2="high:Q", y=y, color=colour),

@@ -51,7 +51,9 @@ def _chart(job: Job, trials: Trials, names: tuple[str, str], width: int) -> alt.
     won = None if job.winner is None else tuple(str(plain(job.winner.config.get(n))) for n in names)
     data["won"] = [pair == won for pair in zip(data["x"], data["y"], strict=True)]
     cells = data[["x", "y", "ratio", "shade", "won"]]
-    x = alt.X("x:N", sort=order[across], title=across, axis=alt.Axis(labelAngle=0, labelOverlap=True))
+    x = alt.X(
+        "x:N", sort=order[across], title=across, axis=alt.Axis(labelAngle=0, labelOverlap=True, labelSeparation=5)
+    )
     y = alt.Y("y:N", sort=order[down], title=down)
     timed = alt.Chart(cells.dropna()).encode(x=x, y=y)
     opacity = alt.Opacity("shade:Q", scale=alt.Scale(domain=[0.25, 1], range=[0.05, 0.6], clamp=True), legend=None)

@@ -70,7 +70,12 @@ def _slice(job: Job, trials: Trials, name: str, width: int) -> alt.LayerChart:
     scale, axis = time_axis("time", [float(data["best"].min()), float(data["middle"].max())])
     axis.title = f"{job.timed_word} (µs)"
     colour = alt.when(alt.datum.won).then(alt.value(SECOND)).otherwise(alt.value(ACCENT))
-    x = alt.X("value:N", sort=list(data["value"]), title=name, axis=alt.Axis(labelAngle=0, labelOverlap=True))
+    x = alt.X(
+        "value:N",
+        sort=list(data["value"]),
+        title=name,
+        axis=alt.Axis(labelAngle=0, labelOverlap=True, labelSeparation=5),
+    )
     base = alt.Chart(data[["value", "best", "middle", "won"]]).encode(x=x, color=colour)
     layers = (
         base.mark_rule(strokeWidth=6, opacity=0.4).encode(y=alt.Y("best:Q", scale=scale, axis=axis), y2="middle:Q"),

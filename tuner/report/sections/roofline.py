@@ -58,11 +58,12 @@ def _compute_roofs(job: Job, device: Device) -> dict[str, float]:
 
 
 def _rates(job: Job, times: dict[str, float], device: Device | None) -> Table:
-    header = ["", job.timed_word, "GB/s"]
-    if device is not None:
-        header.append("of a copy")
+    header = ["", job.timed_word, "GB/s", *([] if device is None else ["of a copy"])]
+    fastest = _tflops(job, min(times.values()))
+    # Who is above a roof does not use what the roof stands for.
+    roofs = {} if device is None else {n: peak for n, peak in _compute_roofs(job, device).items() if peak >= fastest}
     if job.flops:
-        header += ["TFLOP/s", *([] if device is None else [f"of {roof}" for roof in _compute_roofs(job, device)])]
+        header += ["TFLOP/s", *(f"of {name}" for name in roofs)]
     rows = []
     for name, time_us in times.items():
         row = [name, duration(time_us), number(round(_gbps(job, time_us)))]
@@ -70,8 +71,7 @@ def _rates(job: Job, times: dict[str, float], device: Device | None) -> Table:
             row.append(percent(_gbps(job, time_us) / device.copy_gbps, 1))
         if job.flops:
             row.append(f"{_tflops(job, time_us):.4g}")
-            if device is not None:
-                row += [percent(_tflops(job, time_us) / peak, 1) for peak in _compute_roofs(job, device).values()]
+            row += [percent(_tflops(job, time_us) / peak, 1) for peak in roofs.values()]
         rows.append(row)
     flops = f", {number(job.flops)} floating-point operations" if job.flops else ""
     return Table(header, rows, caption=f"Rates: {number(job.bytes)} bytes{flops} a launch")
@@ -122,7 +122,7 @@ def _roofs(job: Job, times: dict[str, float], device: Device, width: int) -> alt
     points = pd.DataFrame(
         [(name, intensity, _tflops(job, t)) for name, t in times.items()], columns=["what", "intensity", "tflops"]
     )
-    bottom, top = min(points["tflops"].min(), low * slope) / 1.5, 2 * max(compute.values())
+    bottom, top = min(points["tflops"].min(), low * slope, *compute.values()) / 1.5, 2 * max(compute.values())
     x = alt.X(
         "intensity:Q",
         title="operations per byte",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tuner.report.analysis import best_so_far, random_order, trials_until
 from tuner.report.content import Block, Chart, Section, Text
-from tuner.report.drawing import ACCENT, MUTED, SECOND, colours, layered, time_axis
+from tuner.report.drawing import ACCENT, MUTED, SECOND, colours, layered, log_steps, time_axis
 from tuner.report.results import Job, Trials
 from tuner.report.words import count
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _DOTS = 1200
 """As many trials as a chart has room for."""
+
+_LONG = 200
 
 SEARCH, RANDOM = "best so far", "random order, median"
 
@@ -68,7 +70,7 @@ def _chart(job: Job, trials: Trials, course: pd.DataFrame, baseline: pd.DataFram
     )
     scale, axis = time_axis("time", [float(timed["time_us"].min()), float(timed["time_us"].max())])
     axis.title = f"{job.timed_word} time (µs)"
-    x = alt.X("trials:Q", title="trials", scale=alt.Scale(nice=False, domain=[1, max(2, len(trials))]))
+    x = _trials_axis(len(trials), width)
     band = alt.Chart(baseline.dropna())
     layers = (
         band.mark_area(opacity=0.18, color=SECOND, interpolate="step-after").encode(
@@ -80,3 +82,15 @@ def _chart(job: Job, trials: Trials, course: pd.DataFrame, baseline: pd.DataFram
         .encode(x=x, y=alt.Y("us:Q"), color=colours([SEARCH, RANDOM], ACCENT, SECOND)),
     )
     return layered(*layers, width=width, height=300)
+
+
+def _trials_axis(count: int, width: int) -> alt.X:
+    """Logarithmic for a long search, the first trials of which matter most."""
+    import altair as alt
+
+    domain = [1, max(2, count)]
+    if count > _LONG:
+        axis = alt.Axis(values=log_steps(*domain), format=",d", labelOverlap=True)
+        return alt.X("trials:Q", title="trials", axis=axis, scale=alt.Scale(type="log", nice=False, domain=domain))
+    axis = alt.Axis(tickCount=width // 80)
+    return alt.X("trials:Q", title="trials", axis=axis, scale=alt.Scale(nice=False, domain=domain))
