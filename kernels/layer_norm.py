@@ -7,9 +7,7 @@ from tuner import Constraint, Kernel, Launch, Tensor, Tolerance, cdiv, powers_of
 
 
 @triton.jit
-def layer_norm(
-    x_ptr, weight_ptr, bias_ptr, M, N, y_ptr, eps: tl.constexpr, ROWS: tl.constexpr, BLOCK_N: tl.constexpr
-):
+def layer_norm(x_ptr, weight_ptr, bias_ptr, M, N, y_ptr, eps: tl.constexpr, ROWS: tl.constexpr, BLOCK_N: tl.constexpr):
     first = tl.program_id(0) * ROWS
     x_ptr += first.to(tl.int64) * N
     y_ptr += first.to(tl.int64) * N
