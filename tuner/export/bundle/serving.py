@@ -89,7 +89,8 @@ def _find(plugin: str, inputs: Sequence[Any], attributes: Mapping[str, Any]) -> 
     ]
     if not fitting:
         asked = " ".join(f"{dim}={a}" if a == b else f"{dim}={a}:{b}" for dim, (a, b, _) in dims.items())
-        values = " ".join(f"{n}={v}" for n, v in (types | dict(attributes)).items())
+        variables = {name: dtype for name, dtype in types.items() if name != dtype}
+        values = " ".join(f"{n}={v}" for n, v in (variables | dict(attributes)).items())
         known = "; ".join(dict.fromkeys(problem["problem"] for problem in held))
         raise BundleError(f"{plugin}: the network asks for {asked} {values}; this bundle holds {known}")
     # The narrowest range: a tactic for exactly these sizes rather than one for many.
