@@ -120,7 +120,8 @@ class _Functions:
         """The outputs' shapes and types, in terms of the inputs'."""
         import tensorrt.plugin as trtp
 
-        inputs, _, _ = self._split(arguments)
+        # Attributes play no part, and nvtripy (0.1.7) passes all of them as one dictionary.
+        inputs = arguments[: len(self.kernel.inputs)]
         dims, dtypes = extents(self.kernel, inputs), dtypes_of(self.kernel, inputs)
         described = tuple(
             trtp.from_shape_expr(_shape(tensor, dims), to_tensorrt(dtypes.get(tensor.dtype, tensor.dtype)))

@@ -149,7 +149,7 @@ def load() -> ModuleType:
     if spec is None or not spec.submodule_search_locations:
         raise BindingsError("NVIDIA's Python layer is not installed; pip install 'qdp-tuner[rehearse]'")
     _load_stubs(Path(spec.submodule_search_locations[0], "tensorrt.so"))
-    trt = importlib.import_module(_PACKAGE)
+    trt: Any = importlib.import_module(_PACKAGE)
     registry = Registry()
     stand_ins: Mapping[str, Any] = {
         "get_plugin_registry": lambda *_: registry,

@@ -11,13 +11,13 @@ only the engine's C++ enforces are checked here.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, TypeAlias
 
 from .bindings import BindingsError, Expression, ExpressionBuilder, NetworkTensor, RuleBroken, load
+from .calling import calling
 
 WHICH = ("min", "opt", "max")
 _GRID = ("grid_x", "grid_y", "grid_z")
@@ -185,12 +185,12 @@ class _Stage:
         """Make the layer and learn its outputs."""
         self._plugin = self._make()
         ranks = [len(t.opt) for t in self._tensors]
-        with _calling("register"):
+        with calling("register"):
             types = list(self._plugin.get_output_data_types(list(self._types), ranks))
         expected = self._plugin.get_num_outputs()
         if len(types) != expected:
             raise RuleBroken("outputs", f"register describes {len(types)} outputs, and its annotation says {expected}")
-        with _calling("register"):
+        with calling("register"):
             shapes = self._plugin.get_output_shapes(self._dims, [], self._builder)
         self._types += types
         self._dims += [list(exprs) for exprs in shapes]
@@ -214,9 +214,9 @@ class _Stage:
                 "attributes",
                 f"aot_impl leaves out {missing}; unlike impl and autotune it is passed every attribute of register",
             )
-        with _calling("the call", rule="schema"):
+        with calling("the call", rule="schema"):
             make = definition(*[NetworkTensor() for _ in self._tensors], **self._attributes)
-        with _calling("creating the plugin", rule="schema"):
+        with calling("creating the plugin", rule="schema"):
             return make(self._trt.QuickPluginCreationRequest.STRICT_AOT)[2].clone()
 
     def _definition(self) -> Any:
@@ -231,7 +231,7 @@ class _Stage:
         """Configure the combination of the network's types; returns the offered tactics."""
         linear = self._trt.TensorFormat.LINEAR
         descs = [self._desc(i, t, linear) for i, t in enumerate(self._types)]
-        with _calling("autotune"):
+        with calling("autotune"):
             flat = self._plugin.get_supported_format_combinations(descs, len(self._tensors))
         if len(flat) % len(descs):
             raise RuleBroken("combinations", f"autotune gives {len(flat)} types for {len(descs)} inputs and outputs")
@@ -251,7 +251,7 @@ class _Stage:
         self._plugin.configure_plugin(self._descs[:count], self._descs[count:])
         for combination in self._plugin.autotune_combs if self._definition().autotune_func else ():
             _check_ids(getattr(combination, "_tactics", None))
-        with _calling("autotune"):
+        with calling("autotune"):
             return tuple(sorted(self._plugin.get_valid_tactics()))
 
     def launch(self, tactic: int) -> Played:
@@ -259,7 +259,7 @@ class _Stage:
         count = len(self._tensors)
         self._plugin.set_tactic(tactic)
         params, extra = SimpleNamespace(), _Extra()
-        with _calling("aot_impl"):
+        with calling("aot_impl"):
             self._plugin.get_launch_params(self._dims[:count], self._descs, count, params, extra, self._builder)
             entry, code = self._plugin.get_kernel(
                 [d.desc for d in self._descs[:count]], [d.desc for d in self._descs[count:]]
@@ -340,19 +340,3 @@ def _check_ids(tactics: Any) -> None:
         if tactic in seen:
             raise RuleBroken("tactic ids", f"tactic {tactic} is offered twice by one combination; ids are unique")
         seen.add(tactic)
-
-
-@contextmanager
-def _calling(stage: str, rule: str = "") -> Iterator[None]:
-    """Name the stage in what comes out of a call to the plugin."""
-    try:
-        yield
-    except RuleBroken:
-        raise
-    except Exception as e:
-        text = f"{stage} raised {type(e).__name__}" + (f": {e}" if str(e) else "")
-        if "Float symbolic" in str(e):
-            raise RuleBroken(
-                "extra arguments", f"{text}; extra arguments are 32-bit integers: compile a float in as a constant"
-            ) from e
-        raise RuleBroken(rule or stage, text) from e
