@@ -268,7 +268,7 @@ class Kernel:
                 f"the source takes {len(arguments)} run-time parameters ({', '.join(arguments)}) but there "
                 f"are {tensors} tensors; its order is inputs, extra integers, outputs, constants"
             )
-        known = [*self.space.names, *self.attributes, *self.dims]
+        known = [*self.space.names, *self.attributes, *self.dims, *(self.dtypes if self.code.takes_types else ())]
         for name in self.constants:
             if name not in known:
                 raise ConfigError(

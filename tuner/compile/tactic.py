@@ -86,7 +86,7 @@ def compile_tactic(problem: Problem, config: Config, target: Target) -> Artifact
     try:
         cubin, resources = assemble(module, Assembler(tool.path, ("-v", *emitted.ptxas), disassembler))
     except CompileError as e:
-        if module.text == emitted.text or emitted.hidden:
+        if ptx.parse(emitted.text).version == module.version:
             raise
         newest = "{}.{}".format(*module.version)
         raise CompileError(e.kind, f"the PTX was lowered to version {newest}, which it may be too new for: {e}") from e

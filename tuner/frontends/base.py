@@ -49,12 +49,14 @@ class Source(ABC):
         language: as it is shown.
         options: parameters that belong to the launch and not to the code, and the compiler's values for them.
         interpreted: whether the correctness gate can run it without a GPU.
+        takes_types: whether dtype variables may be among the constants.
         sized_by_launch: whether the launch says how many threads a block has, and not the compiler.
     """
 
     language: ClassVar[str]
     options: ClassVar[Mapping[str, Value]] = NO_OPTIONS
     interpreted: ClassVar[bool] = False
+    takes_types: ClassVar[bool] = False
     sized_by_launch: ClassVar[bool] = True
 
     @property

@@ -48,6 +48,8 @@ _HEADERS = {
     "fp8e5": "cuda_fp8.h",
 }
 _WORD = re.compile(r"[A-Za-z_]\w*")
+_NAME = "kernel.cu"
+"""What NVRTC calls a text that is in no file."""
 _ENTRY = re.compile(r"([A-Za-z_][\w:]*)\s*(<.*>)?")
 _INCLUDE = re.compile(r'^\s*#\s*include\s*(["<])([^">]+)[">]', re.MULTILINE)
 _TOOLKIT = ("cudart", "cccl")
@@ -112,7 +114,7 @@ class CudaCpp(Source):
             ),
             *(f"using {variable} = {type_name};" for variable, type_name in types.items()),
             *(f"#define {name} {v}" for name, v in values.items() if name not in self._template_words),
-            '#line 1 "kernel.cu"',
+            f'#line 1 "{self.code.name if isinstance(self.code, Path) else _NAME}"',
         ]
         major, minor = target.capability
         options = [
@@ -181,7 +183,7 @@ def _compile(code: str, headers: Mapping[str, str], entry: str, options: Sequenc
     nvrtc = _nvrtc()
     names = [name.encode() for name in headers]
     texts = [text.encode() for text in headers.values()]
-    program = _checked(nvrtc.nvrtcCreateProgram(code.encode(), b"kernel.cu", len(names), texts, names))
+    program = _checked(nvrtc.nvrtcCreateProgram(code.encode(), _NAME.encode(), len(names), texts, names))
     try:
         _checked(nvrtc.nvrtcAddNameExpression(program, entry.encode()))
         (status,) = nvrtc.nvrtcCompileProgram(program, len(options), [option.encode() for option in options])

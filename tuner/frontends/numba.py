@@ -62,6 +62,7 @@ class Numba(Source):
     make: Callable[..., Callable[..., None]]
 
     language = "Numba"
+    takes_types = True
 
     def __post_init__(self) -> None:
         names_of(self.make)

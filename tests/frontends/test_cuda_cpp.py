@@ -1,0 +1,180 @@
+"""CUDA C++ becomes PTX that follows the text, its headers and the tactic, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from declare import declare, double
+
+from tuner import Launch, Range, choice
+from tuner.compile.artifact import CompileError, Target
+from tuner.compile.ptx import parse
+from tuner.compile.tactic import compile_key, compile_tactic, tools
+from tuner.errors import ConfigError
+from tuner.frontends import CudaCpp
+from tuner.problem import Problem
+from tuner.source import kernel_hash
+from tuner.trial import FailureClass
+
+pytest.importorskip("cuda.bindings.nvrtc", reason="cuda-bindings is not installed")
+
+H100 = Target((9, 0))
+TACTIC = {"THREADS": 64}
+MACROS = """
+extern "C" __global__ void __launch_bounds__(THREADS) twice(const T* x, int n, T* y) {
+    const int i = blockIdx.x * THREADS + threadIdx.x;
+    if (i < n) y[i] = x[i] + x[i];
+}
+"""
+TEMPLATE = """
+template <typename Element, int BLOCK>
+__global__ void twice(const Element* x, int n, Element* y) {
+    const int i = blockIdx.x * BLOCK + threadIdx.x;
+    if (i < n) y[i] = x[i] + x[i];
+}
+"""
+
+
+STATIC = "{ __shared__ T big[60000]; big[i] = x[i]; __syncthreads(); y[i] = big[n - i]; }"
+
+
+@pytest.mark.parametrize(("dtype", "width"), [("fp32", 4), ("fp16", 2), ("i32", 4)])
+@pytest.mark.parametrize(("code", "entry"), [(MACROS, "twice"), (TEMPLATE, "twice<T, THREADS>")])
+def test_parameters_and_types_come_as_macros_or_template_arguments(
+    code: str, entry: str, dtype: str, width: int
+) -> None:
+    artifact = compile_tactic(double(CudaCpp(code, entry), dtype), TACTIC, H100)
+    assert artifact.block == (64, 1, 1)
+    assert [p.size for p in parse(artifact.ptx).entry.params] == [8, 4, 8]
+    assert artifact.resources.load_widths == {width: 1}
+    assert artifact.target == "sm_90a"
+    assert artifact.compiler.startswith("nvrtc ")
+
+
+def test_ptx_is_lowered_to_what_the_driver_knows() -> None:
+    assert compile_tactic(double(CudaCpp(MACROS, "twice")), TACTIC, Target((8, 0), (7, 5))).ptx_version == (7, 5)
+
+
+def test_ptx_that_the_driver_is_too_old_for_is_refused() -> None:
+    newer = MACROS.replace("x[i] + x[i]", 'x[i]; asm volatile("fence.proxy.async;")')
+    problem = double(CudaCpp(newer, "twice"))
+    compile_tactic(problem, TACTIC, H100)
+    with pytest.raises(CompileError, match=r"lowered to version 7\.5, which it may be too new for") as error:
+        compile_tactic(problem, TACTIC, Target((8, 9), (7, 5)))
+    assert error.value.kind == FailureClass.COMPILE
+
+
+def test_the_block_is_that_of_the_launch_bounds_where_the_launch_has_none() -> None:
+    launch = lambda N, THREADS: Launch((N,), (N,))  # noqa: E731
+    assert compile_tactic(double(CudaCpp(MACROS, "twice"), launch=launch), TACTIC, H100).block == (64, 1, 1)
+    with pytest.raises(CompileError, match=r"neither the launch nor entry .* says how many threads"):
+        compile_tactic(double(CudaCpp(TEMPLATE, "twice<T, THREADS>"), launch=launch), TACTIC, H100)
+
+
+@pytest.mark.parametrize(
+    ("code", "changes", "said"),
+    [
+        (MACROS.replace("int n,", "").replace("< n", "< 8"), {}, "takes 2 parameters; TensorRT passes 3"),
+        (MACROS.replace("int n,", "long long n,"), {}, "parameter 1 is .u64; TensorRT passes a 32-bit integer"),
+        (MACROS, {"launch": lambda N, THREADS: Launch((N,), (N,), block=(128,))}, "allows 64"),
+        (MACROS.replace("x[i] + x[i]", "oops"), {}, r'kernel.cu\(4\): identifier "oops" is undefined'),
+        (MACROS.replace("y[i] = x[i] + x[i]", STATIC), {}, "uses too much shared data"),
+        (MACROS + MACROS.replace("twice", "thrice"), {}, "exactly one .entry, found: .*thrice"),
+    ],
+)
+def test_a_tactic_that_cannot_be_launched_is_refused(code: str, changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(CompileError, match=said):
+        compile_tactic(double(CudaCpp(code, "twice"), **changes), TACTIC, H100)
+
+
+def test_dynamic_shared_memory_is_the_launch_s() -> None:
+    code = MACROS.replace("y[i] = x[i] + x[i]", "{ extern __shared__ T s[]; s[i] = x[i]; y[i] = 2 * s[i]; }")
+
+    def launched(size: int) -> Problem:
+        launch = lambda N, THREADS: Launch((N,), (N,), block=(THREADS,), shared_bytes=size)  # noqa: E731
+        return double(CudaCpp(code, "twice"), launch=launch)
+
+    assert compile_tactic(launched(2048), TACTIC, H100).shared_bytes == 2048
+    assert compile_key(launched(2048), TACTIC, H100) != compile_key(launched(4096), TACTIC, H100)
+    with pytest.raises(CompileError, match="needs 300000 bytes of shared memory"):
+        compile_tactic(launched(300000), TACTIC, H100)
+    with pytest.raises(ConfigError, match="say how many bytes a block takes with shared_bytes"):
+        compile_tactic(launched(0), TACTIC, H100)
+
+
+def test_a_dimension_among_the_constants_needs_one_size() -> None:
+    code = MACROS.replace("int n", "int").replace("i < n", "i < SIZE")
+    kernel = declare(CudaCpp(code.replace("SIZE", "N"), "twice", dims=("N",)))
+    fixed, other = (Problem.of(kernel, {"N": n}, {"T": "fp32"}) for n in (1000, 2000))
+    assert compile_tactic(fixed, TACTIC, H100).ptx != compile_tactic(other, TACTIC, H100).ptx
+    with pytest.raises(ConfigError, match="takes dimension 'N' as a constant, so it needs one size"):
+        compile_key(Problem.of(kernel, {"N": Range(1, 10, 20)}, {"T": "fp32"}), TACTIC, H100)
+
+
+def test_floats_and_truths_are_spelt_as_in_cpp() -> None:
+    code = MACROS.replace("x[i] + x[i]", "(DOUBLE ? x[i] * factor : x[i])")
+    changes = {"attributes": {"factor": 2.0}, "params": [choice("THREADS", 64), choice("DOUBLE", True, False)]}
+    default = {"THREADS": 64, "DOUBLE": True}
+    problem = double(CudaCpp(code, "twice"), **changes, default=default)
+    assert problem.kernel.constants == ("THREADS", "DOUBLE", "factor")
+    assert "f64" not in compile_tactic(problem, default, H100).ptx
+    assert compile_key(problem, default, H100) != compile_key(problem, {**default, "DOUBLE": False}, H100)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    (tmp_path / "inner.cuh").write_text("#pragma once\n#include <cuda_fp16.h>\n#define FACTOR 2\n")
+    (tmp_path / "outer.cuh").write_text('#pragma once\n#include "inner.cuh"\n#include "outer.cuh"\n')
+    (tmp_path / "twice.cu").write_text('#include "outer.cuh"\n' + MACROS.replace("x[i] + x[i]", "x[i] * T(FACTOR)"))
+    return tmp_path / "twice.cu"
+
+
+def test_headers_of_the_user_are_found_beside_the_file_and_in_folders(file: Path, tmp_path: Path) -> None:
+    beside = compile_tactic(double(CudaCpp(file, "twice")), TACTIC, H100)
+    text = file.read_text().replace('"outer.cuh"', "<outer.cuh>")
+    included = compile_tactic(double(CudaCpp(text, "twice", include=(tmp_path,))), TACTIC, H100)
+    assert beside.ptx == included.ptx
+    assert str(tmp_path) not in beside.ptx
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "same"),
+    [
+        ("twice.cu", "if (i", "// checked\n\n    if (i", True),
+        ("twice.cu", "i < n", "i < n - 1", False),
+        ("inner.cuh", "#define", "/* new */ #define", True),
+        ("inner.cuh", "FACTOR 2", "FACTOR 3", False),
+    ],
+)
+def test_the_hash_follows_the_code_and_its_headers(file: Path, name: str, old: str, new: str, same: bool) -> None:
+    before = kernel_hash(declare(CudaCpp(file, "twice")))
+    edited = file.with_name(name)
+    edited.write_text(edited.read_text().replace(old, new))
+    assert (kernel_hash(declare(CudaCpp(file, "twice"))) == before) is same
+
+
+def test_what_was_read_is_compiled_though_the_file_changed(file: Path) -> None:
+    problem = double(CudaCpp(file, "twice"))
+    before = compile_tactic(problem, TACTIC, H100).ptx
+    file.write_text(file.read_text().replace("i < n", "i < n - 1"))
+    assert compile_tactic(problem, TACTIC, H100).ptx == before
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        (lambda: CudaCpp(Path("missing.cu"), "f"), "missing.cu: there is no such file"),
+        (lambda: CudaCpp(MACROS, "twise"), "entry='twise' is not in the code"),
+        (lambda: CudaCpp(MACROS, "twice<T"), "names no function"),
+        (lambda: declare(CudaCpp(MACROS, "twice"), params=[choice("THREADS", 64), choice("UNROLL", 1)]), "UNROLL"),
+    ],
+)
+def test_a_mistake_in_a_declaration_is_named(source: Any, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        source()
+
+
+def test_tools_are_named_with_their_versions() -> None:
+    assert set(tools(declare(CudaCpp(MACROS, "twice")), H100)) == {"nvrtc", "cudart", "ptxas"}

@@ -1,0 +1,118 @@
+"""Numba functions become PTX of pointers and integers, with the tactic's values as constants."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from declare import declare, double
+
+from tuner import Problem, choice
+from tuner.compile.artifact import CompileError, Target
+from tuner.compile.ptx import parse
+from tuner.compile.tactic import compile_key, compile_tactic
+from tuner.errors import ConfigError
+from tuner.frontends import Numba
+from tuner.source import kernel_hash
+
+cuda = pytest.importorskip("numba.cuda", reason="numba-cuda is not installed")
+pytest.importorskip("numba_cuda", reason="numba-cuda is not installed")
+
+H100 = Target((9, 0))
+TACTIC = {"THREADS": 64, "ITEMS": 2}
+PARAMS: dict[str, Any] = {"params": [choice("THREADS", 64), choice("ITEMS", 1, 2)], "default": TACTIC}
+
+
+def twice(ITEMS: int) -> Callable[..., None]:
+    def kernel(x: Any, n: Any, y: Any) -> None:
+        first = cuda.grid(1) * ITEMS
+        for i in range(ITEMS):
+            if first + i < n:
+                y[first + i] = x[first + i] + x[first + i]
+
+    return kernel
+
+
+def thrice(ITEMS: int) -> Callable[..., None]:
+    def kernel(x: Any, n: Any, y: Any) -> None:
+        y[0] = 3 * x[ITEMS]
+
+    return kernel
+
+
+def shared(T: Any) -> Callable[..., None]:
+    def kernel(x: Any, n: Any, y: Any) -> None:
+        tile = cuda.shared.array(64, T)
+        tile[cuda.threadIdx.x] = x[cuda.threadIdx.x]
+        cuda.syncthreads()
+        y[cuda.threadIdx.x] = tile[63 - cuda.threadIdx.x]
+
+    return kernel
+
+
+def unresolved(ITEMS: int) -> Callable[..., None]:
+    def kernel(x: Any, n: Any, y: Any) -> None:
+        y[0] = oops(x[ITEMS])  # type: ignore[name-defined] # noqa: F821
+
+    return kernel
+
+
+@pytest.mark.parametrize(("dtype", "width"), [("fp32", 4), ("i32", 4)])
+def test_a_function_becomes_ptx_as_tensorrt_launches_it(dtype: str, width: int) -> None:
+    artifact = compile_tactic(double(Numba(twice), dtype, **PARAMS), TACTIC, H100)
+    assert (artifact.entry, artifact.block, artifact.target) == ("twice", (64, 1, 1), "sm_90")
+    assert [p.size for p in parse(artifact.ptx).entry.params] == [8, 4, 8]
+    assert artifact.resources.load_widths == {width: 2}
+    assert {"numba-cuda", "numba", "ptxas"} < {tool.split()[0] for tool in artifact.compiler.split(", ")}
+
+
+def test_a_dtype_variable_is_numba_s_type() -> None:
+    problem = double(Numba(shared), params=[choice("THREADS", 64)])
+    assert compile_tactic(problem, {"THREADS": 64}, H100).resources.shared_bytes == 64 * 4
+
+
+def test_ptx_does_not_depend_on_the_place_of_the_file_nor_on_what_was_compiled_before(tmp_path: Path) -> None:
+    here = Path(__file__)
+    code = (
+        "import sys; sys.path[:0] = sys.argv[1:]; import test_numba as t;"
+        "print(t.compile_tactic(t.double(t.Numba(t.twice), **t.PARAMS), t.TACTIC, t.H100).ptx)"
+    )
+    (tmp_path / here.name).write_text(here.read_text())
+    done = subprocess.run([sys.executable, "-c", code, tmp_path, here.parent], capture_output=True, text=True)
+    compile_tactic(double(Numba(thrice), **PARAMS), TACTIC, H100)
+    assert done.stdout.strip() == compile_tactic(double(Numba(twice), **PARAMS), TACTIC, H100).ptx.strip(), done.stderr
+
+
+def test_the_key_follows_the_code_the_constants_and_the_types() -> None:
+    problem = double(Numba(twice), **PARAMS)
+    keys = {
+        compile_key(p, config, H100)
+        for p, config in [
+            (problem, TACTIC),
+            (problem, {**TACTIC, "ITEMS": 1}),
+            (double(Numba(twice), "i32", **PARAMS), TACTIC),
+            (double(Numba(thrice), **PARAMS), TACTIC),
+        ]
+    }
+    assert len(keys) == 4
+    assert kernel_hash(problem.kernel) != kernel_hash(declare(Numba(thrice), **PARAMS))
+
+
+def test_what_numba_refuses_is_said_first() -> None:
+    with pytest.raises(CompileError, match=r"\A.*oops"):
+        compile_tactic(double(Numba(unresolved), **PARAMS), TACTIC, H100)
+
+
+def test_half_precision_arithmetic_which_numba_leaves_to_a_linker_is_refused() -> None:
+    with pytest.raises(CompileError, match="ptxas"):
+        compile_tactic(double(Numba(twice), "fp16", **PARAMS), TACTIC, H100)
+
+
+def test_a_type_without_pointers_is_named() -> None:
+    kernel = declare(Numba(twice), **PARAMS, dtypes={"T": ("bf16",)})
+    with pytest.raises(ConfigError, match="Numba has no pointers to bf16; use one of fp64, fp32"):
+        compile_key(Problem.of(kernel, {"N": 8}), TACTIC, H100)
