@@ -68,7 +68,7 @@ class Tactic:
         from cuda.bindings import driver
 
         from tuner.compile.artifact import Target
-        from tuner.compile.triton import compile_tactic
+        from tuner.compile.tactic import compile_tactic
 
         torch.cuda.current_stream()
         artifact = compile_tactic(problem, config, Target(torch.cuda.get_device_capability(), disassemble=False))
