@@ -1,0 +1,103 @@
+"""What both parts of the study work on: the shipped kernels, their measured winners, and edited copies."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tuner.cache import Cache, update
+from tuner.check.baseline import read_baseline
+from tuner.check.run import Setting, check_jobs
+from tuner.check.verdict import as_document
+from tuner.compile.store import Store, default_folder
+from tuner.config import load_config
+from tuner.devices import find_device
+from tuner.entry import entry_of
+from tuner.source import kernel_hash
+from tuner.tactic import Tactic
+from tuner.trial import VERIFIED, Timing
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+KERNELS = ("increment", "softmax", "rms_norm", "swiglu", "transpose", "gemm")
+
+
+def sources() -> dict[str, str]:
+    """The text of each kernel file by its name."""
+    return {name: (ROOT / "kernels" / f"{name}.py").read_text() for name in KERNELS}
+
+
+def winners() -> dict[str, tuple[Tactic, float]]:
+    """The tactic that an H200 found fastest for each shipped config, with its microseconds."""
+    jobs = json.loads((ROOT / "results" / "h200" / "tune" / "data.json").read_text())["jobs"]
+    return {j["config"]: (Tactic(j["winner"]["config"]), j["winner"]["time_us"]) for j in jobs}
+
+
+def write_job(folder: Path, kernel: str, text: str, device: str = "h200") -> Path:
+    """Write a kernel file and its config, the shipped one but for kernel file and target; returns the config."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{kernel}.py").write_text(text)
+    config = folder / f"{kernel}.toml"
+    shipped = (ROOT / "configs" / f"{kernel}.toml").read_text()
+    named = re.sub(r"^kernel = .*$", f'kernel = "{kernel}.py"', shipped, flags=re.MULTILINE)
+    config.write_text(re.sub(r"^target = .*$", f'target = "{device}"', named, flags=re.MULTILINE))
+    return config
+
+
+def write_cache(path: Path, configs: Sequence[Path], device: str) -> None:
+    """A tactic cache that holds the measured winner of each config, as a tune of it would have left."""
+    gpu = find_device(device)
+    entries = []
+    for config in configs:
+        problem = load_config(config).problems[0]
+        winner, time_us = winners()[config.stem]
+        entry = entry_of(
+            problem,
+            kernel_hash(problem.kernel),
+            backend="cuda",
+            device=gpu.name,
+            capability=gpu.capability,
+            confirmed={winner: Timing(time_us, "measurement", "median", (time_us,), verified=VERIFIED)},
+            winner=winner,
+            default=problem.kernel.default_tactic,
+            ties=(),
+            trials=1,
+            environment={},
+        )
+        entries.append(entry)
+    update(path, entries)
+
+
+def record(folder: Path, device: str) -> Setting:
+    """Record the shipped kernels with the command, as `tuner check` is then held against them."""
+    configs = [write_job(folder / "shipped", name, text, device) for name, text in sources().items()]
+    path, cache = folder / "baseline.json", folder / "tactics.json"
+    write_cache(cache, configs, device)
+    command = [sys.executable, "-c", "from tuner.cli import main; main()", "check", *map(str, configs), "--update"]
+    done = subprocess.run([*command, "--baseline", str(path), "--cache", str(cache)], capture_output=True, text=True)
+    if not path.exists():
+        raise RuntimeError(f"no baseline was written: {done.stderr}")
+    return Setting(
+        path=path,
+        baseline=read_baseline(path),
+        cache_path=cache,
+        cache=Cache.open(cache),
+        store=Store(default_folder()),
+    )
+
+
+def check(config: Path, setting: Setting) -> dict[str, Any]:
+    """What the command's ``--json`` prints for one config, less what passes; or the error."""
+    started = time.perf_counter()
+    try:
+        document = as_document(check_jobs([load_config(config)], setting))
+    except Exception as e:  # an edit that breaks the check is a finding, not the end of the study
+        return {"verdict": "error", "message": f"{type(e).__name__}: {e}"}
+    kept = [c for c in document["checks"] if c["verdict"] != "pass" or c["rule"] in ("code", "time")]
+    return {"verdict": document["verdict"], "checks": kept, "seconds": round(time.perf_counter() - started, 3)}

@@ -1,0 +1,167 @@
+"""How much the planted regressions really cost on a GPU, and whether `tuner check` finds them there.
+
+    python results/check/gpu.py OUT_FOLDER [SECONDS]
+
+Writes `gpu_run.json` (the machine), `slowdowns.jsonl` (shipped and edited code in turns, raw samples) and
+`verdicts.jsonl` (what the check says with the GPU). Some harmless edits and the unedited kernels run as controls.
+Whatever fails is a row with an error. After SECONDS nothing new is begun.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "h200"))
+from common import machine
+from corpus import KERNELS, check, record, sources, winners, write_job
+from harmless import make_edits
+from planted import PLANTED
+
+from tuner.backends.cuda import L2_SIZES
+from tuner.check.measure import Gpu
+from tuner.check.run import Setting
+from tuner.check.today import Compiled, compile_today
+from tuner.config import load_config
+from tuner.cuda.cases import make_case
+from tuner.cuda.station import Code, Runner, Station
+from tuner.problem import Problem
+from tuner.tactic import Tactic
+from tuner.timing import Confirmation, confirm, log_ratio_interval
+
+ROUNDS = Confirmation(first_look=48, max_rounds=48)
+"""Every pair is timed for as long, so that each slowdown is estimated as well."""
+
+ALPHA = 0.01
+"""Of the interval of a slowdown."""
+
+CONTROLS = 12
+"""Harmless edits that change the machine code, if there are so many; as many unedited kernels as there are."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """An edited kernel: what kind of edit ("planted", "harmless", "unedited"), its name, and its config."""
+
+    kernel: str
+    kind: str
+    name: str
+    config: Path
+
+    @property
+    def about(self) -> dict[str, str]:
+        return {"kernel": self.kernel, "kind": self.kind, "name": self.name}
+
+
+def write_jobs(folder: Path, device: str) -> list[Job]:
+    """Every planted regression and the controls."""
+    files = sources()
+    texts = [(p.kernel, "planted", p.name, p.apply(files[p.kernel])) for p in PLANTED]
+    texts += [(name, "unedited", "", text) for name, text in files.items()]
+    edits = [e for e in make_edits(files, 200, 0) if {"associate", "swap_lines", "split", "join"} & set(e.steps)]
+    texts += [(e.kernel, "harmless", "+".join(e.steps), e.text) for e in edits[:CONTROLS]]
+    return [
+        Job(kernel, kind, name, write_job(folder / str(i), kernel, text, device))
+        for i, (kernel, kind, name, text) in enumerate(texts)
+    ]
+
+
+def slowdowns(jobs: list[Job], role: str, setting: Setting, gpu: Gpu, out: Path, deadline: float) -> None:
+    """Time the shipped and the edited code of a tactic in turns, kernel by kernel."""
+    for kernel in KERNELS:
+        shipped = _problem(setting.path.parent / "shipped" / f"{kernel}.toml")
+        tactic = winners()[kernel][0] if role == "winner" else shipped.kernel.default_tactic
+        old = _code(setting.path.parent / "shipped" / f"{kernel}.toml", tactic, setting, gpu)
+        case = make_case(shipped, 0, L2_SIZES * gpu.info.l2_bytes)
+        with closing(Station(gpu.factory, threading.Lock())) as station:
+            for job in (j for j in jobs if j.kernel == kernel):
+                if time.monotonic() > deadline:
+                    return
+                row: dict[str, Any] = {**job.about, "role": role, "tactic": str(tactic)}
+                try:
+                    new = _code(job.config, tactic, setting, gpu)
+                    runners = [Runner(station, code, tactic.config, case, None) for code in (old, new)]
+                    faults = [runner.check(case) for runner in runners]
+                    before, now = confirm(runners, ROUNDS, gpu.probe)
+                    low, high = log_ratio_interval(now.samples_us, before.samples_us, ALPHA)
+                    row |= {
+                        "faults": [f for f in faults if f],
+                        "before_us": before.median_us,
+                        "now_us": now.median_us,
+                        "ratio": [math.exp(low), math.exp(high)],
+                        "sm_mhz": median([c.sm_mhz for c in now.conditions] or [math.nan]),
+                        "throttled": before.throttled,
+                        "samples_us": [[round(s, 4) for s in series.samples_us] for series in (before, now)],
+                    }
+                    for runner in runners:
+                        runner.close()
+                except Exception as e:
+                    row["error"] = f"{type(e).__name__}: {e}"
+                _append(out, row)
+                print(role, *job.about.values(), row.get("ratio", row.get("error")), flush=True)
+
+
+def verdicts(jobs: list[Job], setting: Setting, out: Path, deadline: float) -> None:
+    """What the check says of each edit with the GPU, as it finds it."""
+    for job in jobs:
+        if time.monotonic() > deadline:
+            return
+        row = {**job.about, **check(job.config, setting)}
+        _append(out, row)
+        print("check", *job.about.values(), row["verdict"], [c["rule"] for c in row.get("checks", [])], flush=True)
+
+
+def main() -> None:
+    out, limit = Path(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else 360.0
+    out.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    (out / "gpu_run.json").write_text(json.dumps(machine(), indent=1) + "\n")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        device = Gpu.here(0).info.name
+        setting = record(folder, device)
+        jobs = write_jobs(folder, device)
+        # Compile and check on the CPU, several at a time; what is measured then comes from the store.
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(partial(check, setting=setting), [j.config for j in jobs]))
+        print(f"compiled after {time.monotonic() - began:.0f} s", flush=True)
+        gpu = Gpu.here(setting.baseline.margins.time)
+        slowdowns(jobs, "winner", setting, gpu, out / "slowdowns.jsonl", began + limit)
+        print(f"winners timed after {time.monotonic() - began:.0f} s", flush=True)
+        verdicts(jobs, replace(setting, gpu=gpu), out / "verdicts.jsonl", began + limit)
+        print(f"checked after {time.monotonic() - began:.0f} s", flush=True)
+        slowdowns(jobs, "default", setting, gpu, out / "slowdowns.jsonl", began + limit)
+    print(f"done after {time.monotonic() - began:.0f} s", flush=True)
+
+
+def _problem(config: Path) -> Problem:
+    return load_config(config).problems[0]
+
+
+def _code(config: Path, tactic: Tactic, setting: Setting, gpu: Gpu) -> Code:
+    job = load_config(config)
+    found = compile_today(job.problems[0], [tactic], gpu.info.name, job, setting.store)[tactic]
+    if not isinstance(found, Compiled):
+        raise RuntimeError(found.message)
+    a = found.artifact
+    return Code(a.ptx.encode(), a.entry, a.block, a.shared_bytes)
+
+
+def _append(path: Path, row: dict[str, Any]) -> None:
+    with path.open("a") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+if __name__ == "__main__":
+    main()
