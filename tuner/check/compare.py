@@ -32,28 +32,28 @@ def compare_tactic(
             today.kind, ("compiles", "no longer compiles", "what is served for it now is another tactic")
         )
         why = today.message.splitlines()[0]
-        yield subject.check(failed, "regression", f"{who} {what}: {why}; {cost}", recorded.id, None)
+        yield subject.check(failed, "regression", f"{who} {what}: {why}; {cost}", recorded.id, None, role)
         return
     if today.verified != VERIFIED and recorded.verified == VERIFIED:
         message = f"{who} passed the correctness gate when it was recorded and is now {today.verified}"
-        yield subject.check("correct", "inconclusive", message, recorded.verified, today.verified)
+        yield subject.check("correct", "inconclusive", message, recorded.verified, today.verified, role)
     else:
-        yield subject.check("correct", "pass", f"{who}: {today.verified}", recorded.verified, today.verified)
+        yield subject.check("correct", "pass", f"{who}: {today.verified}", recorded.verified, today.verified, role)
     before, now = recorded.fingerprint[:12], today.fingerprint[:12]
     tools = "" if today.artifact.compiler == recorded.compiler else f" by {today.artifact.compiler}"
     if before == now:
-        yield subject.check("code", "pass", f"{who}: code unchanged{tools}", before, now)
+        yield subject.check("code", "pass", f"{who}: code unchanged{tools}", before, now, role)
         return
     broken = list(broken_rules(recorded.facts, today.facts, margins))
     changed = [r for r in RULES if getattr(recorded.facts, r.fact) != getattr(today.facts, r.fact)]
     same = "facts equal" if not changed else "facts within their margins"
     what = f"{len(broken)} facts worse: {', '.join(r.name for r in broken)}" if broken else same
-    yield subject.check("code", "pass", f"{who}: code changed{tools}, {what}", before, now)
+    yield subject.check("code", "pass", f"{who}: code changed{tools}, {what}", before, now, role)
     for rule in changed:
         a, b = getattr(recorded.facts, rule.fact), getattr(today.facts, rule.fact)
         margin = f"{getattr(margins, rule.name):.0%}".replace("%", " %")
         if rule in broken:
             message = f"{who}: {rule.fact} {b:g}, was {a:g} (margin {margin}): {rule.means}; usual cost: {rule.costs}"
-            yield subject.check(rule.name, "regression", message, a, b)
+            yield subject.check(rule.name, "regression", message, a, b, role)
         else:
-            yield subject.check(rule.name, "pass", f"{who}: {rule.fact} {b:g}, was {a:g} (margin {margin})", a, b)
+            yield subject.check(rule.name, "pass", f"{who}: {rule.fact} {b:g}, was {a:g} (margin {margin})", a, b, role)

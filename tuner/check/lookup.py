@@ -47,11 +47,11 @@ def served(subject: Subject, record: Record, path: Path, cache: Cache, strict: b
         return subject.check("lookup", "regression", message, winner.id, hit.tactic.id)
     if now != record.source and find(subject, record, cache, record.source).tier == "exact":
         message = (
-            f"the source was edited, so a lookup in {path} no longer finds the winner and gives the {hit}; "
+            f"the source was edited, so a lookup in {path} no longer finds the winner and gives {_found(hit)}; "
             "where the code is unchanged --update moves the entry, else run: tuner tune"
         )
         return subject.check("lookup", "regression" if strict else "pass", message, winner.id, hit.tactic.id)
-    message = f"no lookup in {path} finds the winner: it gives the {hit}; run tuner tune, then --update"
+    message = f"no lookup in {path} finds the winner: it gives {_found(hit)}; run tuner tune, then --update"
     return subject.check("lookup", "regression", message, winner.id, hit.tactic.id)
 
 
@@ -59,3 +59,7 @@ def find(subject: Subject, record: Record, cache: Cache, source: str) -> Hit:
     """What the cache gives for a source of the recorded problem."""
     backend = record.served.backend if record.served else "model"
     return cache.lookup(subject.problem, source, backend=backend, device=record.device, capability=record.capability)
+
+
+def _found(hit: Hit) -> str:
+    return "the default" if hit.entry is None else str(hit)

@@ -15,7 +15,8 @@ from tuner.cache import Cache, update
 from tuner.check.baseline import Accepted, Code, Record, Recorded, Served, folder_of, key_of, write_baseline
 from tuner.check.code import grid_of, integers_of
 from tuner.check.compare import compare_tactic
-from tuner.check.run import Setting
+from tuner.check.run import measured
+from tuner.check.setting import Setting
 from tuner.check.subject import Subject
 from tuner.check.today import Compiled, compile_today, target_of
 from tuner.check.verdict import Check
@@ -34,20 +35,20 @@ BACKENDS = ("tensorrt", "cuda", "cuda-warm", "model")
 
 
 @dataclass(frozen=True)
-class Place:
+class _Place:
     """The GPU that a record is for: its name and compute capability."""
 
     device: str
     capability: tuple[int, int]
 
     @classmethod
-    def named(cls, target: str) -> Place:
-        device = find_device(target)
+    def of(cls, setting: Setting, job: Job) -> _Place:
+        device = find_device(job.target) if setting.gpu is None else setting.gpu.info
         return cls(device.name, device.capability)
 
 
 @dataclass
-class Update:
+class _Update:
     """What an update found.
 
     Attributes:
@@ -66,19 +67,21 @@ class Update:
 
 
 def update_baseline(
-    jobs: Sequence[tuple[Path, Job]], setting: Setting, place: Place | None, reason: str | None
-) -> Update:
+    jobs: Sequence[tuple[Path, Job]], setting: Setting, reason: str | None
+) -> tuple[list[Check], list[str]]:
     """Record the winner and the default of every problem of some configs; other records stay as they are.
 
-    The winner is the cache's, or the recorded one where the cache has none for today's source. Code that is worse
-    than what the baseline holds is only recorded with a reason, which is kept in the file. When anything is refused,
-    nothing is written.
+    The winner is the cache's, or the recorded one where the cache has none for today's source. Records are for the
+    GPU at hand, or for each config's target where there is none. Code that is worse than what the baseline holds is
+    only recorded with a reason, which is kept in the file.
 
     Args:
         jobs: the configs and their files.
         setting: the baseline and the cache.
-        place: the GPU that records are for; None: each config's target.
         reason: why to accept what is worse; None: refuse it.
+
+    Returns:
+        The regressions that nobody accepted, in which case nothing was written; and what the user should know.
 
     Raises:
         ConfigError: when there is no winner to record.
@@ -86,10 +89,10 @@ def update_baseline(
         StorageError: when a file cannot be written.
     """
     known = {r.key: r for r in setting.baseline.records}
-    done = Update()
+    done = _Update()
     for config, job in jobs:
+        here = _Place.of(setting, job)
         for problem in job.problems:
-            here = place or Place.named(job.target)
             old = known.get(key_of(problem, here.device))
             _record(Subject(job, problem), config, here, old, setting, reason, done)
     if not done.refused:
@@ -97,11 +100,18 @@ def update_baseline(
         write_baseline(setting.path, msgspec.structs.replace(setting.baseline, records=records), done.codes)
         if done.moved:
             update(setting.cache_path, done.moved)
-    return done
+        return [], done.notes
+    return done.refused, ["nothing was written; mend what is worse, or accept it with --accept REASON"]
 
 
 def _record(
-    subject: Subject, config: Path, here: Place, old: Record | None, setting: Setting, reason: str | None, done: Update
+    subject: Subject,
+    config: Path,
+    here: _Place,
+    old: Record | None,
+    setting: Setting,
+    reason: str | None,
+    done: _Update,
 ) -> None:
     """Add the record of one problem to an update, or why it is refused."""
     problem, source = subject.problem, kernel_hash(subject.problem.kernel)
@@ -154,7 +164,7 @@ def _record(
     )
 
 
-def _entry(cache: Cache, problem: Problem, source: str, here: Place) -> Entry | None:
+def _entry(cache: Cache, problem: Problem, source: str, here: _Place) -> Entry | None:
     """What the cache holds for a problem and source on a device, a measurement rather than a prediction."""
     for backend in BACKENDS:
         hit = cache.lookup(problem, source, backend=backend, device=here.device)
@@ -172,6 +182,11 @@ def _worse(
         if found is not None:
             checks = compare_tactic(subject, role, recorded, found, setting.baseline.margins)
             yield from (c for c in checks if c.verdict == "regression")
+    winner = today.get(Tactic(old.winner.config))
+    if setting.gpu is not None and isinstance(winner, Compiled):
+        check = measured(subject, old, winner, setting)
+        if check.verdict == "regression":
+            yield check
 
 
 def _recorded(tactic: Tactic, today: Compiled) -> Recorded:

@@ -3,60 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from tuner.cache import Cache
-from tuner.check.baseline import Baseline, Record
+from tuner.backends.select import Choice
+from tuner.check.baseline import Record, read_ptx
 from tuner.check.compare import compare_tactic
 from tuner.check.lookup import served
+from tuner.check.setting import Setting
 from tuner.check.subject import Subject
 from tuner.check.today import Compiled, compile_today, target_of
-from tuner.check.verdict import Check
-from tuner.compile.store import Store
+from tuner.check.verdict import Check, Verdict
 from tuner.config import Config as Job
 from tuner.tactic import Tactic
 
 
-@dataclass(frozen=True)
-class Setting:
-    """What to check against.
+def check_jobs(jobs: Sequence[tuple[Path, Job]], setting: Setting) -> Iterator[Check]:
+    """Yield the checks of every problem of the configs, one record after the other.
 
-    Attributes:
-        path, baseline: the baseline.
-        cache_path, cache: where lookups go.
-        store: keeps compiled tactics.
-        strict: whether a winner that is not served because of an edit is a regression.
+    Args:
+        jobs: the configs and their files.
+        setting: what to check against.
     """
-
-    path: Path
-    baseline: Baseline
-    cache_path: Path
-    cache: Cache
-    store: Store
-    strict: bool = False
-
-
-def check_jobs(jobs: Sequence[Job], setting: Setting) -> Iterator[Check]:
-    """Yield the checks of every problem of the configs, one record after the other."""
-    for subject in subjects(jobs):
-        records = [r for r in setting.baseline.records if r.of(subject.problem)]
-        if not records:
-            message = f"{setting.path} holds nothing for this problem; record it with --update"
-            yield subject.check("recorded", "inconclusive", message)
-        for record in records:
-            yield from check_record(subject, record, setting)
-
-
-def subjects(jobs: Sequence[Job]) -> Iterator[Subject]:
-    """The problems of some configs."""
-    for job in jobs:
+    for config, job in jobs:
         for problem in job.problems:
-            yield Subject(job, problem)
+            subject = Subject(job, problem)
+            records = [r for r in setting.baseline.records if r.of(problem)]
+            if not records:
+                message = f"{setting.path} holds nothing for this problem; record it with --update"
+                yield subject.check("recorded", "inconclusive", message)
+            for record in records:
+                yield from check_record(subject, record, setting)
+        for record in setting.baseline.records:
+            named = (setting.path.parent / record.config).resolve() == config.resolve()
+            if named and not any(map(record.of, job.problems)):
+                message = f"{config} no longer holds the recorded problem; restore it, or remove its record"
+                yield Check(record.kernel, record.label, "recorded", "regression", record.winner.id, None, message)
 
 
 def check_record(subject: Subject, record: Record, setting: Setting) -> Iterator[Check]:
-    """Yield the checks of one record."""
+    """Yield the checks of one record: without a GPU first, then with one."""
     for accepted in record.accepted:
         message = f"accepted on {accepted.date:%Y-%m-%d}: {accepted.reason} ({accepted.rule})"
         yield subject.check("accepted", "pass", message, accepted.baseline, accepted.now)
@@ -66,5 +51,32 @@ def check_record(subject: Subject, record: Record, setting: Setting) -> Iterator
     for role, tactic in recorded:
         found = today[Tactic(tactic.config)]
         yield from compare_tactic(subject, role, tactic, found, setting.baseline.margins)
-    if isinstance(today[Tactic(record.winner.config)], Compiled):
-        yield served(subject, record, setting.cache_path, setting.cache, setting.strict)
+    winner = today[Tactic(record.winner.config)]
+    if not isinstance(winner, Compiled):
+        return
+    yield served(subject, record, setting.cache_path, setting.cache, setting.strict)
+    if setting.gpu is not None:
+        yield measured(subject, record, winner, setting)
+    if setting.retune:
+        from tuner.check.retune import retuned
+
+        measuring = setting.gpu is not None and setting.gpu.info.name == record.device
+        choice = Choice.of("cuda" if measuring else "model")
+        margins = setting.baseline.margins
+        margin = margins.time if measuring else margins.predicted_time
+        yield retuned(subject, record, choice, setting.retune, margin, setting.store)
+
+
+def measured(subject: Subject, record: Record, winner: Compiled, setting: Setting) -> Check:
+    """The `time` rule on the GPU at hand, where it can be applied."""
+    from tuner.check.timed import timed
+
+    gpu = setting.gpu
+    assert gpu is not None
+    if gpu.info.name != record.device:
+        message = f"recorded on {record.device}, this is a {gpu.info.name}: compared on compile facts only"
+        verdict: Verdict = "inconclusive" if setting.required else "pass"
+        return subject.check("time", verdict, message, record.device, gpu.info.name)
+    if winner.fingerprint == record.winner.fingerprint:
+        return subject.check("time", "pass", "code unchanged, so there is nothing to measure")
+    return timed(subject, record, read_ptx(setting.path, record), winner, gpu)

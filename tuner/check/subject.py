@@ -24,6 +24,8 @@ class Subject:
         path = Path(location)
         return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else location
 
-    def check(self, rule: str, verdict: Verdict, message: str, before: Number = None, now: Number = None) -> Check:
+    def check(
+        self, rule: str, verdict: Verdict, message: str, before: Number = None, now: Number = None, role: str = ""
+    ) -> Check:
         """A check of this problem."""
-        return Check(self.problem.kernel.id, self.problem.label, rule, verdict, before, now, message, self.file)
+        return Check(self.problem.kernel.id, self.problem.label, rule, verdict, before, now, message, role, self.file)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 Verdict: TypeAlias = Literal["pass", "regression", "inconclusive"]
@@ -22,7 +22,8 @@ class Check:
         verdict: what it says.
         baseline, now: what was compared; None where there is nothing to compare.
         message: a sentence for the user.
-        file: where the kernel is, for annotations; not part of `--json`.
+        role: which tactic of the problem, "winner" or "default"; empty where it is about the problem.
+        file: where the kernel is, for annotations. Neither is part of `--json`.
     """
 
     kernel: str
@@ -32,7 +33,8 @@ class Check:
     baseline: Number
     now: Number
     message: str
-    file: str = field(default="", compare=False)
+    role: str = ""
+    file: str = ""
 
     def __str__(self) -> str:
         return f"{self.kernel} {self.problem}: {self.rule}: {self.message}"

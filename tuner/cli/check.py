@@ -4,54 +4,82 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from tuner.cli.common import common_options, print_json
+from tuner.cli.common import common_options
+
+if TYPE_CHECKING:
+    from tuner.check.setting import Setting
 
 
 @click.command()
 @click.argument("configs", nargs=-1, type=click.Path(path_type=Path), metavar="[CONFIG]...")
 @click.option("--baseline", "path", required=True, type=click.Path(path_type=Path), help="The baseline file.")
-@click.option("--update", is_flag=True, help="Write today's winners and defaults into the baseline.")
-@click.option("--accept", metavar="REASON", help="With --update: record code that is worse, and why.")
+@click.option("--update", is_flag=True, help="Write winners and defaults into the baseline, then check.")
+@click.option("--accept", metavar="REASON", help="With --update: also record what has become worse, and why.")
+@click.option("--backend", default="auto", show_default=True, help="cuda: measure too; model: compile facts only.")
+@click.option("--margin", type=click.FloatRange(0, 100), metavar="PERCENT", help="How much slower may pass.  [3]")
+@click.option("--retune", type=click.IntRange(1), metavar="N", help="Compare the winner with the best of N new trials.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Tactic cache file.  [default: the user's own]")
-@click.option("--served", is_flag=True, help="An edited source whose winner no lookup finds is a regression too.")
+@click.option("--served", is_flag=True, help="A winner that no lookup finds since an edit is a regression too.")
+@click.option("--format", "shape", default="table", show_default=True, help="table, json, junit or github.")
+@click.option("--out", type=click.Path(path_type=Path), help="Write that to a file, and the table to stdout.")
 @common_options
 def check(
     configs: tuple[Path, ...],
     path: Path,
     update: bool,
     accept: str | None,
+    backend: str,
+    margin: float | None,
+    retune: int | None,
     cache: Path | None,
     served: bool,
+    shape: str,
+    out: Path | None,
     as_json: bool,
 ) -> None:
-    """Hold today's code against the tactics recorded for each CONFIG."""
-    from tuner.cache import Cache, default_path
-    from tuner.check.baseline import Baseline, read_baseline
+    """Hold today's code against the tactics recorded for each CONFIG.
+
+    Without CONFIG, every config that the baseline names is checked.
+
+    Every winner and default is compiled with today's source and compiler for the GPU it was recorded for; none has
+    to be present. The same machine code passes. Where it differs, what it takes is compared by rules, whose margins
+    stand in the baseline. With a GPU of the recorded model, old and new code are also timed in turns.
+
+    An edit of a kernel's source makes its cache entries unreachable, so that a lookup gives the default again. A check
+    tells, and --served makes it a regression. Where the code has not changed, --update moves the entries to the new
+    source; else run tuner tune, then --update.
+
+    Exit codes: 0 pass; 1 regression; 2 usage; 3 inconclusive.
+    """
+    from tuner.check.outputs import check_shape, deliver
     from tuner.check.record import update_baseline
-    from tuner.check.run import Setting, check_jobs
-    from tuner.check.verdict import EXIT_CODES, as_document, overall
-    from tuner.compile.store import Store, default_folder
-    from tuner.config import load_config
+    from tuner.check.run import check_jobs
+    from tuner.check.setting import load_jobs, open_setting
+    from tuner.check.verdict import EXIT_CODES, Check, overall
     from tuner.console import say
 
-    baseline = Baseline() if update and not path.exists() else read_baseline(path)
-    jobs = [load_config(config) for config in configs]
-    cache_path = cache or default_path()
-    setting = Setting(path, baseline, cache_path, Cache.open(cache_path), Store(default_folder()), served)
-    refused = []
+    if accept is not None and (not update or not accept.strip()):
+        raise click.UsageError("--accept REASON goes with --update, and the reason may not be empty")
+    shape = check_shape("json" if as_json else shape)
+
+    def opened(new: bool) -> Setting:
+        relative = None if margin is None else margin / 100
+        return open_setting(
+            path, backend=backend, cache=cache, margin=relative, strict=served, retune=retune or 0, new=new
+        )
+
+    setting = opened(new=update)
+    jobs = load_jobs(configs, setting)
+    checks: list[Check] = []
     if update:
-        done = update_baseline(list(zip(configs, jobs, strict=True)), setting, None, accept)
-        refused = done.refused
-        for note in done.notes:
+        checks, notes = update_baseline(jobs, setting, accept)
+        for note in notes:
             say(note)
-        setting = Setting(path, read_baseline(path), cache_path, Cache.open(cache_path), setting.store, served)
-    checks = refused or list(check_jobs(jobs, setting))
-    if as_json:
-        print_json(as_document(checks))
-    else:
-        for c in checks:
-            click.echo(f"{c.verdict}: {c}")
+        setting = opened(new=False) if not checks else setting
+    checks = checks or list(check_jobs(jobs, setting))
+    deliver(checks, shape, out)
     sys.exit(EXIT_CODES[overall(checks)])

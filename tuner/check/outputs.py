@@ -1,0 +1,160 @@
+"""What checks look like: a table, JSON, JUnit XML, GitHub annotations with a step summary."""
+
+from __future__ import annotations
+
+import json
+import os
+import xml.etree.ElementTree as ET
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tuner.check.verdict import Check, Number, as_document, overall
+from tuner.errors import ConfigError, StorageError
+from tuner.files import write_atomic
+from tuner.names import did_you_mean
+
+SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
+"""Names the file whose Markdown GitHub shows for a step of a workflow."""
+
+
+def check_shape(name: str) -> str:
+    """The name of an output; `ConfigError` for an unknown one."""
+    if name not in ("table", *_WRITTEN):
+        raise ConfigError(f"unknown format {name!r}{did_you_mean(name, ('table', *_WRITTEN))}")
+    return name
+
+
+def deliver(checks: Sequence[Check], shape: str, out: Path | None) -> None:
+    """Write checks to stdout, or to a file and a table to stdout.
+
+    Args:
+        checks: all of them.
+        shape: table, json, junit or github; the last also appends to the step summary that GitHub names.
+        out: the file.
+
+    Raises:
+        ConfigError: for a table in a file.
+        StorageError: when a file cannot be written.
+    """
+    if out is not None and shape == "table":
+        raise ConfigError("--out goes with --format json, junit or github; redirect a table with >")
+    if shape == "github" and SUMMARY_VARIABLE in os.environ:
+        _append(Path(os.environ[SUMMARY_VARIABLE]), markdown(checks))
+    if out is not None:
+        write_atomic(out, _WRITTEN[shape](checks).encode())
+    if out is not None or shape == "table":
+        print_checks(checks)
+    else:
+        print(_WRITTEN[shape](checks), end="")
+
+
+def print_checks(checks: Sequence[Check]) -> None:
+    """Print a table of what differs, the messages of what matters, and the verdict."""
+    from tuner.console import new_table, print_table
+
+    table = new_table("kernel", "problem", "rule", "baseline", "now", "verdict")
+    for c in filter(_differs, checks):
+        table.add_row(c.kernel, c.problem, _rule(c), _number(c.baseline), _number(c.now), c.verdict)
+    if table.row_count:
+        print_table(table)
+    for c in filter(_matters, checks):
+        print(f"{c.verdict}: {c}")
+    print(_conclusion(checks))
+
+
+def as_json(checks: Sequence[Check]) -> str:
+    return json.dumps(as_document(checks), indent=2) + "\n"
+
+
+def junit(checks: Sequence[Check]) -> str:
+    """A test suite for each kernel; a regression is a failure, what is inconclusive an error."""
+    root = ET.Element("testsuites", name="tuner check")
+    for kernel in dict.fromkeys(c.kernel for c in checks):
+        own = [c for c in checks if c.kernel == kernel]
+        counts = Counter(c.verdict for c in own)
+        suite = ET.SubElement(
+            root,
+            "testsuite",
+            name=kernel,
+            tests=str(len(own)),
+            failures=str(counts["regression"]),
+            errors=str(counts["inconclusive"]),
+        )
+        for c in own:
+            case = ET.SubElement(suite, "testcase", classname=f"{kernel} {c.problem}", name=_rule(c))
+            if c.verdict == "pass":
+                ET.SubElement(case, "system-out").text = c.message
+            else:
+                ET.SubElement(case, "failure" if c.verdict == "regression" else "error", message=c.message)
+    ET.indent(root)
+    return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def github(checks: Sequence[Check]) -> str:
+    """GitHub's workflow commands: an error for a regression, a warning for what is inconclusive, else a notice."""
+    lines: list[str] = []
+    for c in filter(_matters, checks):
+        kind = {"regression": "error", "inconclusive": "warning", "pass": "notice"}[c.verdict]
+        where = f"file={_property(c.file)}," if c.file.endswith(".py") else ""
+        title, text = _property(f"{c.kernel}: {c.rule}"), _data(f"{c.problem}: {c.message}")
+        lines.append(f"::{kind} {where}title={title}::{text}")
+    return "\n".join([*lines, _conclusion(checks)]) + "\n"
+
+
+def markdown(checks: Sequence[Check]) -> str:
+    """A table of what differs, before and after, and the messages of what matters."""
+    lines = [f"### tuner check: {_conclusion(checks)}", ""]
+    differing = list(filter(_differs, checks))
+    if differing:
+        lines += ["| kernel | problem | rule | before | after | verdict |", "| --- | --- | --- | ---: | ---: | --- |"]
+        for c in differing:
+            cells = (c.kernel, c.problem, _rule(c), _number(c.baseline), _number(c.now), c.verdict)
+            lines.append(f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |")
+    lines += ["", *(f"- **{c.verdict}** {c}" for c in filter(_matters, checks))]
+    return "\n".join(lines) + "\n"
+
+
+_WRITTEN: dict[str, Callable[[Sequence[Check]], str]] = {"json": as_json, "junit": junit, "github": github}
+
+
+def _differs(check: Check) -> bool:
+    return check.verdict != "pass" or check.baseline != check.now
+
+
+def _matters(check: Check) -> bool:
+    """Whether a check has something to tell beyond its numbers."""
+    return check.verdict != "pass" or (check.rule in ("accepted", "lookup") and check.baseline != check.now)
+
+
+def _rule(check: Check) -> str:
+    return f"{check.rule} ({check.role})" if check.role else check.rule
+
+
+def _conclusion(checks: Sequence[Check]) -> str:
+    problems = len({(c.kernel, c.problem) for c in checks})
+    counts = Counter(c.verdict for c in checks)
+    parts = [f"{n} {verdict}" for verdict, n in counts.items() if verdict != "pass"]
+    of = f"{len(checks)} checks of {problems} {'problem' if problems == 1 else 'problems'}"
+    return f"{overall(checks)}: {', '.join([*parts, of])}"
+
+
+def _number(value: Number) -> str:
+    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _data(text: str) -> str:
+    """Escaped as GitHub's toolkit escapes the data of a command."""
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def _append(path: Path, text: str) -> None:
+    try:
+        with path.open("a", encoding="utf-8") as f:
+            f.write(text)
+    except OSError as e:
+        raise StorageError(f"{path} cannot be written: {e.strerror}; unset {SUMMARY_VARIABLE}") from e
