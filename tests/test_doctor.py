@@ -12,7 +12,15 @@ from tuner.doctor import Check, examine, usable_backends
 
 def test_whatever_does_not_work_has_a_mend() -> None:
     checks = examine()
-    assert {c.name for c in checks} == {"platform", "packages", "triton", "tactic cache", "compile cache", "cuda"}
+    assert {c.name for c in checks} == {
+        "platform",
+        "packages",
+        "triton",
+        "tactic cache",
+        "compile cache",
+        "cuda",
+        "tensorrt",
+    }
     for check in checks:
         assert check.detail
         assert bool(check.mend) is not check.ok
@@ -57,18 +65,19 @@ def test_triton_that_cannot_be_imported_is_found(monkeypatch: pytest.MonkeyPatch
     assert usable_backends(checks)["replay"]
 
 
-ALL = ("platform", "packages", "triton", "tactic cache", "compile cache", "cuda")
+ALL = ("platform", "packages", "triton", "tactic cache", "compile cache", "cuda", "tensorrt")
 
 
 @pytest.mark.parametrize(
     ("broken", "usable"),
     [
-        ((), {"cuda", "model", "replay"}),
+        ((), {"tensorrt", "cuda", "model", "replay"}),
+        (("tensorrt",), {"cuda", "model", "replay"}),
         (("cuda",), {"model", "replay"}),
         (("triton",), {"replay"}),
         (("packages",), set()),
         (("platform",), set()),
-        (("tactic cache", "compile cache"), {"cuda", "model", "replay"}),
+        (("tactic cache", "compile cache"), {"tensorrt", "cuda", "model", "replay"}),
     ],
 )
 def test_a_backend_works_when_all_it_needs_does(broken: tuple[str, ...], usable: set[str]) -> None:

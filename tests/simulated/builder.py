@@ -247,4 +247,4 @@ def _fastest(played: tuple[Played, ...], config: IBuilderConfig) -> Played:
         if config._cache is not None and str(tactic.tactic) not in config._cache._known:
             time.sleep(0.001)
             config._cache._known.add(str(tactic.tactic))
-    return min(played, key=lambda p: scenario.microseconds(p.tactic))
+    return min(played, key=lambda p: scenario.builder_microseconds(p.tactic))

@@ -16,7 +16,11 @@ from tuner.loader import load_kernel
 
 @cache
 def told() -> dict[str, Any]:
-    """The scenario: "kernel" (a file), "us" and "faults" by tactic id, "silent", "version", "overhead_us"."""
+    """The scenario.
+
+    "kernel" is a file; "us", "builder_us" and "faults" go by tactic id; "overhead_us" is added to every run;
+    a "silent" inspector names no tactics; "version" is that of TensorRT.
+    """
     path = os.environ.get("SIMULATED_TENSORRT")
     return dict(json.loads(Path(path).read_text())) if path else {}
 
@@ -30,6 +34,11 @@ def kernel() -> Kernel:
 def microseconds(tactic: int) -> float:
     """How long a tactic takes."""
     return float(told().get("us", {}).get(str(tactic), 100 + tactic % 97))
+
+
+def builder_microseconds(tactic: int) -> float:
+    """How long the builder believes that it takes."""
+    return float(told().get("builder_us", {}).get(str(tactic), microseconds(tactic)))
 
 
 def fault(tactic: int) -> str:

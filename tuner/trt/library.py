@@ -56,7 +56,7 @@ def version() -> str:
     """The version of the TensorRT that is imported."""
     import tensorrt as trt
 
-    return str(trt.__version__)
+    return str(getattr(trt, "__version__", "of no known version"))
 
 
 def builds() -> list[int]:
@@ -118,7 +118,7 @@ def _not_loading(install: str) -> Lack | None:
 
 def _too_old(install: str) -> Lack | None:
     found = re.match(r"(\d+)\.(\d+)", version())
-    if found is not None and (int(found[1]), int(found[2])) >= OLDEST:
+    if found is None or (int(found[1]), int(found[2])) >= OLDEST:
         return None
     needed = ".".join(map(str, OLDEST))
     return Lack(
@@ -131,8 +131,7 @@ def _no_plugins(install: str) -> Lack | None:
     """What calls itself tensorrt may be another library, or one without its Python plugins."""
     import tensorrt as trt
 
-    needed = {"Builder": trt, "Runtime": trt, "INetworkDefinition": trt}
-    absent = [name for name, module in needed.items() if not hasattr(module, name)]
+    absent = [name for name in ("Builder", "Runtime", "INetworkDefinition") if not hasattr(trt, name)]
     try:
         plugin = importlib.import_module("tensorrt.plugin")
         absent += [f"plugin.{name}" for name in ("register", "autotune", "aot_impl") if not hasattr(plugin, name)]
