@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from workspace import Workspace
@@ -21,3 +24,20 @@ def workspace(tmp_path: Path, compiled: Path) -> Workspace:
     made.write()
     made.table()
     return made
+
+
+_layer: dict[str, ModuleType] = {}
+
+
+@pytest.fixture
+def layer() -> Iterator[ModuleType]:
+    """NVIDIA's Python layer as `tensorrt`, in this process; tests without this fixture do not find it.
+
+    What is registered stays registered, so every test takes plugin ids of its own.
+    """
+    from tuner.qdp.rehearsal.bindings import load
+
+    sys.modules.update(_layer)
+    yield load()
+    for name in [n for n in sys.modules if n.split(".")[0] in ("tensorrt", "tensorrt_bindings")]:
+        _layer[name] = sys.modules.pop(name)

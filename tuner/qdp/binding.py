@@ -52,7 +52,10 @@ def dtypes_of(kernel: Kernel, inputs: Sequence[trtp.TensorDesc]) -> dict[str, st
     """
     dtypes: dict[str, str] = {}
     for (name, tensor), desc in zip(kernel.inputs.items(), inputs, strict=True):
-        found = from_tensorrt(desc.dtype)
+        try:
+            found = from_tensorrt(desc.dtype)
+        except ConfigError as e:
+            raise ConfigError(f"{kernel.id}: input {name!r}: {e}") from None
         supported = kernel.dtypes.get(tensor.dtype, (tensor.dtype,))
         if found not in supported:
             raise ConfigError(f"{kernel.id}: input {name!r} is {found}; it takes {', '.join(supported)}")

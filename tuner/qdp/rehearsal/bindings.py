@@ -149,7 +149,7 @@ def load() -> ModuleType:
     if spec is None or not spec.submodule_search_locations:
         raise BindingsError("NVIDIA's Python layer is not installed; pip install 'qdp-tuner[rehearse]'")
     _load_stubs(Path(spec.submodule_search_locations[0], "tensorrt.so"))
-    trt: Any = importlib.import_module(_PACKAGE)
+    trt = importlib.import_module(_PACKAGE)
     registry = Registry()
     stand_ins: Mapping[str, Any] = {
         "get_plugin_registry": lambda *_: registry,
@@ -164,14 +164,14 @@ def load() -> ModuleType:
         setattr(trt, name, value)
     sys.modules["tensorrt"], sys.modules["tensorrt.tensorrt"] = trt, trt.tensorrt
     logger = trt.Logger
-    trt.Logger = _quiet(logger)
+    trt.Logger = _quiet(logger)  # type: ignore[attr-defined]
     try:
         with _stdout_to_stderr():
             tensors = importlib.import_module("tensorrt.plugin._tensor")
     except ImportError as e:
         raise BindingsError(f"tensorrt {trt.__version__} has no plugin layer ({e}); 10.9 or newer is needed") from e
     finally:
-        trt.Logger = logger
+        trt.Logger = logger  # type: ignore[attr-defined]
     tensors.SymIntExpr.__bool__ = _refuse_branch
     if "__bool__" in vars(tensors.ShapeExpr):
         del tensors.ShapeExpr.__bool__

@@ -27,7 +27,9 @@ def calling(stage: str, rule: str = "") -> Iterator[None]:
     except Exception as e:
         frames = traceback.extract_tb(e.__traceback__)
         own = [f for f in frames if not _in_layer(f) and not _is_ours(f)]
-        place = f" at {Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""
+        # A class of a package's own is no slip of the pen, and its message says what it is about.
+        slip = own and type(e).__module__ == "builtins"
+        place = f" at {Path(own[-1].filename).name}:{own[-1].lineno}" if slip else ""
         text = f"{stage} raised {type(e).__name__}{place}" + (f": {e}" if str(e) else "")
         for said, hint in _HINTS.items():
             if said in str(e):
