@@ -205,7 +205,7 @@ def _read_trials(path: Path) -> dict[str, pd.DataFrame]:
         frame["time_us"] = pd.to_numeric(frame["time_us"])
     except (OSError, ValueError) as e:
         raise StorageError(f"{path} cannot be read: {e}; run the job again to write it anew") from e
-    frame["message"] = frame["message"].fillna("").astype(str)
+    frame["message"] = frame["message"].astype(object).fillna("").astype(str)
     frames = {}
     for title, rows in frame.groupby("problem", sort=False):
         kept = [c for c in rows if c in _FIXED or rows[c].notna().any()]
