@@ -254,6 +254,31 @@ BAD_VALUES = {
     "negative timeout": (HEAD + PROBLEM + "[search]\ntimeout_s = -1\n", "search.timeout_s: expected float > 0.0"),
     "endless timeout": (HEAD + PROBLEM + "[compile]\ntimeout_s = inf\n", "compile.timeout_s: expected float <= "),
     "timeout not a number": (HEAD + PROBLEM + "[compile]\ntimeout_s = nan\n", "compile.timeout_s: expected float > 0"),
+    "build timeout": (
+        HEAD + PROBLEM + "[tensorrt]\nbuild_timout_s = 3\n",
+        "unknown key tensorrt.build_timout_s; did you mean 'build_timeout_s'?",
+    ),
+    "no workspace": (HEAD + PROBLEM + "[tensorrt]\nworkspace_mb = 0\n", "tensorrt.workspace_mb: expected int >= 1"),
+    "network of another kind": (
+        HEAD + PROBLEM + "[tensorrt]\nnetwork = 'kernel.py'\n",
+        "tensorrt.network: 'kernel.py' is neither FILE.onnx nor FILE.py:FUNCTION",
+    ),
+    "network that is not there": (
+        HEAD + PROBLEM + "[tensorrt]\nnetwork = '/no/net.onnx'\n",
+        "tensorrt.network: /no/net.onnx",
+    ),
+    "shapes without a network": (
+        HEAD + PROBLEM + "[tensorrt.shapes]\nx = { min = [1], opt = [2], max = [3] }\n",
+        "tensorrt.shapes: these are shapes of a network's inputs; name the network",
+    ),
+    "shapes out of order": (
+        HEAD + PROBLEM + "[tensorrt.shapes]\nx = { min = [1, 8], opt = [2, 4], max = [3, 8] }\n",
+        "tensorrt.shapes.x: expected min <= opt <= max, all of one length",
+    ),
+    "shapes of two ranks": (
+        HEAD + PROBLEM + "[tensorrt.shapes]\nx = { min = [1], opt = [2, 4], max = [3, 8] }\n",
+        "tensorrt.shapes.x: expected min <= opt <= max, all of one length",
+    ),
     "negative workers": (HEAD + PROBLEM + "[compile]\nworkers = -1\n", "compile.workers: expected int >= 0"),
     "unknown sampler": (
         HEAD + PROBLEM + "[search]\nsampler = 'randm'\n",
@@ -375,3 +400,13 @@ def test_a_constraint_that_raises_is_refused(folder: Path) -> None:
     (folder / "kernel.py").write_text(KERNEL.replace("BLOCK <= N,", "BLOCK / (N - 512) > 0,"))
     message = refusal(folder, HEAD + PROBLEM)
     assert message.startswith("problem: constraint 'block_fits' failed on {'BLOCK': 64}: ZeroDivisionError"), message
+
+
+def test_a_network_is_found_from_any_folder(folder: Path) -> None:
+    (folder / "net.py").write_text("")
+    options = "[tensorrt]\nnetwork = 'net.py:block'\nshapes = { x = { min = [1, 4], opt = [2, 4], max = [3, 4] } }\n"
+    config = load(folder, HEAD + PROBLEM + options)
+    assert config.tensorrt.network == f"{folder / 'net.py'}:block"
+    assert config.tensorrt.shapes["x"].opt == (2, 4)
+    (folder / "elsewhere").mkdir()
+    assert load(folder / "elsewhere", dump_config(config)).tensorrt == config.tensorrt

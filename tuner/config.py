@@ -304,7 +304,7 @@ def _tensorrt_options(data: dict[str, Any], path: Path) -> TensorrtOptions:
     if not (location.endswith(".onnx") and not function) and not (location.endswith(".py") and function.isidentifier()):
         raise ConfigError(f"{path}: tensorrt.network: {options.network!r} is neither FILE.onnx nor FILE.py:FUNCTION")
     if not (path.parent / location).is_file():
-        raise ConfigError(f"{path}: tensorrt.network: {path.parent / location} does not exist")
+        raise ConfigError(f"{path}: tensorrt.network: {path.parent / location} does not exist; name a file")
     network = f"{(path.parent / location).resolve()}{':' if function else ''}{function}"
     return msgspec.structs.replace(options, network=network)
 
@@ -354,7 +354,7 @@ def _toml(value: Any) -> str:
         case tuple():
             return f"[{', '.join(map(_toml, value))}]"
         case Mapping():
-            return f"{{ {', '.join(_pairs(value))} }}"
+            return f"{{ {', '.join(_pairs(value))} }}" if value else "{}"
         case _:
             return repr(value)
 
