@@ -59,7 +59,7 @@ def test_a_tuned_job_becomes_a_page_that_calls_predictions_predictions(workspace
         *("Roofline", "Failures", "Code", "Environment"),
     ]
     everything = " ".join(page.text.values())
-    assert "predictions for an NVIDIA H200. No GPU was used" in page.text["Result"]
+    assert "predictions for the NVIDIA H200. No GPU was used" in page.text["Result"]
     assert "winner, predicted" in page.text["Result"] and "winner, measured" not in everything
     assert "1 of 9 trials failed: 1 compile" in page.text["Failures"] and "no <b>128</b>" in page.text["Failures"]
     assert ".visible .entry" in page.text["Code"] and "STG" in page.text["Code"]
@@ -140,13 +140,13 @@ def test_what_a_record_says_is_shown_and_never_run(page: Page) -> None:
 
 def test_every_section_says_what_was_measured(page: Page) -> None:
     text = page.text
-    assert "Times were measured on an NVIDIA H200 with its L2 cache evicted." in text["Result"]
+    assert "Times were measured on the NVIDIA H200 with its L2 cache evicted." in text["Result"]
     assert "95 % interval" in text["Result"] and "1 other tactic cannot be told from the best" in text["Result"]
     assert {"winner", "tie", "default"} <= set(re.findall(r"\w+", text["Finalists"]))
     assert "random order" in text["Search"] and "no random sample of the space" in text["Search"]
     assert "PED-ANOVA" in text["Parameters"] and "num_stages" in text["Parameters"]
     assert "of a copy" in text["Roofline"] and "of fp16 tensor cores" in text["Roofline"]
-    assert "2 throttled rounds discarded" in text["Clocks and throttling"] and "1 755" in text["Clocks and throttling"]
+    assert "2 throttled rounds discarded" in text["Clocks and throttling"] and "1,755" in text["Clocks and throttling"]
     assert "registers per thread" in text["Code"] and "HGMMA" in text["Code"] and "wgmma" in text["Code"]
 
 
@@ -155,7 +155,7 @@ def test_times_stand_as_recorded(measured: Path, page: Page) -> None:
     assert f"{job['winner']['time_us']:.4g} µs" in page.text["Result"]
     assert f"{job['speedup']:.3f}x" in page.text["Result"]
     rate = job["bytes"] / job["winner"]["time_us"] / 1e3
-    assert f"{round(rate)}" in page.text["Roofline"]
+    assert f"{round(rate):,}" in page.text["Roofline"]
 
 
 def test_code_outside_the_folder_is_not_copied_into_the_page(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_a_job_without_a_winner_shows_what_failed(tmp_path: Path) -> None:
 
 def test_an_unknown_device_has_no_roofs(tmp_path: Path) -> None:
     write_results(tmp_path, made_up(10), device="Some GPU")
-    assert "No peak rates of an Some GPU are known" in report(tmp_path).text["Roofline"]
+    assert "No peak rates of the Some GPU are known" in report(tmp_path).text["Roofline"]
 
 
 # -- comparing -------------------------------------------------------------------------------------

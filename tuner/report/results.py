@@ -292,7 +292,7 @@ def _from_entry(entry: Entry, path: Path) -> Job:
             **entry.environment,
             "trials": str(entry.trials),
             "date": f"{entry.date:%Y-%m-%d %H:%M} UTC",
-            "kernel source": entry.source,
+            "kernel source": entry.source[:16],
             "backend": entry.backend,
             "recorded in": str(path),
         },

@@ -20,7 +20,7 @@ def duration(time_us: float | None) -> str:
 
 def number(value: float) -> str:
     """Up to four significant digits, whole numbers in full."""
-    return f"{int(value):,}".replace(",", " ") if float(value).is_integer() else f"{value:.4g}"
+    return f"{int(value):,}" if float(value).is_integer() else f"{value:.4g}"
 
 
 def tactic(config: Mapping[str, Any]) -> str:

@@ -47,12 +47,12 @@ def headline(job: Job) -> Section:
 def _what_the_number_is(job: Job) -> str:
     match job.kind, job.backend:
         case "prediction", _:
-            return f"Times are predictions for an {job.device}. No GPU was used, and nothing here was measured."
+            return f"Times are predictions for the {job.device}. No GPU was used, and nothing here was measured."
         case _, "replay":
-            return f"Times were read from a recorded table of an {job.device}; nothing was run."
+            return f"Times were read from a recorded table of the {job.device}; nothing was run."
         case _:
             cache = {"warm": " with tensors left in its L2 cache", "cold": " with its L2 cache evicted"}
-            return f"Times were measured on an {job.device}{cache.get(job.environment.get('cache', ''), '')}."
+            return f"Times were measured on the {job.device}{cache.get(job.environment.get('cache', ''), '')}."
 
 
 def _interval(job: Job) -> str:

@@ -26,7 +26,7 @@ def roofline(job: Job) -> Section | None:
     try:
         device = find_device(job.device)
     except ConfigError:
-        why = f"No peak rates of an {job.device} are known, so the roofs cannot be drawn."
+        why = f"No peak rates of the {job.device} are known, so the roofs cannot be drawn."
         return Section("Roofline", [Text(why, note=True), _rates(job, times, None)])
     draw = _roofs if job.flops else _bandwidth
     chart = Chart(
@@ -93,7 +93,12 @@ def _bandwidth(job: Job, times: dict[str, float], device: Device, width: int) ->
         bars.mark_bar(height=22, color=ACCENT),
         bars.mark_text(align="right", dx=-6, fill="var(--surface)").encode(text=alt.Text("rate:Q", format=",.0f")),
         lines.mark_rule(color=SECOND, strokeDash=[5, 3], strokeWidth=2),
-        lines.mark_text(align="right", dx=-4, fill=SECOND).encode(text="roof:N", y=alt.value(-6)),
+        *(
+            alt.Chart(roofs.iloc[[i]])
+            .mark_text(align="right", dx=2, fill=SECOND)
+            .encode(x=alt.X("rate:Q"), y=alt.value(-6 - 15 * i), text="roof:N")  # the roofs are near each other
+            for i in range(len(roofs))
+        ),
     )
     return layered(*layers, width=width, height=90 + 34 * len(times))
 
