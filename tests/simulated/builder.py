@@ -53,12 +53,22 @@ class IPluginV3Layer:
         return self._outputs[index] if index < len(self._outputs) else None
 
 
+@strict(REAL.IElementWiseLayer)
+class IElementWiseLayer:
+    _inputs: list[ITensor]
+    _outputs: list[ITensor]
+    _operation: str
+
+    def get_output(self, index: int) -> ITensor | None:
+        return self._outputs[index] if index < len(self._outputs) else None
+
+
 @strict(REAL.INetworkDefinition)
 class INetworkDefinition:
     _builder: Builder
     _inputs: list[ITensor]
     _outputs: list[ITensor]
-    _layers: list[IPluginV3Layer]
+    _layers: list[IPluginV3Layer | IElementWiseLayer]
 
     @property
     def num_inputs(self) -> int:
@@ -81,8 +91,15 @@ class INetworkDefinition:
             make(ITensor, name=f"(Unnamed Layer {len(self._layers)}) {i}", dtype=None, shape=())
             for i in range(plugin.get_num_outputs())
         ]
-        self._layers.append(make(IPluginV3Layer, inputs=inputs, outputs=outputs, plugin=plugin))
-        return self._layers[-1]
+        layer: IPluginV3Layer = make(IPluginV3Layer, inputs=inputs, outputs=outputs, plugin=plugin)
+        self._layers.append(layer)
+        return layer
+
+    def add_elementwise(self, input1: ITensor, input2: ITensor, op: Any) -> IElementWiseLayer:
+        output = make(ITensor, name=f"(Unnamed Layer {len(self._layers)})", dtype=None, shape=())
+        layer: IElementWiseLayer = make(IElementWiseLayer, inputs=[input1, input2], outputs=[output], operation=op.name)
+        self._layers.append(layer)
+        return layer
 
     def mark_output(self, tensor: ITensor) -> None:
         if tensor in self._outputs:
@@ -195,25 +212,19 @@ def _build(network: INetworkDefinition, config: IBuilderConfig) -> bytes:
         known[tensor] = _profiled(tensor, config)
     layers, codes = [], b""
     for layer in network._layers:
-        attributes = dict(layer._plugin.attrs)
-        plugin_id = f"{layer._plugin.plugin_namespace}::{layer._plugin.plugin_name}"
-        rehearsal = play(plugin_id, [known[t] for t in layer._inputs], attributes)
-        if rehearsal.broken:
-            raise RuntimeError(f"{rehearsal.broken[0].rule}: {rehearsal.broken[0].message}")
-        chosen = _fastest(rehearsal.played, config)
-        codes += chosen.code.encode()
-        for tensor, (dtype, shapes) in zip(layer._outputs, rehearsal.outputs, strict=True):
-            known[tensor] = Tensor(dtype, shapes["min"], shapes["opt"], shapes["max"])
+        if isinstance(layer, IElementWiseLayer):
+            first, second = (known[t] for t in layer._inputs)
+            if first != second:
+                raise RuntimeError(f"elementwise inputs differ: {first} and {second}")
+            known[layer._outputs[0]] = first
+            described: dict[str, Any] = {"operation": layer._operation}
+        else:
+            described, code = _plugin(layer, known, config)
+            codes += code
         numbers = {t: i for i, t in enumerate(known)}
-        layers.append(
-            {
-                "plugin": plugin_id,
-                "attributes": attributes,
-                "inputs": [numbers[t] for t in layer._inputs],
-                "outputs": [numbers[t] for t in layer._outputs],
-                "tactic": chosen.tactic,
-            }
-        )
+        described["inputs"] = [numbers[t] for t in layer._inputs]
+        described["outputs"] = [numbers[t] for t in layer._outputs]
+        layers.append(described)
     io = dict.fromkeys(network._inputs, True) | dict.fromkeys(network._outputs, False)
     tensors = [
         {"name": t._name, "dtype": k.dtype, "shapes": [k.min, k.opt, k.max], "io": io.get(t)} for t, k in known.items()
@@ -221,6 +232,21 @@ def _build(network: INetworkDefinition, config: IBuilderConfig) -> bytes:
     detailed = config._verbosity == trt.ProfilingVerbosity.DETAILED
     plan = {"tensors": tensors, "layers": layers, "detailed": detailed}
     return MAGIC + json.dumps(plan).encode() + b"\n" + codes
+
+
+def _plugin(
+    layer: IPluginV3Layer, known: dict[ITensor, Tensor], config: IBuilderConfig
+) -> tuple[dict[str, Any], bytes]:
+    """Play a plugin and choose its tactic; adds its outputs to the known tensors."""
+    attributes = dict(layer._plugin.attrs)
+    plugin_id = f"{layer._plugin.plugin_namespace}::{layer._plugin.plugin_name}"
+    rehearsal = play(plugin_id, [known[t] for t in layer._inputs], attributes)
+    if rehearsal.broken:
+        raise RuntimeError(f"{rehearsal.broken[0].rule}: {rehearsal.broken[0].message}")
+    chosen = _fastest(rehearsal.played, config)
+    for tensor, (dtype, shapes) in zip(layer._outputs, rehearsal.outputs, strict=True):
+        known[tensor] = Tensor(dtype, shapes["min"], shapes["opt"], shapes["max"])
+    return {"plugin": plugin_id, "attributes": attributes, "tactic": chosen.tactic}, chosen.code.encode()
 
 
 def _profiled(tensor: ITensor, config: IBuilderConfig) -> Tensor:

@@ -77,15 +77,17 @@ class EngineInspector:
         if format != trt.LayerInformationFormat.JSON:
             raise NotImplementedError
         plan = self._engine._plan
-        layers: list[Any] = [layer["plugin"] for layer in plan["layers"]]
+        layers: list[Any] = [layer.get("plugin", layer.get("operation")) for layer in plan["layers"]]
         if plan["detailed"]:
-            silent = scenario.told().get("silent", False)
-            layers = [
-                {"Name": layer["plugin"], "LayerType": "PluginV3"}
-                | ({} if silent else {"TacticValue": f"0x{layer['tactic']:016x}"})
-                for layer in plan["layers"]
-            ]
+            layers = [_described(layer) for layer in plan["layers"]]
         return json.dumps({"Layers": layers})
+
+
+def _described(layer: dict[str, Any]) -> dict[str, Any]:
+    if "operation" in layer:
+        return {"Name": layer["operation"], "LayerType": "ElementWise", "TacticValue": "0x0000000000000001"}
+    named = {} if scenario.told().get("silent") else {"TacticValue": f"0x{layer['tactic']:016x}"}
+    return {"Name": layer["plugin"], "LayerType": "PluginV3", **named}
 
 
 @strict(REAL.IExecutionContext)
@@ -117,7 +119,7 @@ class IExecutionContext:
                 raise Misuse(f"{tensor['name']!r} has no address")
         if stream_handle == 0:
             raise Misuse("the default stream is synchronised by TensorRT, which no capture survives")
-        tactics = [layer["tactic"] for layer in self._engine._plan["layers"]]
+        tactics = [layer["tactic"] for layer in self._engine._plan["layers"] if "tactic" in layer]
         faults = [scenario.fault(t) for t in tactics]
         for fault in faults:
             if fault.endswith("at run"):
@@ -152,17 +154,22 @@ class IExecutionContext:
                     raise Misuse(f"the shape of {tensor['name']!r} is not set")
                 shape = shape or tuple(tensor["shapes"][0])
                 known[number] = (self._read(tensor, shape) if compute else None, shape)
-        kernel = scenario.kernel()
         for layer in self._engine._plan["layers"]:
-            arrays = dict(zip(kernel.inputs, (known[i][0] for i in layer["inputs"]), strict=True))
+            arrays = [known[i][0] for i in layer["inputs"]]
             for number in layer["outputs"]:
-                shape = known[layer["inputs"][0]][1]  # the simulated kernels are elementwise
-                value = None
-                if compute:
-                    wide = {n: a.astype(np.float64) for n, a in arrays.items()}
-                    value = np.asarray(kernel.reference(**wide, **layer["attributes"])).astype(_numpy(tensors[number]))
+                shape = known[layer["inputs"][0]][1]  # all layers keep the shape of their first input
+                value = self._value(layer, arrays).astype(_numpy(tensors[number])) if compute else None
                 known[number] = (value, shape)
         return known
+
+    def _value(self, layer: dict[str, Any], arrays: list[Any]) -> Any:
+        """What a layer computes, in float64."""
+        wide = [a.astype(np.float64) for a in arrays]
+        if "operation" in layer:
+            return {"SUM": np.add, "PROD": np.multiply}[layer["operation"]](*wide)
+        kernel = scenario.kernel()
+        named = dict(zip(kernel.inputs, wide, strict=True))
+        return np.asarray(kernel.reference(**named, **layer["attributes"]))
 
     def _read(self, tensor: dict[str, Any], shape: tuple[int, ...]) -> Any:
         kind = _numpy(tensor)

@@ -71,6 +71,10 @@ class TensorrtBackend(CudaBackend):
         factories: Sequence[Factory] | None = None,
     ) -> None:
         """Start the processes that own the devices; as for the cuda backend, but for `options`."""
+        if len(problem.shares) > 1:
+            raise ConfigError(
+                f"{problem}: tensorrt times engines at one shape; list one as timed, or use --backend cuda"
+            )
         spec = ProblemSpec.of(problem)
         super().__init__(
             problem,
@@ -110,16 +114,29 @@ class TensorrtBackend(CudaBackend):
             replace(o, facts={**o.facts, **facts[i]}) if isinstance(o, Timing) else o for i, o in enumerate(outcomes)
         ]
 
-    def builder_choice(self, configs: Sequence[Config]) -> Tactic | None:
-        """What TensorRT's builder chooses when it is offered all these; None when it fails or does not tell."""
+    def engine(self, configs: Sequence[Config], fresh: bool = False) -> Built:
+        """Build an engine whose builder chooses among these; its report.
+
+        Args:
+            configs: what the plugin offers.
+            fresh: whether the builder begins without the timing cache.
+
+        Raises:
+            Refused: when there is none.
+        """
         station = self._stations[0]
         with station.lock:
-            try:
-                built = build_engine(station, self._order(configs), self._options.build_timeout_s)
-                station.call("unload_engine", built.handle)
-            except FAULTS:
-                return None
-        return next((t for t in map(Tactic, configs) if t.id == built.chosen), None)
+            built = self._build(station, replace(self._order(configs), fresh=fresh))
+            station.call("unload_engine", built.handle)
+        return built
+
+    def builder_choice(self, configs: Sequence[Config]) -> Tactic | None:
+        """What TensorRT's builder chooses when it is offered all these; None when it fails or does not tell."""
+        try:
+            chosen = self.engine(configs).chosen
+        except FAULTS:
+            return None
+        return next((t for t in map(Tactic, configs) if t.id == chosen), None)
 
     def network_times(self, configs: Sequence[Config]) -> tuple[Series, ...]:
         """Time the whole network with each of these tactics, in turns.
@@ -131,7 +148,7 @@ class TensorrtBackend(CudaBackend):
         with station.lock, ExitStack() as open_runners:
             try:
                 engines = [self._build_network(station, config) for config in configs]
-                case = network_case(self._usual, engines[0], self._seed, self._rotate_bytes)
+                case = network_case(self._problem.usual, engines[0], self._seed, self._rotate_bytes)
                 runners = [
                     open_runners.enter_context(closing(NetworkRunner(station, built, self._code(config), config, case)))
                     for built, config in zip(engines, configs, strict=True)

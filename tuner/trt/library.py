@@ -42,6 +42,7 @@ def lack(driver_cuda: tuple[int, int] | None = None) -> Lack | None:
         or _not_loading(install)
         or _too_old(install)
         or _no_plugins(install)
+        or _attributes_lost()
     )
 
 
@@ -140,6 +141,19 @@ def _no_plugins(install: str) -> Lack | None:
     if not absent:
         return None
     return Lack(f"the installed tensorrt lacks {', '.join(absent)}", f"{install} --force-reinstall")
+
+
+def _attributes_lost() -> Lack | None:
+    """Up to 11.1, a plugin's int and float attributes raise TypeError with numpy 2.4."""
+    import numpy as np
+
+    numpy = tuple(int(part) for part in np.__version__.split(".")[:2])
+    found = re.match(r"(\d+)\.(\d+)", version())
+    if numpy < (2, 4) or found is None or (int(found[1]), int(found[2])) > (11, 1):
+        return None
+    return Lack(
+        f"TensorRT {version()} loses plugins' attributes with numpy {np.__version__}", "pip install 'numpy<2.4'"
+    )
 
 
 def _installed(distribution: str) -> bool:
