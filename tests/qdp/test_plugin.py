@@ -226,8 +226,9 @@ def test_a_tactic_that_does_not_compile_is_left_out(
     rehearsal = play(kernel.id, [fixed("FLOAT", 600)], kernel.attributes)
     problem = Problem.of(kernel, {"N": 600})
     assert rehearsal.offered == tuple(sorted(ids(problem, BLOCK=128) + ids(problem, BLOCK=256)))
-    assert "leaving out (BLOCK=512" in caplog.text
-    assert "partial_512.ptx does not exist" in caplog.text
+    messages = [r.getMessage() for r in caplog.records]
+    assert len(messages) == len(set(messages)) == 4  # each once, however often TensorRT asks
+    assert all("leaving out (BLOCK=" in m and ".ptx does not exist" in m for m in messages)
 
 
 def test_nothing_is_compiled_twice(layer: ModuleType, tmp_path: Path) -> None:

@@ -140,8 +140,9 @@ def _show(line: dict[str, Any]) -> None:
     if "mend" in line:
         click.echo(f"{line['what']}: registered, and not played; {line['mend']}")
         return
-    verdict = f"{len(line['broken'])} rules broken" if line["broken"] else "no rule broken"
+    broken = len(line["broken"])
+    verdict = f"{broken or 'no'} rule{'s' * (broken > 1)} broken"
     click.echo(f"{line['what']}: {len(line['played'])} of {line['tactics']} tactics played, {verdict}")
-    for broken in line["broken"]:
-        tactic = "" if broken["tactic"] is None else f" (tactic {broken['tactic']})"
-        click.echo(f"  {broken['rule']}{tactic}: {broken['message']}")
+    for rule in line["broken"]:
+        tactic = "" if rule["tactic"] is None else f" (tactic {rule['tactic']})"
+        click.echo(f"  {rule['rule']}{tactic}: {rule['message']}")

@@ -115,6 +115,7 @@ class Compiled:
 
     def __init__(self, choose: Choose, compiler: Compiles) -> None:
         self._choose, self._compiler = choose, compiler
+        self._reported: set[str] = set()
 
     def tactics(self, problem: Problem, pinned: Config) -> list[Tactic]:
         """The tactics to offer, compiled; the default where none of the chosen ones compiles."""
@@ -124,7 +125,7 @@ class Compiled:
         for tactic, outcome in outcomes:
             result = outcome.result()
             if isinstance(result, Failure):
-                _log.warning("%s: leaving out (%s): %s", problem, tactic, result.message.splitlines()[0])
+                self._report(f"{problem}: leaving out ({tactic}): {result.message.splitlines()[0]}")
             else:
                 good.append(tactic)
         return good or [default_tactic(problem, pinned)]
@@ -139,3 +140,8 @@ class Compiled:
         if isinstance(result, Failure):
             raise CompileError(result.kind, f"{problem}: ({tactic}) does not compile: {result.message}")
         return result
+
+    def _report(self, message: str) -> None:
+        if message not in self._reported:  # TensorRT asks again and again
+            self._reported.add(message)
+            _log.warning(message)

@@ -1,10 +1,13 @@
-"""A call of a plugin as text: ``example::increment(fp32[1:64:1024, 1024], block_size=256)``."""
+"""A call of a plugin as text: ``example::increment(fp32[1:64:1024, 1024], block_size=256)``.
+
+What stands in the brackets is Python: tensors are subscripted data types, attributes keywords with literals.
+"""
 
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +15,7 @@ from tuner.errors import ConfigError
 from tuner.qdp.dtypes import member
 from tuner.qdp.rehearsal.builder import Tensor
 
-_CALL = re.compile(r"\s*(\w+::\w+)\s*\((.*)\)\s*", re.DOTALL)
-_TENSOR = re.compile(r"\s*(\w+)\s*\[(.*)\]\s*", re.DOTALL)
-_ATTRIBUTE = re.compile(r"\s*([A-Za-z_]\w*)\s*=\s*(.+?)\s*", re.DOTALL)
+_CALL = re.compile(r"\s*(\w+::\w+)\s*(\(.*\))\s*", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -30,28 +31,29 @@ class Call:
 def parse(text: str) -> Call:
     """Read a call.
 
-    A tensor is a data type with extents, each a number or min:opt:max; an attribute is a Python literal.
+    A tensor is a data type with extents, each a number or min:opt:max, and none as ``fp32[()]``; an attribute
+    is a Python literal.
 
     Raises:
         ConfigError: when it does not read so.
     """
-    match = _CALL.fullmatch(text)
-    if match is None:
-        raise ConfigError(f"call {text!r} does not read namespace::name(fp32[1:64:1024, 1024], attribute=value)")
-    tensors: list[Tensor] = []
-    attributes: dict[str, Any] = {}
-    for part in _split(match[2]):
-        tensor, attribute = _TENSOR.fullmatch(part), _ATTRIBUTE.fullmatch(part)
-        if tensor is not None and not attributes:
-            tensors.append(_tensor(text, tensor[1], tensor[2]))
-        elif attribute is not None:
-            try:
-                attributes[attribute[1]] = ast.literal_eval(attribute[2])
-            except (ValueError, SyntaxError):
-                raise ConfigError(f"call {text!r}: {attribute[2]!r} is not a Python literal") from None
-        else:
-            raise ConfigError(f"call {text!r}: {part.strip()!r} is neither dtype[extents] nor attribute=value")
-    return Call(text, match[1], tuple(tensors), attributes)
+    try:
+        match = _CALL.fullmatch(text)
+        node = ast.parse(f"_{match[2]}", mode="eval").body if match is not None else None
+        if match is None or not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+            raise ConfigError("does not read namespace::name(fp32[1:64:1024, 1024], attribute=value)")
+        tensors = tuple(_tensor(argument) for argument in node.args)
+        attributes: dict[str, Any] = {}
+        for keyword in node.keywords:
+            name, value = _attribute(keyword)
+            if name in attributes:
+                raise ConfigError(f"{name!r} is given twice")
+            attributes[name] = value
+        return Call(text, match[1], tensors, attributes)
+    except SyntaxError as e:
+        raise ConfigError(f"call {text!r}: {e.msg}") from None
+    except ConfigError as e:
+        raise ConfigError(f"call {text!r}: {e}") from None
 
 
 def example(plugin: str, tensors: int, attributes: Mapping[str, Any]) -> str:
@@ -60,31 +62,29 @@ def example(plugin: str, tensors: int, attributes: Mapping[str, Any]) -> str:
     return f"{plugin}({', '.join(['fp32[1:64:1024]'] * tensors + values)})"
 
 
-def _tensor(text: str, dtype: str, extents: str) -> Tensor:
-    ranges = []
-    for extent in extents.split(","):
-        numbers = extent.strip().split(":")
-        if len(numbers) not in (1, 3) or not all(n.strip().isdigit() for n in numbers):
-            raise ConfigError(f"call {text!r}: {extent.strip()!r} is neither a number nor min:opt:max")
-        low, opt, high = (int(n) for n in (numbers if len(numbers) == 3 else numbers * 3))
-        if not low <= opt <= high:
-            raise ConfigError(f"call {text!r}: {extent.strip()!r} is not min <= opt <= max")
-        ranges.append((low, opt, high))
+def _attribute(keyword: ast.keyword) -> tuple[str, Any]:
+    if keyword.arg is None:
+        raise ConfigError(f"**{ast.unparse(keyword.value)} is not attribute=value")
     try:
-        found = member(dtype)
-    except ConfigError as e:
-        raise ConfigError(f"call {text!r}: {e}") from None
-    low_shape, opt_shape, high_shape = zip(*ranges, strict=True)
-    return Tensor(found, low_shape, opt_shape, high_shape)
+        return keyword.arg, ast.literal_eval(keyword.value)
+    except ValueError:
+        raise ConfigError(f"{ast.unparse(keyword)!r} does not give a Python literal") from None
 
 
-def _split(arguments: str) -> Iterator[str]:
-    """The arguments, at the commas outside of brackets."""
-    depth, start = 0, 0
-    for i, character in enumerate(arguments):
-        depth += (character in "[(") - (character in "])")
-        if character == "," and depth == 0:
-            yield arguments[start:i]
-            start = i + 1
-    if arguments[start:].strip():
-        yield arguments[start:]
+def _tensor(node: ast.expr) -> Tensor:
+    if not isinstance(node, ast.Subscript) or not isinstance(node.value, ast.Name):
+        raise ConfigError(f"{ast.unparse(node)!r} is neither dtype[extents] nor attribute=value")
+    extents = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+    ranges = [_range(extent) for extent in extents]
+    low, opt, high = (tuple(r[i] for r in ranges) for i in range(3))
+    return Tensor(member(node.value.id), low, opt, high)
+
+
+def _range(node: ast.expr) -> tuple[int, int, int]:
+    ends = (node.lower, node.upper, node.step) if isinstance(node, ast.Slice) else (node,) * 3
+    low, opt, high = (end.value if isinstance(end, ast.Constant) else None for end in ends)
+    if type(low) is not int or type(opt) is not int or type(high) is not int:
+        raise ConfigError(f"{ast.unparse(node)!r} is neither a number nor min:opt:max")
+    if not low <= opt <= high:
+        raise ConfigError(f"{ast.unparse(node)!r} is not min <= opt <= max")
+    return low, opt, high
