@@ -1,8 +1,8 @@
 """Launch what comes out of a bundle, not out of the tuner, and check it.
 
-    python results/h200/bundle/study.py OUT [TRIALS]
+    python results/h200/bundle/study.py OUT [TRIALS [CACHE]]
 
-Tunes every config on the GPU, exports the winners as one bundle, and imports the bundle's plugin.py in a
+Tunes the first problem of every config on the GPU (but not what the cache holds), exports the winners as one bundle, and imports the bundle's plugin.py in a
 process that can import neither this package nor Triton. NVIDIA's Python layer (the bindings wheel) asks it
 for PTX and launches there, as an engine build would. These are then loaded and launched through the driver,
 at full size on random inputs, and compared with the float64 reference. Both the winner and tactic 0, the
@@ -13,13 +13,11 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict
-from functools import partial
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -103,38 +101,62 @@ def launch(problem: Any, played: dict[str, Any], seed: int) -> dict[str, Any]:
     return {"fault": judge(case, evidence), "compared": case.checked, "elements": case.elements, "launch": at}
 
 
-def main(out: Path, trials: str) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    configs = sorted((ROOT / "configs").glob("*.toml"))
-    cache = out / "tactics.json"
-    tuner = [sys.executable, "-c", "from tuner.cli import main; main()"]
-    places = {**os.environ, "TUNER_CACHE": str(cache)}
-    run = partial(subprocess.run, capture_output=True, text=True, env=places, cwd=ROOT)
-    tuned, failed = [], {}
+def first_problems(folder: Path) -> list[Path]:
+    """The shipped configs whose front end is installed here, each with its first problem only."""
+    from tuner.config import dump_config, load_config
+    from tuner.errors import TunerError
+
+    folder.mkdir(parents=True, exist_ok=True)
+    found = []
+    for path in sorted((ROOT / "configs").glob("*.toml")):
+        try:
+            job = load_config(path)
+        except TunerError as e:
+            print(f"{path.stem}: {e}")
+            continue
+        copy = folder / path.name
+        copy.write_text(dump_config(replace(job, problems=job.problems[:1])))
+        found.append(copy)
+    return found
+
+
+def tune(configs: list[Path], cache: Path, out: Path, trials: str) -> dict[str, str]:
+    """Find winners that the cache does not hold; returns why some could not be found."""
+    from tuner.cache import Cache
+    from tuner.config import load_config
+    from tuner.cuda.device import describe
+    from tuner.source import kernel_hash
+
+    device, failed = describe((0,))[0].name, {}
     for config in configs:
-        done = run(
-            [
-                *tuner,
-                "tune",
-                str(config),
-                "--backend",
-                "cuda",
-                "--trials",
-                trials,
-                "--out",
-                str(out / "runs" / config.stem),
-            ]
-        )
+        (problem,) = load_config(config).problems
+        source = kernel_hash(problem.kernel)
+        if Cache.open(cache).lookup(problem, source, backend="cuda", device=device).tier == "exact":
+            continue
+        options = ["--backend", "cuda", "--trials", trials, "--out", str(out / config.stem), "--cache", str(cache)]
+        done = command("tune", str(config), *options)
         if done.returncode:
             failed[config.stem] = done.stderr.strip()
-        else:
-            tuned.append(config)
-    done = run([*tuner, "export", *map(str, tuned), "--format", "bundle", "--out", str(out / "bundle")])
+    return failed
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `tuner`."""
+    tuner = [sys.executable, "-c", "from tuner.cli import main; main()"]
+    return subprocess.run([*tuner, *arguments], capture_output=True, text=True, cwd=ROOT)
+
+
+def main(out: Path, trials: str, cache: Path | None) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    tactics = out / "tactics.json"
+    if cache is not None:
+        shutil.copy(cache, tactics)
+    configs = first_problems(out / "configs")
+    failed = tune(configs, tactics, out / "runs", trials)
+    tuned = [str(c) for c in configs if c.stem not in failed]
+    done = command("export", *tuned, "--format", "bundle", "--out", str(out / "bundle"), "--cache", str(tactics))
     if done.returncode:
         raise RuntimeError(done.stderr)
-    from tuner.config import load_config
-
-    problems = sorted((p for c in tuned for p in load_config(c).problems), key=str)
     answers = play(out / "bundle")
     results = []
     for call, answer in zip(answers["calls"], answers["plays"], strict=True):
@@ -143,7 +165,8 @@ def main(out: Path, trials: str) -> None:
                 json.dump({"call": call, "played": played}, file)
                 file.flush()
                 # One process each, so that a crash is this tactic's alone.
-                one = run([sys.executable, __file__, "--launch", file.name])
+                arguments = [sys.executable, __file__, "--launch", file.name, str(out / "configs")]
+                one = subprocess.run(arguments, capture_output=True, text=True)
             text = one.stdout.strip().splitlines()
             result = json.loads(text[-1]) if one.returncode == 0 and text else {"fault": one.stderr.strip()}
             results.append({"call": call, "tactic": played["tactic"], "ptx_entry": played["entry"], **result})
@@ -155,7 +178,6 @@ def main(out: Path, trials: str) -> None:
         {
             "machine": machine(),
             "tensorrt_bindings": answers["tensorrt"],
-            "problems": [str(p) for p in problems],
             "not_tuned": failed,
             "launches": results,
         },
@@ -164,26 +186,20 @@ def main(out: Path, trials: str) -> None:
     print(f"{len(results)} launches of {len(answers['calls'])} problems, {len(wrong)} wrong", wrong)
 
 
-def launch_one(path: Path) -> None:
+def launch_one(path: Path, configs: Path) -> None:
     """Launch one tactic that was written to a file."""
     from tuner.config import load_config
     from tuner.export.bundle.folder import call_of
 
     data = json.loads(path.read_text())
-    for config in sorted((ROOT / "configs").glob("*.toml")):
-        try:
-            problems = load_config(config).problems
-        except Exception:  # a front end that is not installed here
-            continue
-        for problem in problems:
-            if call_of(problem) == data["call"]:
-                print(json.dumps({"problem": str(problem), **launch(problem, data["played"], seed=1)}))
-                return
-    sys.exit(f"no config poses {data['call']}")
+    problems = [load_config(config).problems[0] for config in sorted(configs.glob("*.toml"))]
+    problem = next(p for p in problems if call_of(p) == data["call"])
+    print(json.dumps({"problem": str(problem), **launch(problem, data["played"], seed=1)}))
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "--launch":
-        launch_one(Path(sys.argv[2]))
+        launch_one(Path(sys.argv[2]), Path(sys.argv[3]))
     else:
-        main(Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "16")
+        rest = sys.argv[2:]
+        main(Path(sys.argv[1]), rest[0] if rest else "16", Path(rest[1]) if len(rest) > 1 else None)
