@@ -2,11 +2,11 @@
 
     python results/h200/bundle/study.py OUT [TRIALS [CACHE]]
 
-Tunes the first problem of every config on the GPU (but not what the cache holds), exports the winners as one bundle, and imports the bundle's plugin.py in a
-process that can import neither this package nor Triton. NVIDIA's Python layer (the bindings wheel) asks it
-for PTX and launches there, as an engine build would. These are then loaded and launched through the driver,
-at full size on random inputs, and compared with the float64 reference. Both the winner and tactic 0, the
-default, are launched.
+Tunes the first problem of every config on the GPU (but not what the cache holds), exports the winners as one
+bundle, and imports the bundle's plugin.py in a process that can import neither this package nor Triton.
+NVIDIA's Python layer (the bindings wheel) asks it for PTX and launches there, as an engine build would. These
+are then loaded and launched through the driver, at full size on random inputs, and compared with the float64
+reference. Both the winner and tactic 0, the default, are launched.
 """
 
 from __future__ import annotations
