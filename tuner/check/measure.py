@@ -23,7 +23,6 @@ from typing import Any, Literal, TypeAlias
 
 from tuner.backends.cuda import L2_SIZES
 from tuner.backends.worker import Factory
-from tuner.compile.ptx import lower_version, parse
 from tuner.cuda.bench import Bench
 from tuner.cuda.cases import Case, make_case
 from tuner.cuda.device import DeviceInfo, describe
@@ -77,7 +76,7 @@ class Launchable:
     """A code and its launch at the problem's usual size.
 
     Attributes:
-        ptx, entry, block, shared_bytes: as in `tuner.compile.artifact.Artifact`.
+        ptx, entry, block, shared_bytes: as in `tuner.compile.artifact.Artifact`; the device's driver assembles the PTX.
         grid, integers: blocks along x, y and z, and the extra integers.
     """
 
@@ -132,7 +131,7 @@ class FaultyError(Exception):
 
 
 def compare_codes(
-    gpu: Gpu, problem: Problem, config: Config, recorded: Launchable, today: Launchable, seed: int
+    gpu: Gpu, problem: Problem, config: Config, recorded: Launchable, today: Launchable, seed: int, turned: bool
 ) -> Comparison:
     """Check both codes for correctness and time them in turns, in a process of their own.
 
@@ -142,6 +141,7 @@ def compare_codes(
         config: the tactic.
         recorded, today: its code then and now.
         seed: of the random inputs.
+        turned: whether today's code comes first in a round.
 
     Raises:
         FaultyError: when one of them does not run or is wrong.
@@ -152,14 +152,15 @@ def compare_codes(
     station, clock = Station(gpu.factory, threading.Lock()), _Clock(gpu.probe)
     try:
         with _blaming("recorded"):
-            old = _Recorded(station, gpu, recorded, config, usual)
+            old = _Recorded(station, recorded, config, usual)
             _require_right("recorded", old.check(usual))
         with _blaming("today's"):
-            new = Runner(station, _code(gpu, today), config, usual, None)
+            new = Runner(station, _code(today), config, usual, None)
             for case in (usual, *awkward):
                 _require_right("today's", new.check(case))
-        sides = _Clocked("recorded", old, clock), _Clocked("today's", new, clock)
-        before, now = confirm(sides, gpu.plan, lambda: clock.last)
+        sides = [_Clocked("recorded", old, clock), _Clocked("today's", new, clock)]
+        order = slice(None, None, -1) if turned else slice(None)
+        before, now = confirm(sides[order], gpu.plan, lambda: clock.last)[order]
         cycles = [side.cycles(series) for side, series in zip(sides, (before, now), strict=True)]
     finally:
         station.close()
@@ -211,19 +212,16 @@ class _Clocked:
 class _Recorded(Runner):
     """The recorded code, which is launched as it was when it was recorded."""
 
-    def __init__(self, station: Station, gpu: Gpu, recorded: Launchable, config: Config, case: Case) -> None:
+    def __init__(self, station: Station, recorded: Launchable, config: Config, case: Case) -> None:
         self._launch = Launch(recorded.grid, recorded.block, recorded.shared_bytes), recorded.integers
-        super().__init__(station, _code(gpu, recorded), config, case, None)
+        super().__init__(station, _code(recorded), config, case, None)
 
     def _how(self, problem: Problem) -> tuple[Any, ...]:
         return self._launch
 
 
-def _code(gpu: Gpu, code: Launchable) -> Code:
-    """PTX that the device's driver understands, for it to assemble."""
-    newest = gpu.info.target.max_ptx
-    text = code.ptx if newest is None else lower_version(parse(code.ptx), newest).text
-    return Code(text.encode(), code.entry, code.block, code.shared_bytes)
+def _code(code: Launchable) -> Code:
+    return Code(code.ptx.encode(), code.entry, code.block, code.shared_bytes)
 
 
 def _require_right(side: Side, fault: str | None) -> None:

@@ -8,6 +8,7 @@ from tuner.check.measure import Comparison, FaultyError, Gpu, Launchable, compar
 from tuner.check.subject import Subject
 from tuner.check.today import Compiled
 from tuner.check.verdict import Check, Verdict
+from tuner.compile.ptx import lower_version, parse
 from tuner.tactic import Tactic
 from tuner.trial import FailureClass
 
@@ -16,14 +17,19 @@ def timed(subject: Subject, record: Record, ptx: str, today: Compiled, gpu: Gpu)
     """Measure the winner's recorded PTX and today's code, a second time if it has become slower."""
     code, artifact, launch = record.code, today.artifact, today.launch
     who = f"winner ({Tactic(record.winner.config)})"
-    recorded = Launchable(ptx, code.entry, code.block, code.shared_bytes, code.grid, code.args)
+    recorded = Launchable(_understood(ptx, gpu), code.entry, code.block, code.shared_bytes, code.grid, code.args)
     now = Launchable(
-        artifact.ptx, artifact.entry, artifact.block, artifact.shared_bytes, grid_of(launch), integers_of(launch)
+        _understood(artifact.ptx, gpu),
+        artifact.entry,
+        artifact.block,
+        artifact.shared_bytes,
+        grid_of(launch),
+        integers_of(launch),
     )
     runs: list[Comparison] = []
     try:
-        for seed in range(2):
-            runs.append(compare_codes(gpu, subject.problem, record.winner.config, recorded, now, seed))
+        for seed, turned in enumerate((False, True)):
+            runs.append(compare_codes(gpu, subject.problem, record.winner.config, recorded, now, seed, turned))
             if not runs[-1].slower:
                 break
     except FaultyError as e:
@@ -58,3 +64,9 @@ def _faulty(subject: Subject, who: str, error: FaultyError) -> Check:
         return subject.check("time", "inconclusive", message)
     rule = "correct" if error.failure.kind is FailureClass.CORRECTNESS else "runs"
     return subject.check(rule, "regression", f"{who} fails on the GPU: {why}")
+
+
+def _understood(ptx: str, gpu: Gpu) -> str:
+    """PTX in the newest version that the device's driver knows, where its own is newer."""
+    newest = gpu.info.target.max_ptx
+    return ptx if newest is None else lower_version(parse(ptx), newest).text
