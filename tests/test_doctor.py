@@ -20,6 +20,7 @@ def test_whatever_does_not_work_has_a_mend() -> None:
         "compile cache",
         "cuda",
         "tensorrt",
+        "rehearsal",
     }
     for check in checks:
         assert check.detail
@@ -83,3 +84,39 @@ ALL = ("platform", "packages", "triton", "tactic cache", "compile cache", "cuda"
 def test_a_backend_works_when_all_it_needs_does(broken: tuple[str, ...], usable: set[str]) -> None:
     checks = [Check(name, name not in broken, "", "") for name in ALL]
     assert {name for name, works in usable_backends(checks).items() if works} == usable
+
+
+def rehearsal() -> Check:
+    return next(c for c in examine() if c.name == "rehearsal")
+
+
+def test_a_layer_to_rehearse_on_is_found() -> None:
+    found = rehearsal()
+    assert found.ok
+    assert found.detail.startswith("Python layer of TensorRT 1")
+
+
+def test_a_missing_c_compiler_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CC", "no-such-compiler")
+    found = rehearsal()
+    assert (found.ok, found.detail) == (False, "no C compiler called 'no-such-compiler'")
+    assert found.mend == "install gcc, or name one with CC"
+
+
+def test_a_missing_layer_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['tensorrt_bindings'] = None\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    found = rehearsal()
+    assert (found.ok, found.detail) == (False, "NVIDIA's Python layer is not installed")
+    assert found.mend == "pip install 'qdp-tuner[rehearse]'"
+
+
+def test_a_layer_that_cannot_take_numbers_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import numpy; numpy.__version__ = '2.4.0'\n"
+        "from tuner.qdp.rehearsal.bindings import load; load().__version__ = '10.15.1.29'\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    found = rehearsal()
+    assert "tensorrt 10.15.1.29 with numpy 2.4.0 cannot take the number" in found.detail
+    assert found.mend == "pip install 'numpy<2.4'"

@@ -41,6 +41,7 @@ def examine() -> list[Check]:
         _folder("compile cache", _store_folder, "quick second runs", "set TUNER_COMPILE_CACHE to a writable folder"),
         _cuda(),
         _tensorrt(),
+        _rehearsal(),
     ]
 
 
@@ -138,3 +139,28 @@ def _tensorrt() -> Check:
     if found is None:
         return Check("tensorrt", True, f"TensorRT {version()}", needed_for)
     return Check("tensorrt", False, found.what, needed_for, found.mend)
+
+
+_LOAD = """
+import sys
+from tuner.qdp.rehearsal.bindings import BindingsError, load
+from tuner.qdp.rehearsal.builder import check_versions
+try:
+    print(load().__version__)
+    check_versions({"amount": 1})
+except BindingsError as e:
+    sys.exit(str(e))
+try:
+    check_versions({"name": ""})
+except BindingsError:
+    print("texts and arrays as attributes need numpy<2")
+"""
+
+
+def _rehearsal() -> Check:
+    run = subprocess.run([sys.executable, "-c", _LOAD], capture_output=True, text=True)  # it needs a process of its own
+    if run.returncode == 0:
+        detail = "Python layer of TensorRT " + "; ".join(run.stdout.splitlines())
+        return Check("rehearsal", True, detail, "rehearse")
+    why, _, mend = run.stderr.strip().splitlines()[-1].rpartition("; ")
+    return Check("rehearsal", False, why or mend, "rehearse", mend)

@@ -117,7 +117,7 @@ def play(
     Raises:
         BindingsError: when these versions of the bindings and numpy corrupt the attributes.
     """
-    _check_versions(attributes)
+    check_versions(attributes)
     first = _play(plugin_id, tensors, attributes, choose)
     if first.broken:
         return first
@@ -132,8 +132,12 @@ def play(
     return Rehearsal(first.inputs, first.outputs, first.offered, (), (Broken(None, "purity", message),))
 
 
-def _check_versions(attributes: Mapping[str, Any]) -> None:
-    """Refuse versions with which NVIDIA's layer does not pass attributes on as they are."""
+def check_versions(attributes: Mapping[str, Any]) -> None:
+    """Refuse versions with which NVIDIA's layer does not pass attributes on as they are.
+
+    Raises:
+        BindingsError: when these bindings and numpy corrupt one of them, or cannot take it.
+    """
     import numpy as np
 
     bindings = tuple(int(part) for part in load().__version__.split(".")[:2])
