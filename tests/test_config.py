@@ -139,6 +139,28 @@ def test_effective_values_load_back_to_the_same_from_any_folder(folder: Path) ->
     assert (again.search, again.compile) == (config.search, config.compile)
 
 
+def test_a_grid_is_many_problems(folder: Path) -> None:
+    config = load(folder, HEAD + "[problem]\ndims = { M = { values = [3, 1] }, N = { powers_of_two = [200, 1024] } }\n")
+    assert [tuple(p.sizes().values()) for p in config.problems] == [(m, n) for m in (3, 1) for n in (256, 512, 1024)]
+    assert [p.label for p in load(folder, dump_config(config)).problems] == [p.label for p in config.problems]
+
+
+def test_shapes_to_time_at_survive_the_dump(folder: Path) -> None:
+    dims = "dims = { M = [2, { min = 1, opt = 2, max = 8 }], N = 512 }\n"
+    config = load(
+        folder, f"{HEAD}[problem]\n{dims}timed = [{{ dims = {{ M = [2, 8] }}, weight = 3 }}, {{ dims = {{}} }}]\n"
+    )
+    for loaded in (config, load(folder, dump_config(config))):
+        assert [(p.sizes()["M"], share) for p, share in loaded.problems[0].shares] == [(16, 0.75), (4, 0.25)]
+
+
+@pytest.mark.parametrize(
+    ("trials", "given", "further"), [(64, None, 16), (6, None, 6), (20, None, 8), (64, 30, 30), (4, 30, 4)]
+)
+def test_a_further_shape_gets_a_part_of_the_budget(trials: int, given: int | None, further: int) -> None:
+    assert SearchOptions(trials=trials, shared_trials=given).further_trials == further
+
+
 def test_a_kernel_file_with_an_odd_name_survives_the_dump(folder: Path) -> None:
     odd = 'a "quoted" \\ näme \N{SNOWMAN} \N{PILE OF POO}\t\x7f.py'
     (folder / odd).write_text(KERNEL)
@@ -234,6 +256,48 @@ BAD_VALUES = {
     "unknown problem key": (
         HEAD + "[[problems]]\ndims = { M = 4, N = 512 }\n[[problems]]\ndim = { M = 4, N = 512 }\n",
         "unknown key problems[1].dim; did you mean 'dims'?",
+    ),
+    "empty grid": (
+        HEAD + "[problem]\ndims = { M = 4, N = { powers_of_two = [513, 600] } }\n",
+        "problem.dims.N.powers_of_two: [513, 600] holds no size",
+    ),
+    "grid of one number": (
+        HEAD + "[problem]\ndims = { M = 4, N = { powers_of_two = [512] } }\n",
+        "problem.dims.N.powers_of_two: expected [smallest, largest], not [512]",
+    ),
+    "grid of texts": (
+        HEAD + "[problem]\ndims = { M = 4, N = { values = ['512'] } }\n",
+        "problem.dims.N.values: expected int, got str",
+    ),
+    "grid twice": (
+        HEAD + "[problem]\ndims = { M = 4, N = { values = [512, 512] } }\n",
+        "problem.dims.N.values: [512, 512] holds a size twice",
+    ),
+    "grid of two kinds": (
+        HEAD + "[problem]\ndims = { M = 4, N = { values = [512], powers_of_two = [1, 2] } }\n",
+        "problem.dims.N: values and powers_of_two do not go together",
+    ),
+    "endless grid": (
+        HEAD
+        + "[problem]\ndims = { M = { powers_of_two = [1, 4611686018427387904] }, N = { values = "
+        + f"{[*range(1, 40)]} }} }}\n",
+        "problem.dims: a grid of 2457 problems; 1024 are allowed",
+    ),
+    "timed outside": (
+        HEAD + "[problem]\ndims = { M = { min = 1, opt = 2, max = 8 }, N = 512 }\ntimed = [{ dims = { M = 9 } }]\n",
+        "problem: timed: M=9 is outside the range 1:2:8",
+    ),
+    "timed unknown": (
+        HEAD + "[problem]\ndims = { M = { min = 1, opt = 2, max = 8 }, N = 512 }\ntimed = [{ dims = { m = 9 } }]\n",
+        "problem: unknown dimension 'm'; there is M, N",
+    ),
+    "timed twice": (
+        HEAD + "[problem]\ndims = { M = 4, N = 512 }\ntimed = [{ dims = { M = 4 } }, { dims = {} }]\n",
+        "problem: timed: M=4 N=512 is listed twice; add up the weights",
+    ),
+    "timed for nothing": (
+        HEAD + "[problem]\ndims = { M = 4, N = 512 }\ntimed = [{ dims = { M = 4 }, weight = 0 }]\n",
+        "problem.timed[0].weight: expected float > 0.0",
     ),
     "unknown range key": (
         HEAD + "[problem]\ndims = { M = 4, N = { min = 1, opt = 2, maxi = 3 } }\n",

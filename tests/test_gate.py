@@ -10,7 +10,7 @@ from tuner.errors import ConfigError
 from tuner.gate import MAX_ELEMENTS, device_instances, instances, judge, make_inputs, poisoned
 from tuner.kernel import Kernel
 from tuner.loader import load_kernel
-from tuner.problem import Dims, Problem, Range
+from tuner.problem import Dims, Problem, Range, Timed
 
 MATMUL = """
 import numpy as np
@@ -112,9 +112,29 @@ def test_there_may_be_no_size_that_is_legal_and_small(tmp_path: Path) -> None:
 def test_on_a_device_sizes_stay_within_the_range(tmp_path: Path) -> None:
     dynamic = problem(matmul(tmp_path), {"M": (2, Range(16, 32, 128)), "K": 16, "N": 32})
     found = device_instances(dynamic, {"BM": 16, "BN": 16})
-    assert [tuple(r.opt for r in p.dims["M"]) for p in found] == [(2, 16), (2, 71), (2, 32), (2, 128)]
+    assert [p.dims["M"][1].opt for p in found] == [16, 33, 71, 127, 32, 128]
+    assert {p.dims["M"][0].opt for p in found} == {2}
     fixed = problem(dynamic.kernel, {"M": 64, "K": 16, "N": 32})
     assert [p.label for p in device_instances(fixed, {"BM": 16, "BN": 16})] == [fixed.label]
+
+
+def test_where_several_dimensions_vary_each_is_small_while_others_are_large(tmp_path: Path) -> None:
+    dynamic = problem(matmul(tmp_path), {"M": Range(1, 2, 300), "K": 16, "N": Range(4, 8, 500)})
+    found = [(s["M"], s["N"]) for s in (p.sizes() for p in device_instances(dynamic, {"BM": 16, "BN": 16}))]
+    assert {(1, 4), (2, 8), (300, 500), (1, 500), (300, 4)} <= set(found)
+
+
+def test_a_shape_that_is_timed_is_also_checked(tmp_path: Path) -> None:
+    dims: Dims = {"M": Range(1, 64, 300), "K": 16, "N": 32}
+    timed = Problem.of(matmul(tmp_path), dims, {"T": "fp32"}, timed=[Timed({"M": 48})])
+    assert 48 in [p.sizes()["M"] for p in device_instances(timed, {"BM": 16, "BN": 16})]
+
+
+def test_without_a_device_the_ends_of_a_range_are_checked_where_they_are_small(tmp_path: Path) -> None:
+    dims: Dims = {"M": Range(3, 100, 10**6), "K": 16, "N": 32}
+    found = [p.sizes()["M"] for p in instances(problem(matmul(tmp_path), dims), {"BM": 16, "BN": 16})]
+    assert {3, 100} <= set(found)
+    assert 10**6 not in found
 
 
 # -- inputs and outputs --------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from tuner.arith import cdiv, maximum, minimum, next_power_of_2
 from tuner.dtypes import itemsize
 from tuner.kernel import Kernel, Launch, Tensor, Tolerance
-from tuner.problem import Problem, Range
+from tuner.problem import Problem, Range, Timed
 from tuner.space import Constraint, Space, choice, integers, powers_of_two
 from tuner.tactic import Tactic
 
@@ -39,6 +39,7 @@ __all__ = [
     "Space",
     "Tactic",
     "Tensor",
+    "Timed",
     "Tolerance",
     "cdiv",
     "choice",

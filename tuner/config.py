@@ -21,8 +21,9 @@ from tuner.errors import ConfigError
 from tuner.kernel import Attribute, Kernel
 from tuner.loader import load_kernel
 from tuner.names import did_you_mean
-from tuner.problem import Problem, Range
+from tuner.problem import Problem, Range, Timed
 from tuner.search.samplers import DEFAULT_SAMPLER, find
+from tuner.shapes.grid import expand
 
 Count: TypeAlias = Annotated[int, Meta(ge=1, le=10**9)]
 Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=10**9)]
@@ -34,6 +35,8 @@ class SearchOptions(Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         trials: budget per problem.
+        shared_trials: budget of each further problem with the same data types and attributes, which starts from
+            what was found for the ones before it; None: a quarter of `trials`, and at least 8.
         timeout_s: stop asking for new trials after this many seconds; None: never.
         sampler: who proposes what to try.
         seed: of everything random.
@@ -41,10 +44,16 @@ class SearchOptions(Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     trials: Count = 64
+    shared_trials: Count | None = None
     timeout_s: Seconds | None = None
     sampler: str = DEFAULT_SAMPLER
     seed: Annotated[int, Meta(ge=0, lt=2**32)] = 0
     finalists: Count = 5
+
+    @property
+    def further_trials(self) -> int:
+        """Budget of a problem that starts from what was found for others."""
+        return min(self.trials, self.shared_trials or max(8, -(-self.trials // 4)))
 
 
 class CompileOptions(Struct, frozen=True, forbid_unknown_fields=True):
@@ -106,10 +115,16 @@ class Config:
     tensorrt: TensorrtOptions = field(default_factory=TensorrtOptions)
 
 
+class _Timed(Struct, frozen=True, forbid_unknown_fields=True):
+    dims: dict[str, Size | tuple[Size, ...]]
+    weight: Annotated[float, Meta(gt=0, le=10**9)] = 1.0
+
+
 class _Problem(Struct, frozen=True, forbid_unknown_fields=True):
     dims: dict[str, Any]
     dtypes: dict[str, str] = {}
     attributes: dict[str, Any] = {}
+    timed: tuple[_Timed, ...] = ()
 
 
 class _Document(Struct, frozen=True, forbid_unknown_fields=True):
@@ -143,9 +158,9 @@ def load_config(path: Path) -> Config:
         tables = {"problem": document.problem}
     if not tables:
         raise ConfigError(f"{where}: problems: there is none; add a [problem] table with the kernel's dims")
-    problems = {key: _problem(kernel, table, where, key) for key, table in tables.items()}
+    problems = [(key, p) for key, table in tables.items() for p in _problems(kernel, table, where, key)]
     keys: dict[str, str] = {}
-    for key, problem in problems.items():
+    for key, problem in problems:
         earlier = keys.setdefault(problem.label, key)
         if earlier != key:
             raise ConfigError(f"{where}: {key} repeats {earlier} ({problem.label}); leave one out")
@@ -153,7 +168,7 @@ def load_config(path: Path) -> Config:
         name=path.stem,
         kernel=kernel_spec,
         target=_target(document.target, where),
-        problems=tuple(problems.values()),
+        problems=tuple(problem for _, problem in problems),
         search=_search_options(document.search, where),
         compile=_convert(document.compile, CompileOptions, where, "compile"),
         tensorrt=_tensorrt_options(document.tensorrt, path),
@@ -165,6 +180,7 @@ def with_overrides(
     *,
     target: str | None = None,
     trials: int | None = None,
+    shared_trials: int | None = None,
     timeout_s: float | None = None,
     sampler: str | None = None,
     seed: int | None = None,
@@ -177,7 +193,14 @@ def with_overrides(
         ConfigError: as `load_config`, with "command line" in the place of a file.
     """
     where = "command line"
-    search = {"trials": trials, "timeout_s": timeout_s, "sampler": sampler, "seed": seed, "finalists": finalists}
+    search = {
+        "trials": trials,
+        "shared_trials": shared_trials,
+        "timeout_s": timeout_s,
+        "sampler": sampler,
+        "seed": seed,
+        "finalists": finalists,
+    }
     return replace(
         config,
         target=config.target if target is None else _target(target, where),
@@ -196,7 +219,14 @@ def dump_config(config: Config) -> str:
         lines += [
             "",
             "[[problems]]",
-            *_pairs({"dims": dims, "dtypes": problem.dtypes, "attributes": problem.attributes}),
+            *_pairs(
+                {
+                    "dims": dims,
+                    "dtypes": problem.dtypes,
+                    "attributes": problem.attributes,
+                    "timed": tuple({"dims": t.dims, "weight": t.weight} for t in problem.timed) or None,
+                }
+            ),
         ]
     lines += ["", "[search]", *_pairs(msgspec.structs.asdict(config.search))]
     lines += ["", "[compile]", *_pairs(msgspec.structs.asdict(config.compile))]
@@ -238,15 +268,25 @@ def _convert(data: Any, kind: type[T], where: str, key: str) -> T:
         raise ConfigError(f"{where}: {_join(key, place.lstrip('.'))}: {message[0].lower()}{message[1:]}") from e
 
 
-def _problem(kernel: Kernel, data: dict[str, Any], where: str, key: str) -> Problem:
+def _problems(kernel: Kernel, data: dict[str, Any], where: str, key: str) -> list[Problem]:
+    """The problem of a table, or the problems where its dims are a grid."""
     table = _convert(data, _Problem, where, key)
+    try:
+        grid = list(expand(table.dims))
+    except ConfigError as e:
+        raise ConfigError(f"{where}: {key}.{e}") from e
+    return [_problem(kernel, msgspec.structs.replace(table, dims=dims), where, key) for dims in grid]
+
+
+def _problem(kernel: Kernel, table: _Problem, where: str, key: str) -> Problem:
     dims = {name: _dim(value, where, f"{key}.dims.{name}") for name, value in table.dims.items()}
     for name, value in table.attributes.items():
         number: Any = _convert(value, Attribute, where, f"{key}.attributes.{name}")  # type: ignore[arg-type]
         if not math.isfinite(number):
             raise ConfigError(f"{where}: {key}.attributes.{name}: {number} is not a finite number")
     try:
-        problem = Problem.of(kernel, dims, table.dtypes, table.attributes)
+        timed = [Timed(t.dims, t.weight) for t in table.timed]
+        problem = Problem.of(kernel, dims, table.dtypes, table.attributes, timed)
         refused = _why_refused(problem)
     except ConfigError as e:
         raise ConfigError(f"{where}: {key}: {_one_line(e)}") from e

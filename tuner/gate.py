@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
+from math import isqrt, prod
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ from tuner.tactic import Config
 Array = np.ndarray[Any, Any]
 Extents = tuple[Extent, ...]
 
-VERSION = 1
+VERSION = 2
 """Goes up whenever a verdict could change: with the instances, the inputs or the comparison."""
 
 MAX_ELEMENTS = 1 << 20
@@ -49,6 +49,7 @@ def instances(problem: Problem, config: Config) -> list[Problem]:
     each at 2 T + 1 while the others fit their tiles exactly. At 2 T a variadic dimension has two
     tensor dimensions. Sizes outside the problem's range are taken too; data types
     and attributes are the problem's, and so is a fixed dimension that the source takes as a constant.
+    Of a problem whose dimensions vary, the `device_instances` are taken as well.
 
     Left out are sizes at which the tactic is illegal and those above `MAX_ELEMENTS`. If that leaves
     none, the problem itself is taken where it is that small. May be empty.
@@ -62,18 +63,20 @@ def instances(problem: Problem, config: Config) -> list[Problem]:
         {d: s.above for d, s in steps.items()},
         {d: s.several for d, s in steps.items()},
     ]
-    found = _legal(problem, cases, config) or _legal(problem, [_at(problem, "opt")], config)
+    within = _within(problem) if problem.dynamic else []
+    found = _legal(problem, [*cases, *within], config) or _legal(problem, [_at(problem, "opt")], config)
     return sorted((p for p in found if _elements(p) <= MAX_ELEMENTS), key=_elements)
 
 
 def device_instances(problem: Problem, config: Config) -> list[Problem]:
     """Fixed sizes within the problem's range, for compiled code, which may rely on that range.
 
-    The problem's smallest, usual and largest sizes and, where dimensions vary, awkward ones between:
-    an odd size near the middle of each range. Only sizes at which the tactic is legal.
+    The problem's smallest, usual and largest sizes, those it is timed at and, where dimensions vary,
+    awkward ones between: in each range an odd size near the middle, one just above a power of two
+    near the geometric mean, and the largest odd one, all dimensions in step; and where several vary,
+    each at its smallest size while the others are at their largest. Only sizes at which the tactic is legal.
     """
-    between = {d: tuple(_odd(r) for r in ranges) for d, ranges in problem.dims.items()}
-    return _legal(problem, [_at(problem, "min"), between, _at(problem, "opt"), _at(problem, "max")], config)
+    return _legal(problem, _within(problem), config)
 
 
 @dataclass(frozen=True)
@@ -111,8 +114,32 @@ def _at(problem: Problem, which: Which) -> dict[str, Extents]:
     return {d: tuple(r.at(which) for r in ranges) for d, ranges in problem.dims.items()}
 
 
+def _within(problem: Problem) -> list[dict[str, Extents]]:
+    """Extents within the range, where code that relies on too much goes wrong."""
+    low, high = _at(problem, "min"), _at(problem, "max")
+    dims = problem.dims.items()
+    varying = [d for d, ranges in dims if not all(r.fixed for r in ranges)]
+    return [
+        low,
+        *({d: tuple(place(r) for r in ranges) for d, ranges in dims} for place in (_above_a_power, _odd, _last_odd)),
+        *({**high, d: low[d]} for d in varying if len(varying) > 1),
+        _at(problem, "opt"),
+        *({d: tuple(r.opt for r in ranges) for d, ranges in p.dims.items()} for p, _ in problem.shares),
+        high,
+    ]
+
+
 def _odd(extent: Range) -> int:
     return extent.opt if extent.fixed else max(extent.min, (extent.min + extent.max) // 2 - 1 | 1)
+
+
+def _above_a_power(extent: Range) -> int:
+    size = (1 << isqrt(extent.min * extent.max).bit_length() - 1) + 1
+    return extent.opt if extent.fixed else max(extent.min, min(size, extent.max))
+
+
+def _last_odd(extent: Range) -> int:
+    return extent.opt if extent.fixed else max(extent.min, extent.max - 2 | 1)
 
 
 def _elements(problem: Problem) -> int:

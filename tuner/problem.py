@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import prod
+from math import inf, prod
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from tuner.arith import Int, Multiple
@@ -48,6 +48,23 @@ Extent: TypeAlias = int | Range
 Dims: TypeAlias = Mapping[str, "Extent | tuple[Extent, ...]"]
 
 
+@dataclass(frozen=True)
+class Timed:
+    """A shape within a problem's range that tactics are timed at.
+
+    Attributes:
+        dims: sizes of some dimensions, as for `Problem.of`; the others are at their optimum.
+        weight: how much its time counts, beside those of the other shapes.
+    """
+
+    dims: Mapping[str, int | tuple[int, ...]]
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.weight < inf:
+            raise ConfigError(f"weight {self.weight} is not a positive number")
+
+
 @dataclass(frozen=True, eq=False)
 class Problem:
     """A kernel with its dimensions, data types and attributes. Made by `Problem.of`.
@@ -57,12 +74,14 @@ class Problem:
         dims: each dimension's ranges: one, or for a variadic dimension one per tensor dimension.
         dtypes: each dtype variable's data type.
         attributes: each attribute's value.
+        timed: the shapes that tactics are timed at, all their dimensions given; none for the optimum alone.
     """
 
     kernel: Kernel
     dims: Mapping[str, tuple[Range, ...]]
     dtypes: Mapping[str, str]
     attributes: Mapping[str, Attribute]
+    timed: tuple[Timed, ...] = ()
 
     @classmethod
     def of(
@@ -71,6 +90,7 @@ class Problem:
         dims: Dims,
         dtypes: Mapping[str, str] | None = None,
         attributes: Mapping[str, Attribute] | None = None,
+        timed: Sequence[Timed] = (),
     ) -> Problem:
         """Complete and check a problem.
 
@@ -79,10 +99,12 @@ class Problem:
             dims: an int, a `Range`, or (for a variadic dimension) a tuple of them, for each dimension.
             dtypes: data types for some dtype variables; the first one declared for the others.
             attributes: values for some attributes; the declared defaults for the others.
+            timed: the shapes to time tactics at; none for the optimum alone.
 
         Raises:
             ConfigError: for a name that the kernel does not declare, a missing or non-positive
-                dimension, a data type the kernel does not support, or a value of another type.
+                dimension, a data type the kernel does not support, a value of another type, or a timed
+                shape outside the range.
         """
         _require(kernel.dims, dims, "dimension")
         missing = [d for d in kernel.dims if d not in dims]
@@ -103,7 +125,11 @@ class Problem:
             expected = type(kernel.attributes[name])
             if type(value) is not expected:
                 raise ConfigError(f"attributes.{name}: {value!r} is not of type {expected.__name__}")
-        return cls(kernel, ranges, chosen, {**kernel.attributes, **attributes})
+        shapes = tuple(Timed(_within(ranges, shape.dims), shape.weight) for shape in timed)
+        for i, shape in enumerate(shapes):
+            if any(shape.dims == other.dims for other in shapes[:i]):
+                raise ConfigError(f"timed: {_spelled(shape.dims)} is listed twice; add up the weights")
+        return cls(kernel, ranges, chosen, {**kernel.attributes, **attributes}, shapes)
 
     @property
     def dynamic(self) -> bool:
@@ -118,9 +144,25 @@ class Problem:
         """Every value that a function of a declaration may name, parameters excepted."""
         return {**self.sizes(which), **self.dtypes, **self.attributes}
 
-    def at(self, sizes: Mapping[str, int]) -> Problem:
+    def at(self, sizes: Mapping[str, int | tuple[int, ...]]) -> Problem:
         """The same problem at other fixed sizes."""
         return Problem.of(self.kernel, dict(sizes), self.dtypes, self.attributes)
+
+    @cached_property
+    def usual(self) -> Problem:
+        """The problem at the optimum of its range."""
+        return self.at(_extents({d: tuple(r.opt for r in ranges) for d, ranges in self.dims.items()}))
+
+    @cached_property
+    def shares(self) -> tuple[tuple[Problem, float], ...]:
+        """The fixed sizes that tactics are timed at, each with its share of the time that is compared.
+
+        That time is the mean of the times, weighted by the shares, which add up to 1.
+        """
+        if not self.timed:
+            return ((self.usual, 1.0),)
+        total = sum(shape.weight for shape in self.timed)
+        return tuple((self.at(shape.dims), shape.weight / total) for shape in self.timed)
 
     def dtype(self, tensor: Tensor) -> str:
         """The data type of a tensor of this problem."""
@@ -211,6 +253,30 @@ def _require(known: Mapping[str, Any] | tuple[str, ...], given: Mapping[str, Any
     for name in given:
         if name not in known:
             raise ConfigError(f"unknown {what} {name!r}{did_you_mean(name, known)}")
+
+
+def _within(ranges: Mapping[str, tuple[Range, ...]], dims: Mapping[str, Any]) -> dict[str, int | tuple[int, ...]]:
+    """All sizes of a timed shape."""
+    _require(ranges, dims, "dimension")
+    shape: dict[str, tuple[int, ...]] = {}
+    for dim, held in ranges.items():
+        given = dims.get(dim, tuple(r.opt for r in held))
+        sizes = given if isinstance(given, tuple) else (given,)
+        if len(sizes) != len(held):
+            raise ConfigError(f"timed: {dim} has {len(held)} extents, not {len(sizes)}")
+        for size, extent in zip(sizes, held, strict=True):
+            if type(size) is not int or not extent.min <= size <= extent.max:
+                raise ConfigError(f"timed: {dim}={size!r} is outside the range {extent}")
+        shape[dim] = sizes
+    return _extents(shape)
+
+
+def _extents(shape: Mapping[str, tuple[int, ...]]) -> dict[str, int | tuple[int, ...]]:
+    return {dim: sizes if len(sizes) > 1 else sizes[0] for dim, sizes in shape.items()}
+
+
+def _spelled(dims: Mapping[str, int | tuple[int, ...]]) -> str:
+    return " ".join(f"{d}={'x'.join(map(str, s if isinstance(s, tuple) else (s,)))}" for d, s in dims.items())
 
 
 def _ranges(dim: str, value: Any, variadic: bool) -> tuple[Range, ...]:

@@ -1,6 +1,7 @@
 """A simulated GPU for `example::increment`: the same methods as a `Bench`, and code that is a description.
 
-The "PTX" is JSON: {"us": time per launch, "fault": what goes wrong, "above": at more elements than this}.
+The "PTX" is JSON: {"us": time per launch, "per_mebi": more for each 2**20 elements, "fault": what goes wrong,
+"above": at more elements than this}.
 """
 
 from __future__ import annotations
@@ -76,7 +77,9 @@ class FakeBench:
     def time(self, handle: int, key: int, launch: Launch, integers: Sequence[int], launches: int) -> float:
         code = self._loaded[handle]
         self._suffer(code.get("late"))
-        return float(code["us"]) * launches * (1 + abs(self._random.gauss(0, 0.002)))
+        (y,) = self._placed[key].outputs
+        launch_us = float(code["us"]) + float(code.get("per_mebi", 0)) * y.size / len(y.poison) / 2**20
+        return launch_us * launches * (1 + abs(self._random.gauss(0, 0.002)))
 
     def unload(self, handle: int) -> None:
         del self._loaded[handle]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from fake_bench import FakeBench, FakeCompiler
 
-from tuner import Problem, Range
+from tuner import Problem, Range, Timed
 from tuner.backends.base import Backend
 from tuner.backends.cuda import CudaBackend
 from tuner.cuda.device import DeviceInfo
@@ -119,7 +119,7 @@ def test_a_fault_at_awkward_sizes_only_is_found_where_dimensions_vary() -> None:
         (outcome,) = outcomes(made, [64])
         assert isinstance(outcome, Failure)
         assert outcome.kind == FailureClass.CORRECTNESS
-        assert "N=131072" in outcome.message
+        assert "N=131071" in outcome.message
 
 
 def test_a_tactic_three_times_slower_than_the_incumbent_is_given_up() -> None:
@@ -204,3 +204,24 @@ def _children() -> set[str]:
         except OSError:
             continue
     return {c for c in found if "spawn_main" in c}
+
+
+def test_the_time_is_the_weighted_mean_over_the_shapes_that_are_listed() -> None:
+    timed = [Timed({"N": 1 << 10}, 3), Timed({"N": 1 << 16}, 1)]
+    mixed = Problem.of(KERNEL, dict(DYNAMIC.dims), timed=timed)
+    with backend({64: {"us": 100, "per_mebi": 640}}, mixed) as made:
+        (outcome,) = outcomes(made, [64])
+        assert isinstance(outcome, Timing)
+        assert outcome.time_us == pytest.approx(100 + 0.75 * 640 / 1024 + 0.25 * 40, rel=0.01)
+        assert outcome.facts["rotated_l2_sizes"] >= 2  # at every shape
+        (confirmed,) = made.confirm([config(64)])
+        assert isinstance(confirmed, Timing)
+        assert confirmed.time_us == pytest.approx(outcome.time_us, rel=0.01)
+
+
+def test_a_fault_while_one_of_several_shapes_is_timed_costs_one_trial() -> None:
+    mixed = Problem.of(KERNEL, dict(DYNAMIC.dims), timed=[Timed({"N": 1 << 10}), Timed({"N": 1 << 16})])
+    with backend({64: {"us": 100, "late": "CUDA_ERROR_MISALIGNED_ADDRESS"}, 128: {"us": 90}}, mixed) as made:
+        bad, good = outcomes(made, [64, 128])
+        assert isinstance(bad, Failure)
+        assert isinstance(good, Timing)

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from workspace import KERNEL, STORE
 
-from tuner import Problem
+from tuner import Problem, Range, Timed
 from tuner.backends.model import ModelBackend
 from tuner.backends.select import Choice, open_backend
 from tuner.compile.store import Store
@@ -27,10 +27,12 @@ Make = Callable[..., ModelBackend]
 def make(tmp_path: Path, compiled: Path) -> Iterator[Make]:
     """Opens backends for a kernel that is wrong or refused at some block sizes."""
     (tmp_path / "kernel.py").write_text(KERNEL.replace(STORE, MISTAKES + STORE, 1))
-    problem = Problem.of(load_kernel("kernel.py", tmp_path), {"N": 1 << 20})
+    usual = Problem.of(load_kernel("kernel.py", tmp_path), {"N": 1 << 20})
     opened: list[ModelBackend] = []
 
-    def open_one(target: str = "h200", store: Path = compiled) -> ModelBackend:
+    def open_one(target: str = "h200", store: Path = compiled, timed: Sequence[Timed] | None = None) -> ModelBackend:
+        dims = {"N": Range(1 << 10, 1 << 20, 1 << 24)}
+        problem = usual if timed is None else Problem.of(usual.kernel, dims, timed=timed)
         config = Config("job", "", target, (problem,), SearchOptions(), CompileOptions(workers=2))
         backend = open_backend(Choice.of("model"), problem, config, Store(store))
         assert isinstance(backend, ModelBackend)
@@ -90,3 +92,12 @@ def test_the_environment_names_the_compiler(make: Make) -> None:
     backend = make()
     backend.prepare([GOOD])
     assert set(backend.environment()) == {"triton", "ptxas"}
+
+
+def test_the_time_is_the_weighted_mean_over_the_shapes_that_are_listed(make: Make) -> None:
+    small, large = Timed({"N": 1 << 14}), Timed({"N": 1 << 24}, 3)
+    alone = [outcomes(make(timed=[shape]), GOOD)[0] for shape in (small, large)]
+    (both,) = outcomes(make(timed=[small, large]), GOOD)
+    times = [o.time_us for o in (*alone, both) if isinstance(o, Timing)]
+    assert times[1] > 2 * times[0]
+    assert times[2] == pytest.approx(0.25 * times[0] + 0.75 * times[1])

@@ -8,8 +8,8 @@ import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import closing, contextmanager
-from functools import cached_property, partial
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from queue import SimpleQueue
 from statistics import median
 from typing import Protocol, TypeAlias
@@ -20,6 +20,7 @@ from tuner.cuda.assemble import Assembler
 from tuner.cuda.bench import Bench
 from tuner.cuda.cases import Case, make_case
 from tuner.cuda.device import DeviceInfo, require_one_model
+from tuner.cuda.mixed import Mixed
 from tuner.cuda.nvml import Nvml
 from tuner.cuda.station import FAULTS, Code, Runner, Station, failure
 from tuner.gate import device_instances
@@ -62,8 +63,8 @@ class CudaBackend:
     """Times tactics on one GPU, or on several of one model.
 
     Every tactic is checked at the full size and, where dimensions vary, at awkward sizes within their
-    range, then screened. Finalists are checked again on other random inputs, then confirmed side by
-    side, all on the first device.
+    range, then screened, at the sizes and weights that the problem gives. Finalists are checked again on
+    other random inputs, then confirmed side by side, all on the first device.
     """
 
     kind: Kind = "measurement"
@@ -231,8 +232,7 @@ class CudaBackend:
         artifact, code = ready
         with station.lock:
             try:
-                usual = self._case(self._usual, self._seed)
-                with closing(self._runner(station, artifact, code, config, usual)) as runner:
+                with closing(self._timed(station, artifact, code, config)) as runner:
                     checked = 0
                     for case in self._gate(config):
                         fault = runner.check(case)
@@ -252,15 +252,15 @@ class CudaBackend:
     def _confirm(self, configs: Mapping[int, Config], ready: Sequence[Ready]) -> dict[int, Outcome]:
         """Check finalists on other inputs and time them in turns; raises `_FinalistFailed`."""
         station = self._stations[0]
-        usual, fresh = (self._case(self._usual, seed) for seed in (self._seed, self._seed + 1))
-        runners: dict[int, Runner] = {}
+        fresh = self._case(self._problem.usual, self._seed + 1)
+        runners: dict[int, Runner | Mixed] = {}
         artifacts: dict[int, Artifact] = {}
         with station.lock:
             try:
                 for i, config in configs.items():
                     artifacts[i], code = _usable(ready[i])
                     with _blaming(i):
-                        runners[i] = self._runner(station, artifacts[i], code, config, usual)
+                        runners[i] = self._timed(station, artifacts[i], code, config)
                         fault = runners[i].check(fresh)
                     if fault is not None:
                         raise _FinalistFailed(i, Failure(FailureClass.CORRECTNESS, fault))
@@ -277,32 +277,32 @@ class CudaBackend:
                 for runner in runners.values():
                     runner.close()
 
+    def _timed(self, station: Station, artifact: Artifact, code: Code, config: Config) -> Runner | Mixed:
+        """Make a tactic ready to be timed at every size that counts."""
+        with ExitStack() as opened:
+            parts = []
+            for problem, share in self._problem.shares:
+                runner = self._runner(station, artifact, code, config, self._case(problem, self._seed))
+                opened.callback(runner.close)
+                parts.append((runner, share))
+            opened.pop_all()
+        return parts[0][0] if len(parts) == 1 else Mixed(parts)
+
     def _runner(self, station: Station, artifact: Artifact, code: Code, config: Config, case: Case) -> Runner:
         """Make a tactic ready to be timed on a case."""
         return Runner(station, code, config, case, self._incumbent_us)
 
     def _gate(self, config: Config) -> list[Case]:
         """Every size to check a tactic at: the one it is timed at, and awkward ones within the range."""
-        problems = {p.label: p for p in (self._usual, *device_instances(self._problem, config))}
+        problems = {p.label: p for p in (self._problem.usual, *device_instances(self._problem, config))}
         return [self._case(p, self._seed) for p in problems.values()]
 
-    @cached_property
-    def _usual(self) -> Problem:
-        """The problem at its usual size, where tactics are timed."""
-        dims = {d: tuple(r.opt for r in ranges) for d, ranges in self._problem.dims.items()}
-        return Problem.of(
-            self._problem.kernel,
-            {d: e if len(e) > 1 else e[0] for d, e in dims.items()},
-            self._problem.dtypes,
-            self._problem.attributes,
-        )
-
     def _case(self, problem: Problem, seed: int) -> Case:
-        """The problem's inputs and reference, made once for all tactics. Timed is only the usual size."""
+        """The problem's inputs and reference, made once for all tactics. Only sizes that are timed rotate."""
         key = (problem.label, seed)
         with self._cases_lock:
             if key not in self._cases:
-                timed = key == (self._usual.label, self._seed)
+                timed = seed == self._seed and any(p.label == problem.label for p, _ in self._problem.shares)
                 self._cases[key] = make_case(problem, seed, self._rotate_bytes if timed else 0)
             return self._cases[key]
 
@@ -310,7 +310,8 @@ class CudaBackend:
         """Numbers about a run."""
         if self._empty_us is None:
             self._empty_us = float(station.call("empty_us"))
-        touched = sets * self._case(self._usual, self._seed).workload.size
+        cases = [self._case(problem, self._seed) for problem, _ in self._problem.shares]
+        touched = min(station.sets(case) * case.workload.size for case in cases)
         facts: dict[str, float] = {
             "launches_per_sample": series.launches,
             "discarded_rounds": series.discarded,
@@ -350,7 +351,7 @@ def _blaming(position: int) -> Iterator[None]:
 class _Finalist:
     """A runner whose errors say which finalist it is."""
 
-    def __init__(self, position: int, runner: Runner) -> None:
+    def __init__(self, position: int, runner: Runner | Mixed) -> None:
         self.position, self._runner, self.step = position, runner, runner.step
 
     def run(self, launches: int) -> float:

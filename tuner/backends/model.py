@@ -72,5 +72,8 @@ class ModelBackend:
             return compiled
         if isinstance(verified, Failure):
             return verified
-        timing = predict(self._device, self._problem, config, compiled)
-        return Timing(timing.time_us, timing.kind, timing.statistic, verified=verified, facts=timing.facts)
+        parts = [(predict(self._device, p, config, compiled), share) for p, share in self._problem.shares]
+        common = [n for n in parts[0][0].facts if all(n in part.facts for part, _ in parts)]
+        facts = {name: sum(part.facts[name] * share for part, share in parts) for name in common}
+        mean_us = sum(part.time_us * share for part, share in parts)
+        return Timing(mean_us, self.kind, parts[0][0].statistic, verified=verified, facts=facts)
