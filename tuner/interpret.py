@@ -25,6 +25,7 @@ from triton.runtime import interpreter
 
 from tuner.dtypes import DTYPES
 from tuner.errors import UnavailableError
+from tuner.frontends.triton import TritonSource
 from tuner.problem import Problem
 from tuner.tactic import Config
 
@@ -69,17 +70,18 @@ def run(problem: Problem, config: Config, inputs: Mapping[str, Array], outputs: 
         UnavailableError: the environment variable was not set when triton was imported.
     """
     kernel = problem.kernel
-    if not isinstance(kernel.source, interpreter.InterpretedFunction):
+    code = kernel.code
+    if not isinstance(code, TritonSource) or not isinstance(code.jit, interpreter.InterpretedFunction):
         raise UnavailableError(f"kernel {kernel.id!r} is compiled, not interpreted: set TRITON_INTERPRET=1 first")
     memory = _Memory(inputs, outputs)
     launch = problem.launch(config)
     tensors = {**kernel.inputs, **kernel.outputs}
     pointers = {name: _Pointer(problem.dtype(t), memory.regions[name].start) for name, t in tensors.items()}
-    scope = {**problem.scope(), **config}
     arguments = (*(pointers[n] for n in kernel.inputs), *launch.args, *(pointers[n] for n in kernel.outputs))
     with _patched(memory), _silent():
         try:
-            kernel.source[launch.grid](*arguments, **{name: scope[name] for name in kernel.constants})
+            named = dict(zip(code.arguments, arguments, strict=True))
+            code.jit[launch.grid](**named, **code.values(problem, config))
         except Exception as e:
             cause = _root(e)
             if isinstance(cause, (AccessError, MemoryError)):

@@ -164,6 +164,35 @@ class Kernel:
         except ConfigError as e:
             raise ConfigError(f"kernel {self.id!r}: {e}") from None
 
+    @classmethod
+    def from_autotune(cls, function: Any, **declared: Any) -> Kernel:
+        """Declare a kernel under `@triton.autotune`, and `@triton.heuristics`, as it is.
+
+        The space holds the autotuner's configs, less those that `early_config_prune` drops; the hook sees
+        tensors as objects with `dtype`, `shape`, `element_size()`, `numel()`, `size()` and `stride()`. A
+        `perf_model` is not asked: the search finds out. Heuristics are computed for each tactic; one that
+        differs within the range of a dimension refuses it. Parameters may come in any order; those of which
+        nothing here speaks keep their default values.
+
+        Args:
+            function: what the decorators made.
+            declared: as for `Kernel`, without `source` and `params`. Tensors are named as the parameters that
+                take them, or those without ``_ptr``. The launch's `args` are the remaining run-time parameters
+                in their order; attributes named as a parameter are compiled in, whatever its annotation.
+                `default` is the first config unless given, and `constraints` come on top.
+
+        Raises:
+            ConfigError: when the autotuner resets or restores tensors or calls hooks around a launch, or
+                what it says does not fit the declaration.
+        """
+        from tuner.frontends.autotune import declaration
+
+        try:
+            complete = declaration(function, **declared)
+        except ConfigError as e:
+            raise ConfigError(f"kernel {declared.get('id')!r}: {e}") from None
+        return cls(**complete)
+
     @property
     def name(self) -> str:
         """The id without its namespace."""

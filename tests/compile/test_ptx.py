@@ -7,6 +7,7 @@ import pytest
 from tuner.compile.ptx import (
     LaunchRuleError,
     PtxError,
+    arrange_params,
     check_block,
     check_parameters,
     check_target,
@@ -186,6 +187,22 @@ def test_a_version_that_is_too_new_is_lowered_and_nothing_else(
     lowered = lower_version(parse(KERNEL), newest)
     assert lowered.version == version
     assert lowered.text == KERNEL.replace("\n.version 8.7", f"\n.version {version[0]}.{version[1]}")
+
+
+def test_parameters_are_put_into_another_order_and_the_body_stays() -> None:
+    module = arrange_params(parse(KERNEL), [2, None, 0, 1])
+    names = [(p.name, p.type) for p in module.entry.params]
+    assert names == [
+        ("scale_param_2", "u64"),
+        ("scale_unused_1", "u32"),
+        ("scale_param_0", "u64"),
+        ("scale_param_1", "u32"),
+        ("scale_param_3", "u64"),
+        ("scale_param_30", "u64"),
+    ]
+    body = slice(*module.entry.body)
+    assert module.text[body] == KERNEL[slice(*parse(KERNEL).entry.body)]
+    assert arrange_params(parse(KERNEL), [0, 1, 2]).text == KERNEL
 
 
 def test_shared_memory_whose_size_the_launch_gives_is_found() -> None:

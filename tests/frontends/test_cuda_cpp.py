@@ -115,7 +115,10 @@ def test_a_dimension_among_the_constants_needs_one_size() -> None:
 
 def test_floats_and_truths_are_spelt_as_in_cpp() -> None:
     code = MACROS.replace("x[i] + x[i]", "(DOUBLE ? x[i] * factor : x[i])")
-    changes: dict[str, Any] = {"attributes": {"factor": 2.0}, "params": [choice("THREADS", 64), choice("DOUBLE", True, False)]}
+    changes: dict[str, Any] = {
+        "attributes": {"factor": 2.0},
+        "params": [choice("THREADS", 64), choice("DOUBLE", True, False)],
+    }
     default = {"THREADS": 64, "DOUBLE": True}
     problem = double(CudaCpp(code, "twice"), **changes, default=default)
     assert problem.kernel.constants == ("THREADS", "DOUBLE", "factor")

@@ -10,6 +10,7 @@ Directives" (NVIDIA).
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tuner.errors import TunerError
@@ -177,6 +178,27 @@ def drop_trailing_params(module: Module, count: int) -> Module:
             raise PtxError(f"parameter {param.name} cannot be removed: the body of {entry.name} refers to it")
     start = kept[-1].span[1] if kept else dropped[0].span[0]
     return parse(module.text[:start] + module.text[dropped[-1].span[1] :])
+
+
+def arrange_params(module: Module, order: Sequence[int | None]) -> Module:
+    """Put the first parameters of the only entry into another order; those that `order` does not name stay last.
+
+    The body refers to parameters by name, so it stays as it is.
+
+    Args:
+        module: the module.
+        order: for each position, which parameter takes it; None: a 32-bit integer that the body does not look at.
+    """
+    params = module.entry.params
+    if list(order) == list(range(len(order))):
+        return module
+    texts = [
+        f".param .u32 {module.entry.name}_unused_{position}" if i is None else module.text[slice(*params[i].span)]
+        for position, i in enumerate(order)
+    ]
+    texts += [module.text[slice(*p.span)] for i, p in enumerate(params) if i not in order]
+    start, end = (params[0].span[0], params[-1].span[1]) if params else (module.entry.body[0], module.entry.body[0])
+    return parse(module.text[:start] + ",\n\t".join(texts) + module.text[end:])
 
 
 def lower_version(module: Module, newest: tuple[int, int]) -> Module:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from tuner.arith import divisibility
 from tuner.compile.artifact import CompileError
+from tuner.compile.ptx import arrange_params, parse
 from tuner.compile.ptxas import architecture, newest_ptx, ptxas
 from tuner.errors import ConfigError
 from tuner.frontends.base import Emitted, Source, constant_values, tensors
@@ -63,6 +64,14 @@ class TritonSource(Source):
     def constants(self, declared: Sequence[str]) -> tuple[str, ...]:
         return tuple(n for n, constant in _parameters(self.jit.fn) if constant)
 
+    def values(self, problem: Problem, config: Config) -> dict[str, Any]:
+        """The value of every compile-time parameter.
+
+        Raises:
+            ConfigError: when a dimension that has a range is among them.
+        """
+        return constant_values(problem, config)
+
     def text(self) -> str:
         return source_text(self.jit)
 
@@ -71,6 +80,7 @@ class TritonSource(Source):
 
         request = _request(self, problem, config, target)
         return {
+            "arguments": self.arguments,
             "signature": list(request.signature.items()),
             "constants": dict(request.constants),
             "aligned": request.aligned,
@@ -98,6 +108,8 @@ class TritonSource(Source):
             raise CompileError(
                 FailureClass.COMPILE, f"needs {columns} columns of tensor memory; there are {_TENSOR_MEMORY_COLUMNS}"
             )
+        compiled = [p for p, kind in request.signature.items() if kind != "constexpr"]
+        text = arrange_params(parse(text), [compiled.index(a) if a in compiled else None for a in self.arguments]).text
         block = (int(metadata["num_warps"]) * _WARP, 1, 1)
         return Emitted(text, block, int(metadata["shared"]), hidden=True, ptxas=arguments)
 
@@ -122,13 +134,13 @@ class _Request:
 
     Attributes:
         signature: the type of each parameter, in order.
-        constants: the value of each compile-time parameter.
+        constants: the value of each parameter that is compiled in.
         aligned: positions of the parameters known to be multiples of 16.
         options: launch options, and the PTX version where the newest one is too new for the driver.
     """
 
     signature: Mapping[str, str]
-    constants: Mapping[str, Value]
+    constants: Mapping[str, Any]
     aligned: tuple[int, ...]
     options: Mapping[str, Value]
 
@@ -140,14 +152,15 @@ def _request(source: TritonSource, problem: Problem, config: Config, target: Tar
     names = (*arguments[: len(inputs)], *arguments[first_output:])
     pointers = {n: "*" + problem.dtype(t) for n, t in zip(names, (*inputs, *outputs), strict=True)}
     parameters = list(inspect.signature(source.jit.fn).parameters)
-    constants = constant_values(problem, config)
+    multiples = dict(zip(arguments[len(inputs) : first_output], problem.argument_multiples(config), strict=True))
+    # As Triton's own launcher does, an argument that is always 1 is compiled in: strides make loads wide that way.
+    ones = {name: 1 for name, value in multiples.items() if isinstance(value, int) and value == 1}
+    constants = {**source.values(problem, config), **ones}
     signature = {p: "constexpr" if p in constants else pointers.get(p, "i32") for p in parameters}
-    integers = arguments[len(inputs) : first_output]
-    multiples = dict(zip(integers, problem.argument_multiples(config), strict=True))
     aligned = tuple(
         i
         for i, p in enumerate(parameters)
-        if p in pointers or (p in multiples and divisibility(multiples[p]) % _ALIGNMENT == 0)
+        if p in pointers or (p in multiples and p not in ones and divisibility(multiples[p]) % _ALIGNMENT == 0)
     )
     # As Triton's own launcher does, a launch option that is also a constant of the source is both.
     options = {n: v for n, v in config.items() if n in LAUNCH_OPTIONS and not (n == "maxnreg" and v == 0)}
