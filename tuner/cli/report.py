@@ -12,7 +12,11 @@ from tuner.cli.common import common_options, print_json
 @click.command()
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SOURCE...")
 @click.option("--against", type=click.Path(path_type=Path), help="Results folder or cache to compare with.")
-@click.option("--out", type=click.Path(path_type=Path), help="File to write.  [default: SOURCE/report.html]")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="File to write.  [default: report.html, in SOURCE where that is one folder]",
+)
 @common_options
 def report(sources: tuple[Path, ...], against: Path | None, out: Path | None, as_json: bool) -> None:
     """Write one HTML file about each SOURCE, a results folder or a cache file."""

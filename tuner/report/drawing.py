@@ -6,7 +6,6 @@ Altair describes a chart and vl-convert draws it without a browser: the page hol
 from __future__ import annotations
 
 import io
-import re
 from typing import TYPE_CHECKING, Any
 
 from tuner.errors import UnavailableError
@@ -89,11 +88,11 @@ def log_steps(low: float, high: float) -> list[float]:
     return [s for e in range(-2, 9) for m in (1, 2, 3, 5) if low <= (s := m * 10.0**e) <= high]
 
 
-def to_svg(chart: alt.LayerChart, prefix: str) -> str:
-    """Draw a chart; `prefix` keeps the ids within it apart from those of other charts on the page."""
+def to_svg(chart: alt.LayerChart) -> str:
+    """Draw a chart."""
     text = io.StringIO()
     chart.configure(**_CONFIG).save(text, format="svg")
-    return re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}-", text.getvalue())
+    return text.getvalue()
 
 
 def layered(*layers: alt.Chart, width: int, height: int) -> alt.LayerChart:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from importlib.resources import files
 
 from tuner.report.content import Chart, Section
@@ -43,14 +41,14 @@ def render(title: str, articles: Sequence[Article], made: str) -> str:
         articles=articles,
         made=made,
         style=Markup((folder / "page.css").read_text()),
-        drawings=partial(_drawings, itertools.count()),
+        drawings=_drawings,
     )
 
 
-def _drawings(numbers: itertools.count[int], chart: Chart) -> dict[str, object]:
+def _drawings(chart: Chart) -> dict[str, object]:
     """A chart as SVG by the room it is for."""
     from markupsafe import Markup
 
     sizes = {"narrow": NARROW, "wide": WIDE} if chart.wide else {"any": NARROW}
     # Altair and Vega escape what they write, so this is markup; everything else is escaped by the template.
-    return {room: Markup(to_svg(chart.draw(width), f"c{next(numbers)}")) for room, width in sizes.items()}
+    return {room: Markup(to_svg(chart.draw(width))) for room, width in sizes.items()}
