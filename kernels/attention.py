@@ -47,10 +47,7 @@ def _attend(
         weights = tl.exp2(scores * scale - higher[:, None])
         shrink = tl.exp2(top - higher)
         total = total * shrink + tl.sum(weights, axis=1)
-        if MASKED:
-            v = tl.load(v_ptrs, mask=inside[:, None], other=0.0)
-        else:
-            v = tl.load(v_ptrs)
+        v = tl.load(v_ptrs, mask=inside[:, None], other=0.0) if MASKED else tl.load(v_ptrs)
         accumulator = tl.dot(weights.to(v.dtype), v, accumulator * shrink[:, None])
         top = higher
         k_ptrs += BLOCK_N * D
