@@ -80,7 +80,7 @@ def tune(
 
     Args:
         problem: a kernel at given sizes.
-        backend: "cuda", "model", or "auto" for the first of them that works here.
+        backend: "tensorrt", "cuda", "model", or "auto" for the first of them that works here.
         target: the GPU to predict for when none is at hand.
         trials: how many tactics to try.
         timeout_s: end the search after this many seconds.

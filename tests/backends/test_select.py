@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,14 @@ def test_auto_takes_the_model_without_a_gpu_and_says_why() -> None:
 def test_cuda_without_a_gpu_is_unavailable() -> None:
     with pytest.raises(UnavailableError, match=r"the cuda backend does not work here: .*tuner doctor"):
         Choice.of("cuda")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tensorrt") is not None, reason="TensorRT is installed")
+def test_tensorrt_that_is_not_installed_is_unavailable_and_what_to_install_is_said() -> None:
+    with pytest.raises(
+        UnavailableError, match=r"the tensorrt backend does not work here: .*; pip install .*tuner doctor"
+    ):
+        Choice.of("tensorrt")
 
 
 @pytest.mark.gpu

@@ -155,6 +155,14 @@ def test_every_fault_costs_one_trial(engines: Engines) -> None:
     assert [row["status"] for row in rows.values()].count("ok") == len(rows) - len(FAULTS) == 3
 
 
+def test_an_engine_that_holds_the_default_instead_costs_one_trial(engines: Engines) -> None:
+    run = engines.tune(reports={str(FAST.id): DEFAULT.id})
+    assert run.code == 0, run.err
+    row = engines.trials[FAST.id]
+    assert row["status"] == "compile"
+    assert row["message"] == f"TensorRT built the default ({DEFAULT}) into the engine instead"
+
+
 def test_dynamic_dimensions_are_built_with_a_profile_and_checked_over_its_range(engines: Engines) -> None:
     run = engines.tune(n="{ min = 1, opt = 4096, max = 8192 }", trials=3)
     assert run.code == 0, run.err

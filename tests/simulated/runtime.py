@@ -86,7 +86,8 @@ class EngineInspector:
 def _described(layer: dict[str, Any]) -> dict[str, Any]:
     if "operation" in layer:
         return {"Name": layer["operation"], "LayerType": "ElementWise", "TacticValue": "0x0000000000000001"}
-    named = {} if scenario.told().get("silent") else {"TacticValue": f"0x{layer['tactic']:016x}"}
+    tactic = int(scenario.told().get("reports", {}).get(str(layer["tactic"]), layer["tactic"]))
+    named = {} if scenario.told().get("silent") else {"TacticValue": f"0x{tactic:016x}"}
     return {"Name": layer["plugin"], "LayerType": "PluginV3", **named}
 
 

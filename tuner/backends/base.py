@@ -14,7 +14,7 @@ class Backend(Protocol):
     """Times the tactics of one problem. Closed once, after the last call.
 
     Attributes:
-        name: "cuda", "cuda-warm" (tensors left in the L2), "model" or "replay".
+        name: "tensorrt", "cuda", either with "-warm" (tensors left in the L2), "model" or "replay".
         kind: what its times are.
         device: the GPU that its times are for.
         capability: that GPU's compute capability, or None when a recorded table does not say.

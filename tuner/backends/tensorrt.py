@@ -13,24 +13,24 @@ fastest finalist.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from tuner.backends.cuda import Compiles, CudaBackend, Ready
-from tuner.backends.worker import Factory
+from tuner.backends.worker import Factory, WorkerError
 from tuner.compile.artifact import Artifact
 from tuner.cuda.cases import Case
 from tuner.cuda.device import DeviceInfo
 from tuner.cuda.nvml import Nvml
-from tuner.cuda.station import FAULTS, Code, Refused, Runner, Station, failure
+from tuner.cuda.station import FAULTS, Code, Refused, Runner, Station
 from tuner.errors import ConfigError
 from tuner.problem import Problem
 from tuner.spec import ProblemSpec
 from tuner.tactic import Config, Tactic
 from tuner.timing import CONFIRMATION, SCREENING, Confirmation, Screening, Series, confirm
-from tuner.trial import Failure, Outcome, Timing
+from tuner.trial import Failure, FailureClass, Outcome, Timing
 from tuner.trt.bench import EngineBench
 from tuner.trt.library import version
 from tuner.trt.order import Built, Host, Order
@@ -108,8 +108,11 @@ class TensorrtBackend(CudaBackend):
         if self._options.host is not None:
             default = next((i for i in timed if Tactic(configs[i]) == self._problem.kernel.default_tactic), best)
             chosen = list(dict.fromkeys([default, best]))
-            for i, series in zip(chosen, self.network_times([configs[i] for i in chosen]), strict=True):
-                facts[i] |= {"network_us": series.median_us, "network_rounds": float(len(series.samples_us))}
+            try:
+                for i, series in zip(chosen, self.network_times([configs[i] for i in chosen]), strict=True):
+                    facts[i] |= {"network_us": series.median_us, "network_rounds": float(len(series.samples_us))}
+            except FAULTS:
+                facts |= {i: {**facts[i], "network_failed": 1.0} for i in chosen}
         return [
             replace(o, facts={**o.facts, **facts[i]}) if isinstance(o, Timing) else o for i, o in enumerate(outcomes)
         ]
@@ -142,20 +145,17 @@ class TensorrtBackend(CudaBackend):
         """Time the whole network with each of these tactics, in turns.
 
         Raises:
-            ConfigError: when an engine of the network cannot be built or run.
+            DriverError, WorkerError, Refused: when an engine of the network cannot be built or run.
         """
         station = self._stations[0]
         with station.lock, ExitStack() as open_runners:
-            try:
-                engines = [self._build_network(station, config) for config in configs]
-                case = network_case(self._problem.usual, engines[0], self._seed, self._rotate_bytes)
-                runners = [
-                    open_runners.enter_context(closing(NetworkRunner(station, built, self._code(config), config, case)))
-                    for built, config in zip(engines, configs, strict=True)
-                ]
-                return confirm(runners, self._confirmation, self._nvml[0].read)
-            except FAULTS as e:
-                raise ConfigError(f"tensorrt.network: {failure(e).message}") from e
+            engines = [self._build_network(station, config) for config in configs]
+            case = network_case(self._problem, engines[0], self._seed, self._rotate_bytes)
+            runners = [
+                open_runners.enter_context(closing(NetworkRunner(station, built, self._code(config), config, case)))
+                for built, config in zip(engines, configs, strict=True)
+            ]
+            return confirm(runners, self._confirmation, self._nvml[0].read)
 
     def environment(self) -> Mapping[str, str]:
         host = self._options.host
@@ -166,7 +166,7 @@ class TensorrtBackend(CudaBackend):
         }
 
     def _trial(self, station: Station, nvml: Nvml, config: Config, ready: Ready) -> Outcome:
-        with station.lock:
+        with station.lock, suppress(WorkerError):  # after which the process is a new one
             if station.call("worn"):
                 station.restart()
         return super()._trial(station, nvml, config, ready)
@@ -182,11 +182,17 @@ class TensorrtBackend(CudaBackend):
             facts["build_s"] = fresh.seconds
             self._compared = True
         built = self._build(station, self._order([config]))
+        if built.chosen not in (None, Tactic(config).id):
+            default = self._problem.kernel.default_tactic
+            raise Refused(
+                Failure(FailureClass.COMPILE, f"TensorRT built the default ({default}) into the engine instead")
+            )
         runner = EngineRunner(station, built, code, config, case, self._incumbent_us)
         facts |= {
             "build_s_timing_cache": built.seconds,
             "timing_cache_bytes": float(built.timing_cache_bytes),
             "engine_bytes": float(built.engine_bytes),
+            "tactic_confirmed": float(built.chosen is not None),
         }
         runner.facts = facts
         return runner

@@ -129,14 +129,13 @@ class EngineBench(Bench):
 
     def _report(self, handle: int, order: Order, plan: Plan, engine: Engine, cache_bytes: int) -> Built:
         layers = engine.describe()
-        artifacts = {Tactic(c): a for c, a in order.artifacts}
-        offered = {t.id: artifacts[t] for t in map(Tactic, order.offered)}
+        known = {Tactic(c).id: a for c, a in order.artifacts}  # with the default, which should not be in there
         return Built(
             handle=handle,
             seconds=plan.seconds,
             engine_bytes=len(plan.data),
             timing_cache_bytes=cache_bytes,
-            chosen=chosen(layers, plan.data, offered),
+            chosen=chosen(layers, plan.data, known),
             layers=layers,
             tensors=engine.tensors,
         )

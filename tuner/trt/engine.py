@@ -109,8 +109,8 @@ class Engine:
         for name, shape in named.items():
             if not self._context.set_input_shape(name, shape):
                 raise EngineError(f"the engine refuses shape {shape} for input {name!r}", ())
+        self.switches += bool(self._shapes)
         self._shapes = named
-        self.switches += 1
 
     def enqueue(self, addresses: Sequence[int], stream: int) -> None:
         """Start a run on a stream, with inputs, then outputs, at these addresses."""

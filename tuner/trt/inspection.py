@@ -10,26 +10,26 @@ from typing import Any
 from tuner.compile.artifact import Artifact
 
 
-def chosen(layers: str, plan: bytes, offered: Mapping[int, Artifact]) -> int | None:
+def chosen(layers: str, plan: bytes, known: Mapping[int, Artifact]) -> int | None:
     """The id of the chosen tactic; None where the engine does not tell, or tells of several.
 
     The engine inspector is asked first: the value of a layer's "Tactic…" field is looked for among the
-    ids that were offered, which are 31-bit hashes, so that nothing else is likely to have the same
+    ids of the plugin, which are 31-bit hashes, so that nothing else is likely to have the same
     value. An inspector that does not name custom tactics leaves the plan itself, which holds the PTX of
     the chosen tactic, where no two tactics have the same PTX.
 
     Args:
         layers: the engine inspector's description, as JSON.
         plan: the serialized engine.
-        offered: what the plugin offered, by id.
+        known: what the plugin offered or could have given, by id.
     """
     try:
         described = json.loads(layers)
     except json.JSONDecodeError:
         described = {}
-    named = {value for value in _tactic_values(described) if value in offered}
+    named = {value for value in _tactic_values(described) if value in known}
     if not named:
-        named = {i for i, a in offered.items() if a.ptx.encode() in plan}
+        named = {i for i, a in known.items() if a.ptx.encode() in plan}
     return named.pop() if len(named) == 1 else None
 
 

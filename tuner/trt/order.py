@@ -68,7 +68,7 @@ class Built:
         seconds: how long building took.
         engine_bytes: size of the serialized engine.
         timing_cache_bytes: size of the timing cache that the build began with; 0: none.
-        chosen: id of the tactic that the builder chose; None where the engine does not tell.
+        chosen: id of the tactic in the engine, one of the offered or the default; None where it does not tell.
         layers: the engine inspector's description.
         tensors: inputs, then outputs.
     """
