@@ -77,7 +77,11 @@ USAGE = {
     "no such target": (["job.toml", "--target", "h201"], "unknown device 'h201'"),
     "no tactics": (["job.toml", "--tactics", "0"], "--tactics"),
     "a call that cannot be read": (["--module", "plugin.py", "--call", "a.b()"], "call 'a.b()': does not read"),
-    "a plugin that is not registered": (["--module", "kernel.py"], "kernel.py registers no plugin"),
+    "a call of another plugin": (
+        ["--module", "plugin.py", "--call", "a::c(fp32[4])"],
+        "call 'a::c(fp32[4])': no such plugin is registered; did you mean 'a::b'",
+    ),
+    "a file without plugins": (["--module", "kernel.py"], "kernel.py registers no plugin"),
 }
 
 

@@ -283,6 +283,15 @@ def test_a_broken_tactic_is_named_and_the_others_are_played(workspace: Workspace
     assert [(b["tactic"], b["rule"]) for b in line["broken"]] == [(7, "block")]
 
 
+def test_a_rule_that_tactics_break_alike_is_said_once(workspace: Workspace) -> None:
+    path = plant(workspace.folder, [('return "add"', 'return "sub"')])
+    run = workspace.run("rehearse", "--module", str(path), "--call", CALL)
+    assert run.code == 1
+    first, second = run.out.splitlines()[:2]
+    assert first == f"{CALL}: 2 of 2 tactics played, 1 rule broken"
+    assert second == "  entry (tactics 3, 7): aot_impl names the kernel 'sub'; the PTX has add"
+
+
 def test_a_plugin_without_autotune_is_played_with_its_default(workspace: Workspace) -> None:
     run = rehearse(workspace, [('@trtp.autotune("planted::add")\n', "")])
     assert run.code == 0, run.out

@@ -140,9 +140,11 @@ def _show(line: dict[str, Any]) -> None:
     if "mend" in line:
         click.echo(f"{line['what']}: registered, and not played; {line['mend']}")
         return
-    broken = len(line["broken"])
-    verdict = f"{broken or 'no'} rule{'s' * (broken > 1)} broken"
+    broken: dict[tuple[str, str], list[str]] = {}  # many tactics tend to break a rule in the same way
+    for b in line["broken"]:
+        broken.setdefault((b["rule"], b["message"]), []).extend([] if b["tactic"] is None else [str(b["tactic"])])
+    verdict = f"{len(broken) or 'no'} rule{'s' * (len(broken) > 1)} broken"
     click.echo(f"{line['what']}: {len(line['played'])} of {line['tactics']} tactics played, {verdict}")
-    for rule in line["broken"]:
-        tactic = "" if rule["tactic"] is None else f" (tactic {rule['tactic']})"
-        click.echo(f"  {rule['rule']}{tactic}: {rule['message']}")
+    for (rule, message), tactics in broken.items():
+        by = f" (tactic{'s' * (len(tactics) > 1)} {', '.join(tactics)})" if tactics else ""
+        click.echo(f"  {rule}{by}: {message}")

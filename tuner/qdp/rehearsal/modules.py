@@ -12,6 +12,7 @@ from typing import Any
 from tuner.compile.artifact import Target
 from tuner.errors import ConfigError
 from tuner.loader import import_file
+from tuner.names import did_you_mean
 from tuner.qdp.rehearsal.builder import DEFAULT, Broken, Rehearsal, play
 from tuner.qdp.rehearsal.call import Call, example, parse
 from tuner.qdp.rehearsal.rules import examine
@@ -70,7 +71,7 @@ def rehearse_call(text: str, tactics: int | None, target: Target | None) -> tupl
         target: the device to run on; None leaves its architecture out of it.
 
     Raises:
-        ConfigError: when the call cannot be read.
+        ConfigError: when the call cannot be read, or names no plugin.
     """
     call = _typed(parse(text))
     rehearsal = play(call.plugin, call.tensors, call.attributes, lambda offered: (offered or (DEFAULT,))[:tactics])
@@ -82,8 +83,10 @@ def _typed(call: Call) -> Call:
     import numpy as np
 
     registry = importlib.import_module("tensorrt.plugin._lib").QDP_REGISTRY
+    if call.plugin not in registry:
+        raise ConfigError(f"call {call.text!r}: no such plugin is registered{did_you_mean(call.plugin, registry)}")
     utils = importlib.import_module("tensorrt.plugin._utils")
-    declared = registry[call.plugin].input_attrs if call.plugin in registry else {}
+    declared = registry[call.plugin].input_attrs
 
     def converted(name: str, value: Any) -> Any:
         if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
