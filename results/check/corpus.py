@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tuner.cache import Cache, update
-from tuner.check.baseline import read_baseline
-from tuner.check.run import Setting, check_jobs
+from tuner.cache import update
+from tuner.check.run import check_jobs
+from tuner.check.setting import Setting, load_jobs, open_setting
 from tuner.check.verdict import as_document
-from tuner.compile.store import Store, default_folder
 from tuner.config import load_config
 from tuner.devices import find_device
 from tuner.entry import entry_of
@@ -74,29 +73,24 @@ def write_cache(path: Path, configs: Sequence[Path], device: str) -> None:
     update(path, entries)
 
 
-def record(folder: Path, device: str) -> Setting:
-    """Record the shipped kernels with the command, as `tuner check` is then held against them."""
+def record(folder: Path, device: str, backend: str) -> Setting:
+    """Record the shipped kernels with the command; returns what `tuner check` is then made with."""
     configs = [write_job(folder / "shipped", name, text, device) for name, text in sources().items()]
     path, cache = folder / "baseline.json", folder / "tactics.json"
     write_cache(cache, configs, device)
     command = [sys.executable, "-c", "from tuner.cli import main; main()", "check", *map(str, configs), "--update"]
-    done = subprocess.run([*command, "--baseline", str(path), "--cache", str(cache)], capture_output=True, text=True)
-    if not path.exists():
-        raise RuntimeError(f"no baseline was written: {done.stderr}")
-    return Setting(
-        path=path,
-        baseline=read_baseline(path),
-        cache_path=cache,
-        cache=Cache.open(cache),
-        store=Store(default_folder()),
-    )
+    command += ["--backend", "model", "--baseline", str(path), "--cache", str(cache)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"the shipped kernels were not recorded: {done.stdout}{done.stderr}")
+    return open_setting(path, backend=backend, cache=cache)
 
 
 def check(config: Path, setting: Setting) -> dict[str, Any]:
     """What the command's ``--json`` prints for one config, less what passes; or the error."""
     started = time.perf_counter()
     try:
-        document = as_document(check_jobs([load_config(config)], setting))
+        document = as_document(check_jobs(load_jobs([config], setting), setting))
     except Exception as e:  # an edit that breaks the check is a finding, not the end of the study
         return {"verdict": "error", "message": f"{type(e).__name__}: {e}"}
     kept = [c for c in document["checks"] if c["verdict"] != "pass" or c["rule"] in ("code", "time")]

@@ -25,13 +25,13 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "h200"))
 from common import machine
-from corpus import KERNELS, check, record, sources, winners, write_job
-from harmless import make_edits
+from corpus import HERE, KERNELS, check, record, sources, winners, write_job
+from harmless import Edit, make_edits
 from planted import PLANTED
 
 from tuner.backends.cuda import L2_SIZES
 from tuner.check.measure import Gpu
-from tuner.check.run import Setting
+from tuner.check.setting import Setting
 from tuner.check.today import Compiled, compile_today
 from tuner.config import load_config
 from tuner.cuda.cases import make_case
@@ -46,8 +46,8 @@ ROUNDS = Confirmation(first_look=48, max_rounds=48)
 ALPHA = 0.01
 """Of the interval of a slowdown."""
 
-CONTROLS = 12
-"""Harmless edits that change the machine code, if there are so many; as many unedited kernels as there are."""
+CONTROLS = 20
+"""At most so many harmless edits. Those that `study.py` found to change the machine code, false alarms first."""
 
 
 @dataclass(frozen=True)
@@ -65,16 +65,24 @@ class Job:
 
 
 def write_jobs(folder: Path, device: str) -> list[Job]:
-    """Every planted regression and the controls."""
+    """Every planted regression, the unedited kernels, and harmless edits as controls."""
     files = sources()
     texts = [(p.kernel, "planted", p.name, p.apply(files[p.kernel])) for p in PLANTED]
     texts += [(name, "unedited", "", text) for name, text in files.items()]
-    edits = [e for e in make_edits(files, 200, 0) if {"associate", "swap_lines", "split", "join"} & set(e.steps)]
-    texts += [(e.kernel, "harmless", "+".join(e.steps), e.text) for e in edits[:CONTROLS]]
+    texts += [(e.kernel, "harmless", f"{i} {'+'.join(e.steps)}", e.text) for i, e in controls(files)]
     return [
         Job(kernel, kind, name, write_job(folder / str(i), kernel, text, device))
         for i, (kernel, kind, name, text) in enumerate(texts)
     ]
+
+
+def controls(files: dict[str, str]) -> list[tuple[int, Edit]]:
+    """Harmless edits that change the machine code, by their number."""
+    run = json.loads((HERE / "run.json").read_text())
+    edits = make_edits(files, run["edits"], run["seed"])
+    rows = list(enumerate(map(json.loads, (HERE / "harmless.jsonl").read_text().splitlines())))
+    changed = [(i, row["verdict"]) for i, row in rows if any("code changed" in c["message"] for c in row["checks"])]
+    return [(i, edits[i]) for i, _ in sorted(changed, key=lambda c: (c[1] == "pass", c[0]))[:CONTROLS]]
 
 
 def slowdowns(jobs: list[Job], role: str, setting: Setting, gpu: Gpu, out: Path, deadline: float) -> None:
@@ -129,17 +137,17 @@ def main() -> None:
     (out / "gpu_run.json").write_text(json.dumps(machine(), indent=1) + "\n")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        device = Gpu.here(0).info.name
-        setting = record(folder, device)
+        gpu = Gpu.here(0)
+        device = gpu.info.name
+        setting = record(folder, device, "cuda")
         jobs = write_jobs(folder, device)
         # Compile and check on the CPU, several at a time; what is measured then comes from the store.
         with ThreadPoolExecutor(8) as pool:
-            list(pool.map(partial(check, setting=setting), [j.config for j in jobs]))
+            list(pool.map(partial(check, setting=replace(setting, gpu=None)), [j.config for j in jobs]))
         print(f"compiled after {time.monotonic() - began:.0f} s", flush=True)
-        gpu = Gpu.here(setting.baseline.margins.time)
         slowdowns(jobs, "winner", setting, gpu, out / "slowdowns.jsonl", began + limit)
         print(f"winners timed after {time.monotonic() - began:.0f} s", flush=True)
-        verdicts(jobs, replace(setting, gpu=gpu), out / "verdicts.jsonl", began + limit)
+        verdicts(jobs, setting, out / "verdicts.jsonl", began + limit)
         print(f"checked after {time.monotonic() - began:.0f} s", flush=True)
         slowdowns(jobs, "default", setting, gpu, out / "slowdowns.jsonl", began + limit)
     print(f"done after {time.monotonic() - began:.0f} s", flush=True)

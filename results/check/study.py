@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import sys
 import tempfile
 from datetime import UTC, datetime
@@ -20,7 +21,7 @@ from corpus import check, record, sources, write_job
 from harmless import make_edits
 from planted import PLANTED
 
-from tuner.check.run import Setting
+from tuner.check.setting import Setting
 
 
 def run(jobs: list[tuple[str, str, dict[str, Any]]], out: Path, setting: Setting, folder: Path) -> None:
@@ -46,12 +47,13 @@ def main() -> None:
         "device": "NVIDIA H200 (compiled for)",
         "python": sys.version.split()[0],
         "versions": {n: importlib.metadata.version(n) for n in names},
+        "commit": os.environ.get("STUDY_COMMIT", ""),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     (out / "run.json").write_text(json.dumps(about, indent=1) + "\n")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        setting = record(folder, "h200")
+        setting = record(folder, "h200", "model")
         planted = [(p.kernel, p.apply(files[p.kernel]), {"name": p.name, "group": p.group}) for p in PLANTED]
         run(planted, out / "planted.jsonl", setting, folder / "planted")
         harmless = [(e.kernel, e.text, {"steps": e.steps}) for e in make_edits(files, count, seed)]
