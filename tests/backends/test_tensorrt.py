@@ -205,6 +205,14 @@ def test_a_mistake_in_the_network_ends_the_run_at_its_start(
     assert not engines.trials
 
 
+def test_a_default_that_cannot_be_built_is_not_taken_for_a_mistake_in_the_network(engines: Engines) -> None:
+    (engines.workspace.folder / "net.py").write_text(NETWORK.format(extent=65536))
+    run = engines.tune(trials=3, faults={DEFAULT: "refuse"}, more='\n[tensorrt]\nnetwork = "net.py:twice"\n')
+    assert run.code == 0, run.err
+    assert engines.trials[DEFAULT.id]["status"] == "compile"
+    assert any("network_us" in facts for facts in engines.finalists.values())
+
+
 def test_a_model_that_cannot_be_parsed_says_what_the_parser_said(engines: Engines) -> None:
     (engines.workspace.folder / "net.onnx").write_text("{}")
     run = engines.tune(more='\n[tensorrt]\nnetwork = "net.onnx"\n')

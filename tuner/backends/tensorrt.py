@@ -173,8 +173,6 @@ class TensorrtBackend(CudaBackend):
 
     def _runner(self, station: Station, artifact: Artifact, code: Code, config: Config, case: Case) -> Runner:
         """Build the tactic's engine. The first one is built twice, to see what the timing cache is worth."""
-        if self._options.host is not None and not self._network_seen:
-            self._see_network(station, config)
         facts: dict[str, float] = {}
         if not self._compared:
             fresh = self._build(station, replace(self._order([config]), fresh=True))
@@ -183,10 +181,11 @@ class TensorrtBackend(CudaBackend):
             self._compared = True
         built = self._build(station, self._order([config]))
         if built.chosen not in (None, Tactic(config).id):
-            default = self._problem.kernel.default_tactic
-            raise Refused(
-                Failure(FailureClass.COMPILE, f"TensorRT built the default ({default}) into the engine instead")
-            )
+            station.call("unload_engine", built.handle)
+            message = f"TensorRT built the default ({self._problem.kernel.default_tactic}) into the engine instead"
+            raise Refused(Failure(FailureClass.COMPILE, message))
+        if self._options.host is not None and not self._network_seen:
+            self._see_network(station, config)
         runner = EngineRunner(station, built, code, config, case, self._incumbent_us)
         facts |= {
             "build_s_timing_cache": built.seconds,
@@ -201,7 +200,7 @@ class TensorrtBackend(CudaBackend):
         return build_engine(station, order, self._options.build_timeout_s)
 
     def _see_network(self, station: Station, config: Config) -> None:
-        """Build the network once before the search: a mistake in it should not wait for the end."""
+        """Build the network with the first tactic that can be built: a mistake in it should not wait for the end."""
         try:
             built = self._build_network(station, config)
         except Refused as e:
