@@ -106,9 +106,9 @@ def test_an_update_moves_the_cache_entry_of_unchanged_code(recorded: Workspace) 
         ("    tl.store(y_ptr", "    tl.debug_barrier()\n    tl.store(y_ptr", "barriers"),
         (LOAD, "tl.load(x_ptr + offsets // 3 * 3 + offsets % 3, mask=mask)", "load_width"),
         ("y, mask=mask)\n", "y, mask=mask & (offsets % 3 != 5))\n", "store_width"),
-        (LOAD, f"(tl.load(x_ptr + offsets + n, mask=mask & (n < 0), other=0.0) + {LOAD})", "load_bytes"),
+        (LOAD, f"(0.5 * tl.load(x_ptr + offsets, mask=mask, volatile=True) + 0.5 * {LOAD})", "load_bytes"),
         ("BLOCK >= 64 * num_warps", "BLOCK > 4096 or BLOCK == num_warps * 64", "legal"),
-        ("* factor", "* factor * 2", "correct"),
+        ("mask=mask) * factor", "mask=mask) * factor * 2", "correct"),
         (LOAD, "tl.lode(x_ptr)", "compiles"),
     ],
 )

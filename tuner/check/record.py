@@ -142,8 +142,8 @@ def _record(
     now = datetime.now(UTC).replace(microsecond=0)
     accepted = tuple(Accepted(c.rule, c.baseline, c.now, reason, now) for c in worse if reason is not None)
     key = key_of(problem, here.device)
-    name = f"{problem.kernel.name}-{hashlib.sha256(repr(key).encode()).hexdigest()[:8]}.ptx"
-    ptx = f"{folder_of(setting.path).name}/{name}"
+    digest = hashlib.sha256(winner.artifact.ptx.encode()).hexdigest()[:8]
+    ptx = f"{folder_of(setting.path).name}/{problem.kernel.name}-{digest}.ptx"
     artifact, launch = winner.artifact, winner.launch
     done.codes[ptx] = artifact.ptx
     done.records[key] = Record(

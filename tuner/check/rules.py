@@ -1,7 +1,9 @@
 """Which change of a fact is a regression: one rule for each way in which code gets slower.
 
 A rule has a margin, the relative change that it lets pass. The margins are part of the baseline file, where a project
-can set them. The defaults let pass what harmless edits were seen to do (`results/check`) and nothing more.
+can set them. The defaults let pass what harmless edits were seen to do (`results/check`): where the order of independent
+lines changes, the compiler may schedule anew, take some more registers, and with them cost one of several resident
+blocks, which moved the prediction by up to 3.6 %.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ class Margins(Struct, frozen=True, forbid_unknown_fields=True):
 
     spills: Margin = 0.0
     stack: Margin = 0.0
-    occupancy: Margin = 0.0
+    occupancy: Margin = 0.25
     registers: Margin = 0.25
     shared_memory: Margin = 0.1
     loads: Margin = 0.05
@@ -36,7 +38,7 @@ class Margins(Struct, frozen=True, forbid_unknown_fields=True):
     atomics: Margin = 0.0
     barriers: Margin = 0.0
     instructions: Margin = 0.15
-    predicted_time: Margin = 0.03
+    predicted_time: Margin = 0.05
     time: Margin = 0.03
 
 
