@@ -186,6 +186,15 @@ def test_a_job_without_a_winner_shows_what_failed(tmp_path: Path) -> None:
     assert "Search" not in page.text
 
 
+def test_a_failed_default_is_shown_with_its_reason(workspace: Workspace) -> None:
+    workspace.table(B256="compile")
+    assert workspace.replay("--trials", "100").code == 0
+    assert workspace.run("report", "results/job").code == 0
+    result = Page.read(workspace.folder / "results" / "job" / "report.html").text["Result"]
+    assert "default, measured failed" in result and "The default failed: compile" in result
+    assert "default / winner" not in result
+
+
 def test_an_unknown_device_has_no_roofs(tmp_path: Path) -> None:
     write_results(tmp_path, made_up(10), device="Some GPU")
     assert "No peak rates of the Some GPU are known" in report(tmp_path).text["Roofline"]

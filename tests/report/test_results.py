@@ -62,6 +62,17 @@ def test_a_problem_without_a_valid_tactic_is_read_from_its_trials(tmp_path: Path
     assert job.trials is not None and set(job.trials.params) == set(DEFAULT.config)
 
 
+def test_an_interrupted_job_shows_the_problems_it_finished_and_those_it_began(tmp_path: Path) -> None:
+    trials = made_up(20)
+    write_results(tmp_path, trials)
+    began = [Trial(t.number, t.tactic, Failure(FailureClass.TIMEOUT, "slow")) for t in trials[:3]]
+    write_trials(tmp_path / "trials.csv", {str(PROBLEM): trials, "example::gemm M=1": began})
+    finished, unfinished = read_results(tmp_path)
+    assert finished.trials is not None and len(finished.trials) == 20
+    assert (unfinished.title, unfinished.winner) == ("example::gemm M=1", None)
+    assert unfinished.trials is not None and unfinished.trials.params == tuple(DEFAULT.config)
+
+
 def test_a_cache_is_read_entry_by_entry(tmp_path: Path) -> None:
     result = write_results(tmp_path, made_up(20))
     entry = entry_of(

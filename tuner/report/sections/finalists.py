@@ -29,12 +29,13 @@ def finalists(job: Job) -> Section | None:
     blocks: list[Block] = []
     sampled = [(rank, f) for rank, f in enumerate(timed[:_SHOWN], start=1) if f.samples_us]
     if sampled:
+        together = all("rounds" in f.facts for _, f in sampled)
+        interleaved = "Finalists ran interleaved, a batch of each in a round. " if together else ""
         blocks.append(
             Chart(
                 "Samples of the finalists",
                 f"Each dot is one sample (a batch of launches); the bar is the {percent(CONFIDENCE)} interval of the "
-                "median, by order statistics. Finalists ran interleaved, a batch of each in a round. Numbers are ranks "
-                "in the table.",
+                f"median, by order statistics. {interleaved}Numbers are ranks in the table.",
                 lambda width: _chart(job, sampled, width),
                 wide=True,
             )

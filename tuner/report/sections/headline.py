@@ -28,6 +28,13 @@ def headline(job: Job) -> Section:
         rows.append(("default / winner", f"{job.speedup:.3f}x", _interval(job)))
     rows.append(("correctness", *_correctness(winner)))
     blocks += [Figures(rows), Text(_what_the_number_is(job))]
+    if default is not None and not default.time_us and job.trials is not None:
+        tried = job.trials.failed
+        blocks += [
+            Text(f"The default failed: {status}, {message.partition(chr(10))[0]}")
+            for id_, status, message in zip(tried["tactic"], tried["status"], tried["message"], strict=True)
+            if id_ == default.id
+        ]
     if default is not None and winner.id == default.id:
         blocks.append(Text("The default won: nothing that was tried is faster beyond what can be told apart."))
     if job.ties:
