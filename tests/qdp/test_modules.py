@@ -7,6 +7,7 @@ from planted import CALL, Edits, plant
 from workspace import Run, Workspace
 
 FIRST = "import tensorrt.plugin as trtp"
+NUMPY = (FIRST, f"import numpy as np\nimport numpy.typing as npt\n{FIRST}")
 NUMBER = "    extra[0] = trtp.SymInt32(n)\n"
 COMBINATION = 'trtp.AutoTuneCombination("FP32|FP16, FP32|FP16", "LINEAR", tactics)'
 PARAMETERS = ".param .u64 add_x, .param .u32 add_n, .param .u64 add_y"
@@ -91,6 +92,11 @@ LAUNCH = {
         [("trtp.cdiv(n, size)", "n // size")],
         "launch",
         "grid_x is 0 at min",
+    ),
+    "an end of the process": (
+        [("n = x.shape_expr.numel()", "raise SystemExit(4)")],
+        "aot_impl",
+        "raised SystemExit at plugins",
     ),
     "an error of its own": (
         [("trtp.cdiv(n, size)", "2 * n")],
@@ -181,6 +187,7 @@ CALLED = {
     "no attribute": ("planted::add(fp32[64, 8], size=256)", "Unexpected schema"),
     "another type": ("planted::add(fp32[64, 8], size=256, scale=2)", "Unexpected type"),
     "another order": ("planted::add(fp32[64, 8], scale=2.0, size=256)", "Unexpected schema"),
+    "a list for a number": ("planted::add(fp32[64, 8], size=[256], scale=2.0)", "Unexpected type '<class 'list'>'"),
     "an unknown attribute": ("planted::add(fp32[64, 8], size=256, skale=2.0)", "Unexpected attribute skale"),
     "too many tensors": ("planted::add(fp32[64, 8], fp32[64, 8], size=256, scale=2.0)", "Unexpected schema"),
 }
@@ -300,6 +307,35 @@ def test_a_plugin_without_autotune_is_played_with_its_default(workspace: Workspa
 
 def test_only_as_many_tactics_are_played_as_asked_for(workspace: Workspace) -> None:
     assert rehearse(workspace, (), "--tactics", "1").document["rehearsals"][0]["played"] == [3]
+
+
+KINDS = {
+    "int": ("int", "2"),
+    "bool": ("bool", "True"),
+    "text": ("str", "'abc'"),
+    "array": ("npt.NDArray[np.int32]", "[1, 2]"),
+}
+
+
+@pytest.mark.parametrize(("annotation", "value"), KINDS.values(), ids=KINDS)
+def test_attributes_arrive_as_they_are_written(workspace: Workspace, annotation: str, value: str) -> None:
+    edits = [
+        NUMPY,
+        ("scale: float", f"scale: {annotation}"),
+        ("    n = x.shape_expr", f"    assert np.array_equal(scale, {value}), scale\n    n = x.shape_expr"),
+    ]
+    run = rehearse(workspace, edits, call=CALL.replace("2.0", value))
+    assert run.code == 0, run.out + run.err
+
+
+def test_a_list_that_does_not_fit_its_array_is_an_error_of_use(workspace: Workspace) -> None:
+    edits = [
+        NUMPY,
+        ("scale: float", "scale: npt.NDArray[np.int8]"),
+    ]
+    run = rehearse(workspace, edits, call=CALL.replace("2.0", "[400]"))
+    assert (run.code, run.out) == (2, "")
+    assert "scale=[400]: " in run.err
 
 
 def test_a_list_in_the_module_names_its_calls(workspace: Workspace) -> None:

@@ -24,7 +24,7 @@ def calling(stage: str, rule: str = "") -> Iterator[None]:
         yield
     except RuleBroken:
         raise
-    except Exception as e:
+    except (Exception, SystemExit) as e:
         frames = traceback.extract_tb(e.__traceback__)
         own = [f for f in frames if not _in_layer(f) and not _is_ours(f)]
         # A class of a package's own is no slip of the pen, and its message says what it is about.

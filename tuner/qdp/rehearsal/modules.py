@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -89,8 +89,11 @@ def _typed(call: Call) -> Call:
     declared = registry[call.plugin].input_attrs
 
     def converted(name: str, value: Any) -> Any:
-        if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
+        if not isinstance(value, list) or not utils._is_numpy_array(declared.get(name)):
             return value
-        return np.array(value, dtype=utils._infer_numpy_type(declared[name]))
+        try:
+            return np.array(value, dtype=utils._infer_numpy_type(declared[name]))
+        except (ValueError, TypeError, OverflowError) as e:
+            raise ConfigError(f"call {call.text!r}: {name}={value!r}: {e}") from None
 
-    return replace(call, attributes={n: converted(n, v) if n in declared else v for n, v in call.attributes.items()})
+    return replace(call, attributes={n: converted(n, v) for n, v in call.attributes.items()})
