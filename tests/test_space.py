@@ -10,7 +10,7 @@ import pytest
 
 from tuner.errors import ConfigError
 from tuner.space import Constraint, Param, Space, choice, integers, powers_of_two
-from tuner.tactic import Value
+from tuner.tactic import Value, canonical
 
 TILES = Space(
     (powers_of_two("BLOCK", 64, 1024), powers_of_two("num_warps", 1, 32), choice("layout", "row", "col")),
@@ -200,3 +200,36 @@ def test_shorthands_list_their_values() -> None:
 
 def test_a_space_without_parameters_has_one_point() -> None:
     assert list(Space(())) == [{}]
+
+
+CONDITIONAL = Space(
+    (
+        choice("way", "a", "b"),
+        Param("x", (1, 2, 3), when=("way", ("a",))),
+        Param("y", (1, 2), when=("way", ("b",))),
+        choice("z", 0, 1),
+    ),
+    (Constraint("c", lambda way, x, z: way != "a" or x > z, "x must exceed z"),),
+)
+
+
+def test_a_parameter_that_applies_sometimes_is_part_of_those_configurations_only() -> None:
+    points = list(CONDITIONAL)
+    assert len(points) == CONDITIONAL.size == (2 * 3 - 1) + 2 * 2
+    assert all(("x" in p) == (p["way"] == "a") and ("y" in p) == (p["way"] == "b") for p in points)
+    assert [CONDITIONAL.rank(p) for p in points] == list(range(len(points)))
+    assert [CONDITIONAL.decode(CONDITIONAL.encode(p)) for p in points] == points
+    assert len({canonical(p) for p in CONDITIONAL.sample(random.Random(0), 20)}) == len(points)
+
+
+def test_neighbours_never_differ_in_what_does_not_apply() -> None:
+    assert list(CONDITIONAL.neighbours({"way": "b", "y": 1, "z": 0})) == [
+        {"way": "a", "x": 1, "z": 0},
+        {"way": "b", "y": 2, "z": 0},
+        {"way": "b", "y": 1, "z": 1},
+    ]
+
+
+def test_a_parameter_depends_on_one_declared_before_it() -> None:
+    with pytest.raises(ConfigError, match="parameter 'x' depends on 'way', which is not declared before it"):
+        Space((Param("x", (1, 2), when=("way", ("a",))), choice("way", "a", "b")))

@@ -42,10 +42,13 @@ class Tensor:
         shape: dimensions separated by blanks, ``"M N"``. A name used twice is one size. A number is
             a fixed extent. A leading ``*M`` stands for any number of dimensions with M elements in
             all, so ``"*N"`` takes a tensor of any rank and ``"*M N"`` rows of N.
+        positions: for an input of integers that are positions along a dimension, such as the rows of a
+            table to gather: that dimension. They run from 0 to below its size.
     """
 
     dtype: str
     shape: str
+    positions: str = ""
 
     def __post_init__(self) -> None:
         for i, dim in enumerate(self.dims):
@@ -193,6 +196,32 @@ class Kernel:
             raise ConfigError(f"kernel {declared.get('id')!r}: {e}") from None
         return cls(**complete)
 
+    @classmethod
+    def alternatives(cls, id: str, **kernels: Kernel) -> Kernel:  # noqa: A002
+        """Declare one operator with several sources, between which the search chooses.
+
+        A parameter `source` says which kernel runs; the other parameters apply where it is one that has them.
+        The default is that of the first kernel.
+
+        Example:
+            ``Kernel.alternatives("example::softmax", triton=softmax.kernel, cuda=softmax_cuda.kernel)``
+
+        Args:
+            id: of the operator.
+            kernels: declarations by the name `source` gives them. They have the same inputs, outputs and
+                attributes, and values of one type for a parameter that several have.
+
+        Raises:
+            ConfigError: when they differ in what they compute on.
+        """
+        from tuner.frontends.alternatives import declaration
+
+        try:
+            complete = declaration(kernels)
+        except ConfigError as e:
+            raise ConfigError(f"kernel {id!r}: {e}") from None
+        return cls(id=id, **complete)
+
     @property
     def name(self) -> str:
         """The id without its namespace."""
@@ -278,6 +307,10 @@ class Kernel:
             for dim in tensor.names:
                 if dim not in self.dims:
                     raise ConfigError(f"output {name!r}: dimension {dim!r} is in no input")
+            if tensor.positions and (tensor.positions not in self.dims or name not in self.inputs):
+                raise ConfigError(f"tensor {name!r}: positions={tensor.positions!r} is not a dimension of the inputs")
+            if tensor.positions and any(DTYPES[d].kind == "f" for d in self.dtypes.get(tensor.dtype, (tensor.dtype,))):
+                raise ConfigError(f"tensor {name!r}: positions are integers, not {tensor.dtype}")
         for name in self.tolerances:
             if name not in DTYPES:
                 raise ConfigError(f"tolerances: unknown dtype {name!r}{did_you_mean(name, DTYPES)}")

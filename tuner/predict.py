@@ -131,6 +131,7 @@ def predict(device: Device, problem: Problem, config: Config, artifact: Artifact
     Raises:
         ConfigError: when the device cannot hold even one block.
     """
+    problem, config = problem.chosen(config)
     launch = problem.launch(config)
     grid, args = cast(tuple[int, int, int], launch.grid), cast(tuple[int, ...], launch.args)
     blocks = prod(grid)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import inf, prod
 from typing import Any, Literal, TypeAlias, TypeVar
@@ -186,12 +186,23 @@ class Problem:
         scopes = {which: self.scope(which) for which in (WHICH if self.dynamic else ("opt",))}
         return self.kernel.space.bind(*scopes.values())
 
+    def chosen(self, config: Config) -> tuple[Problem, Config]:
+        """The kernel that a configuration runs, at these sizes, and its part of the configuration.
+
+        They are what was given, except for a kernel with alternatives.
+        """
+        kernel, own = self.kernel.code.chosen(self.kernel, config)
+        return (self if kernel is self.kernel else replace(self, kernel=kernel)), own
+
     def launch(self, config: Config, which: Which = "opt") -> Launch:
         """Grid and extra arguments of a tactic, as integers."""
         return self.evaluate(config, self.sizes(which))
 
     def evaluate(self, config: Config, sizes: Mapping[str, Int]) -> Launch:
         """Grid and extra arguments of a tactic on any kind of size; the grid is padded to three."""
+        problem, own = self.chosen(config)
+        if problem is not self:
+            return problem.evaluate(own, sizes)
         scope = {**self.scope(), **sizes, **config}
         launch = self._call(f"the launch of ({Tactic(config)})", self.kernel.launch, scope)
         if not isinstance(launch, Launch):

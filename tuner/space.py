@@ -31,10 +31,13 @@ class Param:
     Attributes:
         name: as the kernel spells it, or a launch option (`num_warps`, `num_stages`, …).
         values: distinct, of one type.
+        when: a parameter declared earlier, and those of its values with which this one applies; with any other
+            it is no part of a configuration. None: it always applies.
     """
 
     name: str
     values: tuple[Value, ...]
+    when: tuple[str, tuple[Value, ...]] | None = None
 
     def __post_init__(self) -> None:
         if not self.values:
@@ -105,6 +108,18 @@ class Constraint:
         return f"{self.name}: {self.why}"
 
 
+def _settled(param: Param) -> Constraint | None:
+    """Where a parameter does not apply, the space holds one of its values, the first, instead of all."""
+    if param.when is None:
+        return None
+    governor, values = param.when
+
+    def holds(**point: Value) -> bool:
+        return point[governor] in values or point[param.name] == param.values[0]
+
+    return Constraint("settled", holds, f"{param.name} does not apply", (governor, param.name))
+
+
 class _Check:
     """A constraint on value indices, in every scope; asked once about each combination it looks at."""
 
@@ -152,6 +167,9 @@ class Space:
         names = [p.name for p in self.params]
         if len(set(names)) < len(names):
             raise ConfigError(f"the space declares a parameter twice: {', '.join(names)}")
+        for position, p in enumerate(self.params):
+            if p.when is not None and p.when[0] not in names[:position]:
+                raise ConfigError(f"parameter {p.name!r} depends on {p.when[0]!r}, which is not declared before it")
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -173,18 +191,41 @@ class Space:
 
     def encode(self, config: Config) -> Prefix:
         """The index of each parameter's value; `ConfigError` for an unknown name or value."""
-        if config.keys() != self._names:
-            for name in config:
-                if name not in self._names:
-                    raise ConfigError(f"unknown parameter {name!r}{did_you_mean(name, self.names)}")
-            for p in self.params:
+        if config.keys() == self._names and not self._conditional:
+            return tuple([p.index(config[p.name]) for p in self.params])
+        for name in config:
+            if name not in self._names:
+                raise ConfigError(f"unknown parameter {name!r}{did_you_mean(name, self.names)}")
+        indices: list[int] = []
+        for position, p in enumerate(self.params):
+            if self.applies(position, indices):
                 if p.name not in config:
                     raise ConfigError(f"parameter {p.name!r} is missing; use one of {list(p.values)}")
-        return tuple([p.index(config[p.name]) for p in self.params])
+                indices.append(p.index(config[p.name]))
+            elif p.when is not None and p.name in config:
+                raise ConfigError(f"parameter {p.name!r} does not apply where {p.when[0]}={config[p.when[0]]!r}")
+            else:
+                indices.append(0)
+        return tuple(indices)
 
     def decode(self, indices: Sequence[int]) -> dict[str, Value]:
         """The configuration at these value indices."""
-        return {p.name: p.values[i] for p, i in zip(self.params, indices, strict=True)}
+        return {
+            p.name: p.values[i]
+            for position, (p, i) in enumerate(zip(self.params, indices, strict=True))
+            if self.applies(position, indices)
+        }
+
+    def applies(self, position: int, indices: Sequence[int]) -> bool:
+        """Whether the parameter at a position is part of a configuration; `indices` may end before it."""
+        governor = self._governors[position]
+        return governor is None or indices[governor[0]] in governor[1]
+
+    def settled(self, indices: Sequence[int]) -> Prefix:
+        """The same point with index 0 for every parameter that does not apply."""
+        if not self._conditional:
+            return tuple(indices)
+        return tuple(i if self.applies(position, indices) else 0 for position, i in enumerate(indices))
 
     def violated(self, config: Config) -> Constraint | None:
         """The first constraint that a configuration does not meet, in the order they become decidable."""
@@ -206,9 +247,11 @@ class Space:
         """Legal points that differ in one parameter, each parameter's nearest values first."""
         indices = self.encode(config)
         for position, p in enumerate(self.params):
+            if not self.applies(position, indices):
+                continue
             here = indices[position]
             for i in sorted(range(len(p.values)), key=lambda i: abs(i - here)):
-                other = self.decode((*indices[:position], i, *indices[position + 1 :]))
+                other = self.decode(self.settled((*indices[:position], i, *indices[position + 1 :])))
                 if i != here and other in self:
                     yield other
 
@@ -274,10 +317,26 @@ class Space:
         return frozenset(self.names)
 
     @cached_property
+    def _governors(self) -> tuple[tuple[int, frozenset[int]] | None, ...]:
+        """For each parameter that applies only sometimes: where the one it depends on is, and which of its values."""
+        governors: list[tuple[int, frozenset[int]] | None] = []
+        for p in self.params:
+            if p.when is None:
+                governors.append(None)
+            else:
+                position = self.names.index(p.when[0])
+                governors.append((position, frozenset(map(self.params[position].index, p.when[1]))))
+        return tuple(governors)
+
+    @cached_property
+    def _conditional(self) -> bool:
+        return any(self._governors)
+
+    @cached_property
     def _levels(self) -> tuple[tuple[_Check, ...], ...]:
         """For each parameter, the constraints that become decidable once it has a value."""
         levels: list[list[_Check]] = [[] for _ in self.params]
-        for c in self.constraints if levels else ():
+        for c in (*self.constraints, *filter(None, map(_settled, self.params))) if levels else ():
             check = _Check(c, self.params, self.scopes)
             levels[max(check.looked_at, default=0)].append(check)
         return tuple(map(tuple, levels))

@@ -78,12 +78,13 @@ class Verifier:
             A future: "verified"; "unverified: " and why; or a `Failure` of class correctness. It raises
             `ConfigError` when the kernel's reference does not fit its declaration.
         """
-        source = self._problem.kernel.code
+        problem, own = self._problem.chosen(config)
+        source = problem.kernel.code
         if not source.interpreted:
             unverified: Future[Answer] = Future()
             unverified.set_result(Verdict("unverified", f"{source.language} runs on a GPU only").answer())
             return unverified
-        key = _key(self._problem, config, self._seed)
+        key = _key(problem, own, self._seed)
         with self._lock:
             if key in self._answers:
                 return self._answers[key]
@@ -122,7 +123,7 @@ def _key(problem: Problem, config: Config, seed: int) -> str:
     launches = {p.label: p.launch(config) for p in gate.instances(problem, config)}
     parts = [
         [gate.VERSION, importlib.metadata.version("triton"), seed],
-        [kernel_hash(kernel), source_hash(kernel.reference)],
+        [kernel_hash(kernel), source_hash(kernel.reference), [t.positions for t in kernel.inputs.values()]],
         {name: [kernel.tolerance(name).rtol, kernel.tolerance(name).atol] for name in sorted(outputs)},
         [dict(problem.dtypes), dict(problem.attributes)],
         {name: value for name, value in sorted(config.items()) if name in kernel.constants},
@@ -134,7 +135,7 @@ def _key(problem: Problem, config: Config, seed: int) -> str:
 def _check(spec: ProblemSpec, config: Config, seed: int, key: str) -> tuple[Verdict, bool]:
     """Check a tactic in a worker; says whether the verdict would be the same another time."""
     try:
-        problem = spec.load()
+        problem, config = spec.load().chosen(config)
     except LoadError as e:
         return Verdict("unverified", str(e)), False
     if _key(problem, config, seed) != key:

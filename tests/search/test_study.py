@@ -5,7 +5,7 @@ import pytest
 
 from tuner.errors import ConfigError
 from tuner.search import DEFAULT_SAMPLER, SAMPLERS, Search
-from tuner.space import Constraint, Space, choice, integers, powers_of_two
+from tuner.space import Constraint, Param, Space, choice, integers, powers_of_two
 from tuner.tactic import Config, Value, canonical
 
 SPACE = Space(
@@ -182,3 +182,29 @@ def test_the_default_sampler_finds_the_minimum_soon_and_spreads_a_batch() -> Non
     assert min(t for t in map(time_us, run(search, 40, batch=8)) if t is not None) == 10.0
     batch = search.ask(8)
     assert len({(c["BLOCK"], c["stages"]) for c in batch}) > 4
+
+
+CONDITIONAL = Space(
+    (
+        choice("source", "a", "b"),
+        Param("block", (16, 32, 64, 128, 256), when=("source", ("a",))),
+        Param("threads", (32, 64, 128, 256), when=("source", ("b",))),
+        Param("vector", (1, 2, 4, 8), when=("source", ("b",))),
+        integers("stages", 1, 4),
+    )
+)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_parameters_that_apply_sometimes_are_asked_for_only_then(sampler: str) -> None:
+    default: dict[str, Value] = {"source": "a", "block": 16, "stages": 1}
+    search = Search(CONDITIONAL, default, sampler=sampler, seed=0, budget=60)
+    asked: list[dict[str, Value]] = []
+    for _ in range(60):
+        (config,) = search.ask(1)
+        asked.append(config)
+        cost = 1.0 if config["source"] == "b" and config["threads"] == 128 else 2.0
+        search.tell(config, cost + int(config["stages"]) / 10)
+    assert len({canonical(c) for c in asked}) == 60
+    assert all(c in CONDITIONAL and ("block" in c) == (c["source"] == "a") for c in asked)
+    assert {c["source"] for c in asked} == {"a", "b"}

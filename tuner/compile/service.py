@@ -66,7 +66,7 @@ class Compiler:
         from tuner.compile.tactic import compile_key, tools
 
         key = compile_key(problem, config, self._target)
-        self._tools.update(tools(problem.kernel, self._target))
+        self._tools.update(tools(problem.chosen(config)[0].kernel, self._target))
         with self._lock:
             if key in self._answers:
                 return self._answers[key]

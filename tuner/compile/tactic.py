@@ -40,6 +40,7 @@ def compile_key(problem: Problem, config: Config, target: Target) -> str:
         ConfigError: when the source cannot be read or takes a dynamic dimension as a constant.
         UnavailableError: when the driver is too old for the device, or a compiler is not installed.
     """
+    problem, config = problem.chosen(config)
     source, launch = problem.kernel.code, problem.launch(config)
     parts = {
         "recipe": _RECIPE,
@@ -71,6 +72,7 @@ def compile_tactic(problem: Problem, config: Config, target: Target) -> Artifact
         ConfigError, UnavailableError: when no tactic of this problem could be compiled.
     """
     started = time.perf_counter()
+    problem, config = problem.chosen(config)
     launch = _checked_launch(problem, config)
     emitted = problem.kernel.code.emit(problem, config, target)
     shared_bytes = launch.shared_bytes if emitted.shared_bytes is None else emitted.shared_bytes

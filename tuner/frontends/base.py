@@ -17,7 +17,7 @@ from tuner.tactic import Config, Value
 
 if TYPE_CHECKING:
     from tuner.compile.artifact import Target
-    from tuner.kernel import Tensor
+    from tuner.kernel import Kernel, Tensor
     from tuner.problem import Problem
 
 NO_OPTIONS: Mapping[str, Value] = MappingProxyType({})
@@ -58,6 +58,10 @@ class Source(ABC):
     interpreted: ClassVar[bool] = False
     takes_types: ClassVar[bool] = False
     sized_by_launch: ClassVar[bool] = True
+
+    def chosen(self, kernel: Kernel, config: Config) -> tuple[Kernel, Config]:
+        """The kernel that a configuration runs, where there are alternatives, and what of it is that kernel's own."""
+        return kernel, config
 
     @property
     def arguments(self) -> tuple[str, ...] | None:

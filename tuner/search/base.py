@@ -64,5 +64,5 @@ class PointSampler(BaseSampler):
         raise AssertionError(f"{param_name} is part of every point")
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
-        point = tuple(trial.params[name] for name in self.points.space.names)
+        point = tuple(trial.params.get(name, 0) for name in self.points.space.names)
         self.times[point] = values[0] if values else None

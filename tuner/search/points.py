@@ -40,7 +40,8 @@ class Points:
         """Whether a point meets every constraint."""
         known = self._legal.get(point)
         if known is None:
-            known = self._legal[point] = self.space.decode(point) in self.space
+            settled = self.space.settled(point) == point
+            known = self._legal[point] = settled and self.space.decode(point) in self.space
         return known
 
     def open(self, point: Point) -> bool:
@@ -51,8 +52,8 @@ class Points:
         """Open points that differ from a point, legal or not, in one parameter."""
         for position, width in enumerate(self.widths):
             for index in range(width):
-                other = (*point[:position], index, *point[position + 1 :])
-                if index != point[position] and self.open(other):
+                other = self.space.settled((*point[:position], index, *point[position + 1 :]))
+                if other != point and self.open(other):
                     yield other
 
     def draw(self, rng: random.Random) -> Point:

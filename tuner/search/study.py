@@ -125,8 +125,7 @@ class Search:
     def _sampled_trial(self, study: optuna.Study) -> tuple[optuna.trial.Trial, Point]:
         import optuna
 
-        trial = study.ask(self._distributions)
-        proposed: Point = tuple(trial.params[name] for name in self._points.space.names)
+        trial, proposed = self._suggestion(study)
         if self._points.open(proposed):
             return trial, proposed
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
@@ -134,7 +133,21 @@ class Search:
 
     def _trial_at(self, study: optuna.Study, point: Point) -> tuple[optuna.trial.Trial, Point]:
         study.enqueue_trial(dict(zip(self._points.space.names, point, strict=True)))
-        return study.ask(self._distributions), point
+        return self._suggestion(study)
+
+    def _suggestion(self, study: optuna.Study) -> tuple[optuna.trial.Trial, Point]:
+        """A trial, asked for those parameters that apply only, so that a sampler learns nothing of the others."""
+        from optuna.distributions import CategoricalDistribution, IntDistribution
+
+        trial, point = study.ask(), list[int]()
+        for position, (name, distribution) in enumerate(self._distributions.items()):
+            if not self._points.space.applies(position, point):
+                point.append(0)
+            elif isinstance(distribution, IntDistribution):
+                point.append(trial.suggest_int(name, distribution.low, distribution.high))
+            elif isinstance(distribution, CategoricalDistribution):
+                point.append(trial.suggest_categorical(name, range(len(distribution.choices))))
+        return trial, tuple(point)
 
 
 def _new_study(sampler: optuna.samplers.BaseSampler) -> optuna.Study:

@@ -19,4 +19,4 @@ def multivariate(points: Points, seed: int) -> TPESampler:
     """TPE that models all parameters together."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        return TPESampler(seed=seed, multivariate=True)
+        return TPESampler(seed=seed, multivariate=True, group=any(p.when for p in points.space.params))
