@@ -16,8 +16,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -166,8 +165,7 @@ def load() -> ModuleType:
     logger = trt.Logger
     trt.Logger = _quiet(logger)  # type: ignore[attr-defined]
     try:
-        with _stdout_to_stderr():
-            tensors = importlib.import_module("tensorrt.plugin._tensor")
+        tensors = importlib.import_module("tensorrt.plugin._tensor")
     except ImportError as e:
         raise BindingsError(f"tensorrt {trt.__version__} has no plugin layer ({e}); 10.9 or newer is needed") from e
     finally:
@@ -186,19 +184,6 @@ def _quiet(logger: Any) -> Any:
             super().__init__(logger.ERROR)
 
     return Quiet
-
-
-@contextmanager
-def _stdout_to_stderr() -> Iterator[None]:
-    """Send what native code prints elsewhere: the layer says on stdout that it is experimental."""
-    sys.stdout.flush()
-    saved = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        yield
-    finally:
-        os.dup2(saved, 1)
-        os.close(saved)
 
 
 def _refuse_branch(value: Any) -> bool:
