@@ -4,7 +4,8 @@
 
 Writes `gpu_run.json` (the machine), `slowdowns.jsonl` (shipped and edited code in turns, raw samples) and
 `verdicts.jsonl` (what the check says with the GPU). Some harmless edits and the unedited kernels run as controls.
-Whatever fails is a row with an error. After SECONDS nothing new is begun.
+Whatever fails is a row with an error. After SECONDS nothing new is begun; rows that are in OUT_FOLDER are kept and not
+measured again, so that a second run goes on where the first ended.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ ROUNDS = Confirmation(first_look=48, max_rounds=48)
 ALPHA = 0.01
 """Of the interval of a slowdown."""
 
-CONTROLS = 20
+CONTROLS = 8
 """At most so many harmless edits. Those that `study.py` found to change the machine code, false alarms first."""
 
 
@@ -80,13 +81,15 @@ def controls(files: dict[str, str]) -> list[tuple[int, Edit]]:
     """Harmless edits that change the machine code, by their number."""
     run = json.loads((HERE / "run.json").read_text())
     edits = make_edits(files, run["edits"], run["seed"])
-    rows = list(enumerate(map(json.loads, (HERE / "harmless.jsonl").read_text().splitlines())))
-    changed = [(i, row["verdict"]) for i, row in rows if any("code changed" in c["message"] for c in row["checks"])]
+    found = enumerate(rows(HERE / "harmless.jsonl"))
+    changed = [(i, row["verdict"]) for i, row in found if any("code changed" in c["message"] for c in row["checks"])]
     return [(i, edits[i]) for i, _ in sorted(changed, key=lambda c: (c[1] == "pass", c[0]))[:CONTROLS]]
 
 
 def slowdowns(jobs: list[Job], role: str, setting: Setting, gpu: Gpu, out: Path, deadline: float) -> None:
     """Time the shipped and the edited code of a tactic in turns, kernel by kernel."""
+    kept = [{k: row[k] for k in ("kernel", "kind", "name", "role")} for row in rows(out)]
+    jobs = [j for j in jobs if {**j.about, "role": role} not in kept]
     for kernel in KERNELS:
         shipped = _problem(setting.path.parent / "shipped" / f"{kernel}.toml")
         tactic = winners()[kernel][0] if role == "winner" else shipped.kernel.default_tactic
@@ -121,8 +124,9 @@ def slowdowns(jobs: list[Job], role: str, setting: Setting, gpu: Gpu, out: Path,
 
 
 def verdicts(jobs: list[Job], setting: Setting, out: Path, deadline: float) -> None:
-    """What the check says of each edit with the GPU, as it finds it."""
-    for job in jobs:
+    """What the check says of each edit with the GPU."""
+    kept = [{k: row[k] for k in ("kernel", "kind", "name")} for row in rows(out)]
+    for job in (j for j in jobs if j.about not in kept):
         if time.monotonic() > deadline:
             return
         row = {**job.about, **check(job.config, setting)}
@@ -131,7 +135,7 @@ def verdicts(jobs: list[Job], setting: Setting, out: Path, deadline: float) -> N
 
 
 def main() -> None:
-    out, limit = Path(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else 360.0
+    out, limit = Path(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else 540.0
     out.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     (out / "gpu_run.json").write_text(json.dumps(machine(), indent=1) + "\n")
@@ -164,6 +168,11 @@ def _code(config: Path, tactic: Tactic, setting: Setting, gpu: Gpu) -> Code:
         raise RuntimeError(found.message)
     a = found.artifact
     return Code(a.ptx.encode(), a.entry, a.block, a.shared_bytes)
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    """What an earlier run left."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def _append(path: Path, row: dict[str, Any]) -> None:
