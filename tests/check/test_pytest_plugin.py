@@ -30,12 +30,12 @@ def test_each_rule_of_each_record_is_a_test(recorded: Workspace) -> None:
     (recorded.folder / "test_own.py").write_text("def test_own() -> None:\n    pass\n")
     code, out = run_pytest(recorded, "--tuner-baseline", "baseline.json", ".")
     assert code == 0, out
-    assert "test_own" in out and "test::scale N=4194304 T=fp32 factor=2.0 on NVIDIA H200: spills PASSED" in out
+    assert "test_own" in out and "test::scale[N=4194304 T=fp32 factor=2.0 on NVIDIA H200: spills] PASSED" in out
 
     recorded.write(KERNEL.replace(STORE, f"    tl.debug_barrier()\n{STORE}"), trials=2)
     code, out = run_pytest(recorded, "--tuner-baseline", "baseline.json", "-k", "barriers or spills")
     assert code == 1, out
-    assert "barriers FAILED" in out and "spills PASSED" in out
+    assert "barriers] FAILED" in out and "spills] PASSED" in out
     assert "each barrier lasts as long as the slowest warp" in out
     assert "Traceback" not in out
 

@@ -61,7 +61,7 @@ class BaselineFile(pytest.File):
             raise self.CollectError(str(e)) from e
         for record in records:
             for rule in ("recorded", "legal", "compiles", "correct", "code", *(r.name for r in RULES), "lookup"):
-                name = f"{record.kernel} {record.label} on {record.device}: {rule}"
+                name = f"{record.kernel}[{record.label} on {record.device}: {rule}]"
                 yield RuleItem.from_parent(self, name=name, record=record, rule=rule)
 
     def checks(self, record: Record) -> list[Check]:

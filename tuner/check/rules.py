@@ -1,9 +1,9 @@
 """Which change of a fact is a regression: one rule for each way in which code gets slower.
 
 A rule has a margin, the relative change that it lets pass. The margins are part of the baseline file, where a project
-can set them. The defaults let pass what harmless edits were seen to do (`results/check`): where the order of independent
-lines changes, the compiler may schedule anew, take some more registers, and with them cost one of several resident
-blocks, which moved the prediction by up to 3.6 %.
+can set them. The defaults let pass what harmless edits were seen to do (`results/check`): where the order of
+independent lines changes, the compiler may schedule anew, which moved the prediction by up to 3.6 %, and take some more
+registers, which cost one of five resident blocks.
 """
 
 from __future__ import annotations
