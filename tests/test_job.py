@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from workspace import KERNEL, STORE, Run, Workspace
+from workspace import CONFIG, KERNEL, STORE, Run, Workspace
 
 WRONG_512 = "    if BLOCK == 512:\n        y = y + 1\n"
 NO_512 = '    tl.static_assert(BLOCK != 512, "blocks of 512 are not supported")\n'
@@ -195,6 +195,31 @@ def test_several_problems_share_a_folder_without_news(workspace: Workspace) -> N
     assert [j["problem"] for j in run.document["jobs"]] == ["N=4096 T=fp32", "N=8192 T=fp32"]
     listed = (workspace.folder / "results" / "job" / "trials.csv").read_text()
     assert listed.count("N=4096") == listed.count("N=8192") == 9
+
+
+def test_further_shapes_start_from_what_their_neighbours_found(workspace: Workspace) -> None:
+    grid = CONFIG.format(trials=9).replace("N = 4194304", "N = { powers_of_two = [1024, 65536] }")
+    (workspace.folder / "job.toml").write_text(grid + "shared_trials = 2\n")
+    jobs = workspace.replay().document["jobs"]
+    assert [j["problem"] for j in jobs] == [f"N={1024 << i} T=fp32" for i in range(7)]
+    assert [j["trials"] for j in jobs] == [2, 2, 2, 9, 2, 2, 2]  # the default, and the best of the middle one
+    assert {j["winner"]["id"] for j in jobs} == {jobs[3]["winner"]["id"]} != {jobs[3]["default"]["id"]}
+
+
+def test_shapes_of_other_types_share_nothing(workspace: Workspace) -> None:
+    problem = "[[problems]]\ndims = {{ N = 4096 }}\ndtypes = {{ T = '{}' }}\n"
+    head = 'version = 1\nkernel = "kernel.py"\n'
+    (workspace.folder / "job.toml").write_text(head + problem.format("fp32") + problem.format("fp16"))
+    jobs = workspace.replay("--trials", "9", "--shared-trials", "2").document["jobs"]
+    assert [j["trials"] for j in jobs] == [9, 9]
+
+
+def test_other_shapes_to_time_at_are_another_study(workspace: Workspace) -> None:
+    text = (workspace.folder / "job.toml").read_text().replace("4194304", "{ min = 1, opt = 8, max = 64 }")
+    (workspace.folder / "job.toml").write_text(text.replace("[search]", "timed = [{ dims = { N = 16 } }]\n[search]"))
+    assert workspace.replay().code == 0
+    (workspace.folder / "job.toml").write_text(text)
+    assert "new study: other timed than" in workspace.replay().err
 
 
 # -- damaged surroundings --------------------------------------------------------------------------

@@ -9,7 +9,7 @@ chosen for their edges.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isqrt, prod
 from typing import Any
@@ -111,20 +111,23 @@ def _legal(problem: Problem, cases: Sequence[Mapping[str, Extents]], config: Con
 
 
 def _at(problem: Problem, which: Which) -> dict[str, Extents]:
-    return {d: tuple(r.at(which) for r in ranges) for d, ranges in problem.dims.items()}
+    return _each(problem, lambda extent: extent.at(which))
+
+
+def _each(problem: Problem, place: Callable[[Range], int]) -> dict[str, Extents]:
+    return {d: tuple(map(place, ranges)) for d, ranges in problem.dims.items()}
 
 
 def _within(problem: Problem) -> list[dict[str, Extents]]:
     """Extents within the range, where code that relies on too much goes wrong."""
     low, high = _at(problem, "min"), _at(problem, "max")
-    dims = problem.dims.items()
-    varying = [d for d, ranges in dims if not all(r.fixed for r in ranges)]
+    varying = [d for d, ranges in problem.dims.items() if not all(r.fixed for r in ranges)]
     return [
         low,
-        *({d: tuple(place(r) for r in ranges) for d, ranges in dims} for place in (_above_a_power, _odd, _last_odd)),
+        *(_each(problem, place) for place in (_above_a_power, _odd, _last_odd)),
         *({**high, d: low[d]} for d in varying if len(varying) > 1),
         _at(problem, "opt"),
-        *({d: tuple(r.opt for r in ranges) for d, ranges in p.dims.items()} for p, _ in problem.shares),
+        *(_at(shape, "opt") for shape, _ in problem.shares),
         high,
     ]
 
@@ -153,7 +156,8 @@ def make_inputs(problem: Problem, seed: int) -> dict[str, Array]:
     """Random inputs at the problem's usual sizes, in its data types.
 
     Floats are drawn from the standard normal distribution and rounded, integers from -8 to 8 (0 to 8
-    when unsigned), booleans from both. They depend on the seed, the problem and the tensor's name.
+    when unsigned), booleans from both, positions along a dimension from all there are. They depend on
+    the seed, the problem and the tensor's name.
     """
     return {name: _random(problem, name, t, seed) for name, t in problem.kernel.inputs.items()}
 
@@ -171,17 +175,24 @@ def poisoned(problem: Problem) -> dict[str, Array]:
 def _random(problem: Problem, name: str, tensor: Tensor, seed: int) -> Array:
     digest = hashlib.sha256(f"{seed} {problem.label} {name}".encode()).digest()
     rng = np.random.default_rng(int.from_bytes(digest[:8], "big"))
-    return draw(problem.dtype(tensor), problem.shape(tensor), rng)
+    return draw_input(problem, tensor, problem.shape(tensor), rng)
 
 
-def draw(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
-    """Random elements of the named data type, distributed as `make_inputs` says."""
+def draw_input(problem: Problem, tensor: Tensor, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    """Random elements of an input of the problem, in any shape, distributed as `make_inputs` says."""
+    return draw(problem.dtype(tensor), shape, rng, problem.sizes().get(tensor.positions))
+
+
+def draw(name: str, shape: tuple[int, ...], rng: np.random.Generator, below: int | None = None) -> Array:
+    """Random elements of the named data type, distributed as `make_inputs` says; integers under `below`, if given."""
     dtype = DTYPES[name]
     if dtype.kind == "f":
         drawn = np.float64 if dtype.itemsize == 8 else np.float32
         return rng.standard_normal(shape, dtype=drawn).astype(dtype.numpy)
     if dtype.numpy == np.bool_:
         return rng.integers(0, 2, shape).astype(np.bool_)
+    if below is not None:
+        return rng.integers(0, below, shape, dtype=dtype.numpy)
     return rng.integers(-8 if dtype.kind == "i" else 0, 9, shape, dtype=dtype.numpy)
 
 

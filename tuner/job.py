@@ -22,8 +22,10 @@ from tuner.journal import Journal, exclusive, open_journal
 from tuner.problem import Problem
 from tuner.record import write_summary, write_trials
 from tuner.search import Search
+from tuner.shapes.neighbours import SEEDS, Tuned, order, place_of, seeds
 from tuner.source import kernel_hash, source_hash
 from tuner.space import Space
+from tuner.trial import Timing
 from tuner.tuning import Progress, Result, Trial, finished_trials, tune_problem
 
 
@@ -106,6 +108,12 @@ def tune(
 def run_job(config: Config, choice: Choice, places: Places, progress: Progress) -> list[Result]:
     """Tune every problem of a config, and write ``trials.csv`` and ``summary.json``.
 
+    Problems that differ in their dimensions alone share what is found: the first is searched with the whole
+    budget, the others start from the fastest tactics of their neighbours and get a part of it.
+
+    Returns:
+        The results in the order of the config.
+
     Raises:
         TunerError: with a message for the user; `RunInterruptedError` after Ctrl-C.
     """
@@ -115,7 +123,8 @@ def run_job(config: Config, choice: Choice, places: Places, progress: Progress) 
     trials: dict[str, Sequence[Trial]] = {}
     with exclusive(places.out, places.storage):
         try:
-            results.extend(_tune(config, p, choice, places, cache, progress, trials) for p in config.problems)
+            for problem, neighbours in _in_order(config.problems, results):
+                results.append(_tune(config, problem, neighbours, choice, places, cache, progress, trials))
         except KeyboardInterrupt:
             finished = sum(map(len, trials.values()))
             raise RunInterruptedError(
@@ -123,15 +132,32 @@ def run_job(config: Config, choice: Choice, places: Places, progress: Progress) 
                 "run the same command again to go on"
             ) from None
         finally:
+            results.sort(key=lambda result: config.problems.index(result.problem))
             if trials:  # else an earlier run's files are still right
                 write_trials(places.out / "trials.csv", trials)
                 write_summary(places.out / "summary.json", results, places.cache, places.out)
     return results
 
 
+def _in_order(problems: Sequence[Problem], results: Sequence[Result]) -> Iterator[tuple[Problem, list[Tuned]]]:
+    """Each problem in the order of tuning, with what `results` then tell about others of its types and attributes."""
+    groups: dict[str, list[Problem]] = {}
+    for problem in problems:
+        groups.setdefault(repr([problem.dtypes, problem.attributes]), []).append(problem)
+    for group in groups.values():
+        for position in order([place_of(p) for p in group]):
+            yield group[position], [_tuned(r) for r in results if r.problem in group]
+
+
+def _tuned(result: Result) -> Tuned:
+    times = {t.tactic: t.outcome.time_us for t in result.trials if isinstance(t.outcome, Timing)}
+    return Tuned(place_of(result.problem), times)
+
+
 def _tune(
     config: Config,
     problem: Problem,
+    neighbours: Sequence[Tuned],
     choice: Choice,
     places: Places,
     cache: Cache,
@@ -140,6 +166,7 @@ def _tune(
 ) -> Result:
     """Tune one problem and record it; its finished trials go into `trials` however it ends."""
     options, source = config.search, kernel_hash(problem.kernel)
+    budget = options.further_trials if neighbours else options.trials
     with closing(open_backend(choice, problem, config, Store(places.store))) as backend:
         identity = _identity(problem, backend, source)
         labels = [p.label for p in config.problems]
@@ -158,9 +185,10 @@ def _tune(
                     problem.kernel.default,
                     sampler=options.sampler,
                     seed=options.seed,
-                    budget=options.trials,
+                    budget=budget,
+                    seeds=[t.config for t in seeds(place_of(problem), neighbours, SEEDS)],
                 ),
-                trials=options.trials,
+                trials=budget,
                 timeout_s=options.timeout_s,
                 finalists=options.finalists,
                 incumbent=hit.tactic if hit.tier == "exact" else None,
@@ -206,6 +234,7 @@ def _identity(problem: Problem, backend: Backend, source: str) -> Mapping[str, s
         "kernel": kernel.id,
         "problem": problem.label,
         "attributes": json.dumps(dict(problem.attributes), sort_keys=True),
+        **({"timed": str([(p.label, share) for p, share in problem.shares])} if problem.timed else {}),
         "device": backend.device,
         "backend": backend.name,
         "source": source,

@@ -221,7 +221,7 @@ def guard(where: str, action: Callable[[], T]) -> T:
 def _what_changed(known: Sequence[Mapping[str, str]], identity: Mapping[str, str]) -> str:
     """Say what differs from the earlier study that is most alike."""
     closest = max(known, key=lambda k: sum(k.get(part) == value for part, value in identity.items()))
-    changed = [part for part, value in identity.items() if closest.get(part) != value]
+    changed = [part for part in {**closest, **identity} if closest.get(part) != identity.get(part)]
     return f"new study: other {', '.join(changed)} than in the trials recorded so far, which are kept"
 
 

@@ -17,7 +17,8 @@ from tuner.tuning import Result, Trial
 def as_job(result: Result, cache: Path, out: Path) -> dict[str, Any]:
     """A result as the data that ``--json`` and ``summary.json`` hold.
 
-    ``bytes`` and ``flops`` are what the problem must move and compute at its usual size.
+    ``bytes`` and ``flops`` are what the problem must move and compute in the time that is given: at its usual
+    size, or the mean over the shapes that it is timed at, weighted alike.
     """
 
     def described(tactic: Tactic) -> dict[str, Any]:
@@ -35,8 +36,8 @@ def as_job(result: Result, cache: Path, out: Path) -> dict[str, Any]:
         "default": described(result.default),
         "ties": [described(t) for t in result.ties],
         "speedup": result.speedup,
-        "bytes": result.problem.bytes(),
-        "flops": result.problem.flops(),
+        "bytes": round(sum(share * p.bytes() for p, share in result.problem.shares)),
+        "flops": round(sum(share * p.flops() for p, share in result.problem.shares)),
         "trials": len(result.trials),
         "resumed": result.resumed,
         "stopped": result.stopped,

@@ -15,6 +15,7 @@ from tuner.cli.common import common_options, numbers, print_json
 @click.argument("configs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="CONFIG...")
 @click.option("--backend", default="auto", show_default=True, help="auto, tensorrt, cuda, model or replay.")
 @click.option("--trials", type=int, help="Tactics to try per problem.")
+@click.option("--shared-trials", type=int, help="Those of a further shape, which starts from its neighbours' best.")
 @click.option("--timeout", "timeout_s", type=float, metavar="S", help="End the search after S seconds.")
 @click.option("--seed", type=int, help="Of everything random.")
 @click.option("--sampler", help="Who proposes what to try next.")
