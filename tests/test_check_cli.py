@@ -178,10 +178,17 @@ def test_a_cache_that_matches_nothing_is_a_regression(recorded: Workspace) -> No
 
 
 def test_retuning_compares_the_winner_with_the_best_of_new_trials(recorded: Workspace) -> None:
-    assert [c["verdict"] for c in found(check(recorded, "--retune", "14"))["retune"]] == ["pass"]
     text = (recorded.folder / "tactics.json").read_text()
-    assert check(recorded, "--retune", "2").code == 0
+    (same,) = found(check(recorded, "--retune", "6"))["retune"]
+    assert same["verdict"] == "pass" and "the best of 6 fresh trials too" in same["message"]
     assert (recorded.folder / "tactics.json").read_text() == text
+
+    assert recorded.tune("--trials", "1", "--cache", "hasty.json", "--out", "hasty").code == 0
+    assert check(recorded, "--cache", "hasty.json", "--update").code == 0
+    run = check(recorded, "--cache", "hasty.json", "--retune", "14", "--margin", "0")
+    assert (run.code, worse(run)) == (1, {"retune"})
+    (retuned,) = found(run)["retune"]
+    assert retuned["baseline"] > retuned["now"] and "predicted" in retuned["message"]
 
 
 def test_the_table_and_the_configs_that_a_baseline_names(recorded: Workspace) -> None:
