@@ -6,7 +6,7 @@ Sizes are constants, so the kernel takes pointers alone, and every layout is mad
 import cutlass
 from cutlass import cute
 from cutlass.cute.nvgpu import cpasync, warp
-from cutlass.utils import SmemAllocator
+from cutlass.memory import SmemAllocator
 
 from tuner import Constraint, Kernel, Launch, Tensor, Tolerance, choice
 from tuner.frontends import CuteDsl

@@ -17,10 +17,15 @@ from common import ROOT, Tactic, machine, side_by_side, tune, write
 
 OPERATORS = {
     "increment": ("increment", "increment_cuda", "increment_numba", "increment_cute", "increment_ptx"),
-    "softmax": ("softmax", "softmax_cuda"),
-    "gemm": ("gemm", "gemm_cute"),
+    "softmax": ("softmax", "softmax_cuda", "softmax_any"),
+    "gemm": ("gemm", "gemm_cute", "matmul_autotuned"),
 }
 """Configs of one operator at one problem, the Triton one first."""
+
+
+def path(config: str) -> Path:
+    """The file of a shipped config."""
+    return next((ROOT / "configs").rglob(f"{config}.toml"))
 
 
 def compare(jobs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -30,7 +35,7 @@ def compare(jobs: list[dict[str, Any]]) -> dict[str, Any]:
     from tuner.config import load_config
 
     kinds = {"fp16": torch.float16, "fp32": torch.float32}
-    problems = {job["config"]: load_config(ROOT / "configs" / f"{job['config']}.toml").problems[0] for job in jobs}
+    problems = {job["config"]: load_config(path(job["config"])).problems[0] for job in jobs}
     first = next(iter(problems.values()))
 
     def make() -> tuple[list[Any], list[Any]]:
@@ -61,7 +66,7 @@ def main() -> None:
         jobs = []
         for config in configs:
             with tempfile.TemporaryDirectory() as folder:
-                jobs.append(tune(ROOT / "configs" / f"{config}.toml", Path(folder)))
+                jobs.append(tune(path(config), Path(folder)))
             job = jobs[-1]
             print(config, f"{job['seconds']:.1f} s", job.get("error") or job["winner"]["config"], flush=True)
         tuned = [job for job in jobs if "error" not in job]

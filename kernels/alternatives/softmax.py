@@ -1,0 +1,14 @@
+"""Softmax in Triton or in CUDA C++: the search chooses."""
+
+from pathlib import Path
+
+from tuner import Kernel
+from tuner.loader import load_kernel
+
+KERNELS = Path(__file__).parents[1]
+
+kernel = Kernel.alternatives(
+    "example::softmax_any",
+    triton=load_kernel("softmax.py", KERNELS),
+    cuda=load_kernel("cuda/softmax.py", KERNELS),
+)
