@@ -138,7 +138,15 @@ def test_what_got_worse_is_recorded_only_with_a_reason(recorded: Workspace) -> N
     assert later.code == 0
     assert {(c["rule"], c["baseline"], c["now"]) for c in found(later)["accepted"]} == {("accepted", 0, 1)}
     assert "needed for the next step" in found(later)["accepted"][0]["message"]
-    assert file.read_text().count("needed for the next step") == len(found(later)["accepted"])
+    assert file.read_text().count("needed for the next step") == len(found(later)["accepted"]) == 1
+
+
+def test_a_compile_that_takes_too_long_is_inconclusive(recorded: Workspace) -> None:
+    edit(recorded, ("* factor", "* (factor + 0)"))
+    job = recorded.folder / "job.toml"
+    job.write_text(job.read_text() + "\n[compile]\ntimeout_s = 0.001\n")
+    run = check(recorded)
+    assert (run.code, {c["verdict"] for c in found(run)["compiles"]}) == (3, {"inconclusive"})
 
 
 def test_margins_stand_in_the_baseline(recorded: Workspace) -> None:

@@ -27,6 +27,10 @@ def compare_tactic(
     that has changed.
     """
     who = f"{role} ({Tactic(recorded.config)})"
+    if isinstance(today, Failure) and today.kind is FailureClass.TIMEOUT:
+        message = f"{who} could not be compiled in time: {today.message.splitlines()[0]}; check on a quieter machine"
+        yield subject.check("compiles", "inconclusive", message, recorded.id, None, role)
+        return
     if isinstance(today, Failure):
         failed, what, cost = _FAILED.get(
             today.kind, ("compiles", "no longer compiles", "what is served for it now is another tactic")
@@ -41,17 +45,17 @@ def compare_tactic(
         yield subject.check("correct", "pass", f"{who}: {today.verified}", recorded.verified, today.verified, role)
     before, now = recorded.fingerprint[:12], today.fingerprint[:12]
     tools = "" if today.artifact.compiler == recorded.compiler else f" by {today.artifact.compiler}"
-    if before == now:
+    if recorded.fingerprint == today.fingerprint:
         yield subject.check("code", "pass", f"{who}: code unchanged{tools}", before, now, role)
         return
     broken = list(broken_rules(recorded.facts, today.facts, margins))
     changed = [r for r in RULES if getattr(recorded.facts, r.fact) != getattr(today.facts, r.fact)]
     same = "facts equal" if not changed else "facts within their margins"
-    what = f"{len(broken)} facts worse: {', '.join(r.name for r in broken)}" if broken else same
+    what = f"worse: {', '.join(r.name for r in broken)}" if broken else same
     yield subject.check("code", "pass", f"{who}: code changed{tools}, {what}", before, now, role)
     for rule in changed:
         a, b = getattr(recorded.facts, rule.fact), getattr(today.facts, rule.fact)
-        margin = f"{getattr(margins, rule.name):.0%}".replace("%", " %")
+        margin = f"{100 * getattr(margins, rule.name):g} %"
         if rule in broken:
             message = f"{who}: {rule.fact} {b:g}, was {a:g} (margin {margin}): {rule.means}; usual cost: {rule.costs}"
             yield subject.check(rule.name, "regression", message, a, b, role)

@@ -138,9 +138,9 @@ def _record(
             done.moved.append(entry)
             done.notes.append(f"{problem}: code unchanged; its entry in {setting.cache_path} moves to the new source")
         else:
-            done.notes.append(f"{problem}: {setting.cache_path} serves the old source only; run tuner tune {config}")
+            done.notes.append(f"{problem}: {setting.cache_path} does not serve this source; run tuner tune {config}")
     now = datetime.now(UTC).replace(microsecond=0)
-    accepted = tuple(Accepted(c.rule, c.baseline, c.now, reason, now) for c in worse if reason is not None)
+    accepted = [Accepted(c.rule, c.baseline, c.now, reason, now) for c in worse if reason is not None]
     key = key_of(problem, here.device)
     digest = hashlib.sha256(winner.artifact.ptx.encode()).hexdigest()[:8]
     ptx = f"{folder_of(setting.path).name}/{problem.kernel.name}-{digest}.ptx"
@@ -159,7 +159,7 @@ def _record(
         default=None if isinstance(default, Failure) else _recorded(problem.kernel.default_tactic, default),
         served=Served(entry.backend, entry.kind, entry.winner.time_us) if entry else old.served if old else None,
         code=Code(ptx, artifact.entry, artifact.block, artifact.shared_bytes, grid_of(launch), integers_of(launch)),
-        accepted=(*(old.accepted if old else ()), *accepted),
+        accepted=(*(old.accepted if old else ()), *dict.fromkeys(accepted)),
         date=now,
     )
 
