@@ -48,6 +48,8 @@ def kernel(**changes: Any) -> Kernel:
         ({"source": 3}, "source must be a function under @triton.jit alone, not 3"),
         ({"source": AUTOTUNED}, "source must be a function under @triton.jit alone, not <triton.*Autotuner"),
         ({"inputs": {}}, "at least one input and one output"),
+        ({"inputs": {"x": Tensor("T", "*M N", positions="N")}}, "tensor 'x': positions are integers, not T"),
+        ({"inputs": {"x": Tensor("i32", "*M N", positions="V")}}, "positions='V' is not a dimension of the inputs"),
         ({"outputs": {}}, "at least one input and one output"),
         ({"inputs": {"y": Tensor("T", "*M N")}}, "'y' is declared twice, as tensor and as tensor"),
         ({"inputs": {"x": Tensor("U", "*M N")}}, "tensor 'x': unknown dtype 'U'"),

@@ -24,7 +24,7 @@ import numpy as np
 from tuner.cuda.bench import Evidence, Input, Output, Workload
 from tuner.dtypes import DTYPES
 from tuner.errors import ConfigError
-from tuner.gate import Array, compare, draw, expected, poison
+from tuner.gate import Array, compare, draw_input, expected, poison
 from tuner.kernel import Tensor
 from tuner.problem import Problem
 
@@ -88,7 +88,7 @@ def make_case(problem: Problem, seed: int, rotate_bytes: int = 0) -> Case:
     inputs, cut = [], {}
     for name, tensor in kernel.inputs.items():
         dtype, shape = problem.dtype(tensor), problem.shape(tensor)
-        tile = draw(dtype, (min(prod(shape), TILE_ELEMENTS),), _rng(problem, name, seed))
+        tile = draw_input(problem, tensor, (min(prod(shape), TILE_ELEMENTS),), _rng(problem, name, seed))
         inputs.append(Input(prod(shape) * DTYPES[dtype].itemsize, tile.view(np.uint8)))
         cut[name] = tile[_flat(problem, tensor, positions) % len(tile)].reshape(part.shape(tensor))
     outputs = []
@@ -127,7 +127,7 @@ def cuttable(problem: Problem) -> tuple[str, ...]:
     fixed = [d for d in kernel.dims if d in kernel.constants]
     small = {d: problem.sizes()[d] if d in fixed else 8 + 2 * i for i, d in enumerate(kernel.dims)}
     example = problem.at(small)
-    inputs = {n: draw(example.dtype(t), example.shape(t), _rng(example, n, 0)) for n, t in kernel.inputs.items()}
+    inputs = {n: draw_input(example, t, example.shape(t), _rng(example, n, 0)) for n, t in kernel.inputs.items()}
     try:
         whole = expected(example, inputs)
     except ConfigError:
