@@ -78,10 +78,10 @@ def write_jobs(folder: Path, device: str) -> list[Job]:
 
 
 def controls(files: dict[str, str]) -> list[tuple[int, Edit]]:
-    """Harmless edits that change the machine code, by their number."""
-    run = json.loads((HERE / "run.json").read_text())
+    """Harmless edits that change the machine code, by their number; the false alarms of the first margins first."""
+    run = json.loads((HERE / "first" / "run.json").read_text())
     edits = make_edits(files, run["edits"], run["seed"])
-    found = enumerate(rows(HERE / "harmless.jsonl"))
+    found = enumerate(rows(HERE / "first" / "harmless.jsonl"))
     changed = [(i, row["verdict"]) for i, row in found if any("code changed" in c["message"] for c in row["checks"])]
     return [(i, edits[i]) for i, _ in sorted(changed, key=lambda c: (c[1] == "pass", c[0]))[:CONTROLS]]
 

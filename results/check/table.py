@@ -23,7 +23,7 @@ def main() -> None:
     harmless, planted = rows("harmless"), rows("planted")
     slowdowns = {(r["kernel"], r["kind"], r["name"], r["role"]): r for r in rows("slowdowns")}
     verdicts = {(r["kernel"], r["kind"], r["name"]): r for r in rows("verdicts")}
-    print(alarms(harmless))
+    print(alarms({"first": rows("first/harmless"), "now": harmless, "unseen": rows("seed_1/harmless")}))
     if planted:
         print(summary(planted, slowdowns, verdicts))
         print(regressions(planted, slowdowns, verdicts))
@@ -37,14 +37,16 @@ def rows(name: str) -> list[Row]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def alarms(harmless: Sequence[Row]) -> str:
-    """False alarms of the layer without a GPU, by kernel and by what became of the code."""
+def alarms(runs: dict[str, list[Row]]) -> str:
+    """Edits by kernel, how many became the same machine code, and false alarms of the layer without a GPU."""
     lines = []
-    for kernel in sorted({r["kernel"] for r in harmless}):
-        mine = [r for r in harmless if r["kernel"] == kernel]
-        lines.append([kernel, len(mine), sum(map(unchanged, mine)), sum(r["verdict"] != "pass" for r in mine)])
-    lines.append(["all", *(sum(line[i] for line in lines) for i in (1, 2, 3))])
-    return table(("kernel", "edits", "same machine code", "false alarms"), lines)
+    for kernel in [*sorted({r["kernel"] for r in runs["now"]}), "all"]:
+        mine = {name: [r for r in run if kernel in (r["kernel"], "all")] for name, run in runs.items()}
+        false = [sum(r["verdict"] != "pass" for r in run) for run in mine.values()]
+        counts = [f"{len(run)}, {sum(map(unchanged, run))}" for run in (mine["now"], mine["unseen"])]
+        lines.append([kernel, counts[0], *false[:2], counts[1], false[2]])
+    head = ("seed 0: edits, same machine code", "false alarms, first margins", "now")
+    return table(("kernel", *head, "seed 1: edits, same machine code", "false alarms, now"), lines)
 
 
 def summary(planted: Sequence[Row], slowdowns: dict[Any, Row], verdicts: dict[Any, Row]) -> str:
