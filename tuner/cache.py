@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from math import log2, prod
+from math import dist, log2, prod
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -33,7 +33,7 @@ from tuner.tactic import Tactic
 FORMAT: Literal["qdp-tuner tactic cache"] = "qdp-tuner tactic cache"
 VERSION: Literal[1] = 1
 
-Tier: TypeAlias = Literal["exact", "nearest", "device", "default"]
+Tier: TypeAlias = Literal["exact", "portfolio", "nearest", "device", "default"]
 
 
 class _File(Struct, frozen=True, forbid_unknown_fields=True):
@@ -47,12 +47,13 @@ class Hit:
     """The answer to a lookup; `str()` states in words where it comes from.
 
     Attributes:
-        tier: "exact"; "nearest" (other dimensions, same device); "device" (another device of the same
-            compute capability); "default" (nothing recorded fits).
+        tier: "exact"; "portfolio" (of a range around these dimensions, same device); "nearest" (other dimensions,
+            same device); "device" (another device of the same compute capability); "default" (nothing recorded fits).
         tactic: what to use.
         entry: what was recorded; None for the default.
         distance: Euclidean, between the binary logarithms of the two problems' dimensions.
         others: for the default, how many entries of this kernel the cache holds that do not fit.
+        portfolio: where the entry has one, its tactics that are legal here, `tactic` first.
     """
 
     tier: Tier
@@ -60,6 +61,12 @@ class Hit:
     entry: Entry | None = None
     distance: float = 0.0
     others: int = 0
+    portfolio: tuple[Tactic, ...] = ()
+
+    @property
+    def tactics(self) -> tuple[Tactic, ...]:
+        """What to offer where several tactics can be: the portfolio, or the tactic alone."""
+        return self.portfolio or (self.tactic,)
 
     def __str__(self) -> str:
         if self.entry is None:
@@ -76,6 +83,8 @@ class Hit:
         match self.tier:
             case "exact":
                 return f"exact: {origin} ({by})"
+            case "portfolio":
+                return f"portfolio of {len(self.portfolio)}: {origin}, {away} from the nearest shape timed ({by})"
             case "nearest":
                 return f"nearest shape: {origin}, {away} ({by})"
             case _:
@@ -163,7 +172,13 @@ class Cache:
         key = _problem_key(problem, source, backend, device)
         entry = self._by_key.get(key)
         if entry is not None and entry.winner.config in problem.space:
-            return Hit("exact", Tactic(entry.winner.config), entry)
+            return Hit("exact", Tactic(entry.winner.config), entry, portfolio=_legal(entry, problem))
+        covering = self.covering(problem, source, backend=backend, device=device)
+        if covering is not None and (legal := _legal(covering, problem)):
+            away, best = _nearest_timed(covering, key.shape)
+            first = [t for t in legal if t.id == best]
+            portfolio = tuple(dict.fromkeys([*first, *legal]))
+            return Hit("portfolio", portfolio[0], covering, away, portfolio=portfolio)
         places: list[tuple[Tier, str | tuple[int, int]]] = [("nearest", device)]
         if capability is not None:
             places.append(("device", capability))
@@ -173,6 +188,21 @@ class Cache:
                 distance, entry = found
                 return Hit(tier, Tactic(entry.winner.config), entry, distance)
         return Hit("default", problem.kernel.default_tactic, others=self._counts[problem.kernel.id])
+
+    def covering(self, problem: Problem, source: str, *, backend: str, device: str) -> Entry | None:
+        """The entry with a portfolio whose range covers the problem's dimensions most narrowly; None without one."""
+        key = _problem_key(problem, source, backend, device)
+        held = self._portfolios.get((key.group, device), ())
+        fitting = [k for k in held if all(map(_covers, k.shape, key.shape))]
+        return self._by_key[min(fitting, key=lambda k: (_width(k.shape), k))] if fitting else None
+
+    @cached_property
+    def _portfolios(self) -> dict[tuple[_Group, str], list[Key]]:
+        found: dict[tuple[_Group, str], list[Key]] = {}
+        for key, entry in self._by_key.items():
+            if entry.portfolio:
+                found.setdefault((key.group, key.device), []).append(key)
+        return found
 
     def _search(self, key: Key, place: str | tuple[int, int], problem: Problem) -> tuple[float, Entry] | None:
         """The nearest entry on a device, or on devices of a compute capability, that is legal here."""
@@ -327,6 +357,31 @@ def _dim_key(dim: DimData) -> _DimKey:
         return ((dim, dim, dim),)
     extents = dim if isinstance(dim, tuple) else (dim,)
     return tuple([(e.min, e.opt, e.max) if isinstance(e, RangeData) else (e, e, e) for e in extents])
+
+
+def _covers(held: _DimKey, asked: _DimKey) -> bool:
+    return len(held) == len(asked) and all(h[0] <= a[0] and a[2] <= h[2] for h, a in zip(held, asked, strict=True))
+
+
+def _width(shape: tuple[_DimKey, ...]) -> float:
+    return sum(log2(high / low) for dim in shape for low, _, high in dim)
+
+
+def _legal(entry: Entry, problem: Problem) -> tuple[Tactic, ...]:
+    """The tactics of an entry's portfolio that are legal for a problem."""
+    return tuple(Tactic(t.config) for t in entry.portfolio if t.config in problem.space)
+
+
+def _nearest_timed(entry: Entry, shape: tuple[_DimKey, ...]) -> tuple[float, int | None]:
+    """How far away the nearest shape is that a portfolio was timed at, and which tactic was fastest there."""
+    here = _usual(shape)
+    places = [(dist(here, _usual(tuple(_dim_key(s.dims[n]) for n in sorted(s.dims)))), s.best) for s in entry.timed]
+    return min(places, key=lambda place: place[0], default=(0.0, None))
+
+
+def _usual(shape: tuple[_DimKey, ...]) -> Point:
+    """The binary logarithms of each dimension's elements at opt."""
+    return tuple(log2(prod(opt for _, opt, _ in dim)) for dim in shape)
 
 
 def _point(shape: tuple[_DimKey, ...]) -> Point:

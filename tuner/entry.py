@@ -10,8 +10,8 @@ from typing import Annotated, TypeAlias
 from msgspec import Meta, Struct
 
 from tuner.dims import DimData, dim_from_data, dim_to_data
-from tuner.kernel import Attribute
-from tuner.problem import Problem
+from tuner.kernel import Attribute, Kernel
+from tuner.problem import Problem, Timed
 from tuner.tactic import Tactic, Value
 from tuner.trial import Kind, Timing
 
@@ -46,7 +46,15 @@ class TimedTactic(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
             raise ValueError(f"id {self.id} is not the id of this configuration, which is {expected}")
 
 
-class Entry(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+class TimedShape(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """A shape that tactics were timed at."""
+
+    dims: dict[str, DimData]
+    weight: Annotated[float, Meta(gt=0, description="how much its time counts")] = 1.0
+    best: Annotated[TacticId | None, Meta(description="the fastest tactic of the portfolio there")] = None
+
+
+class Entry(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """The outcome of tuning one problem on one device with one backend."""
 
     kernel: Annotated[str, Meta(min_length=1, description="plugin id, namespace::name")]
@@ -65,6 +73,8 @@ class Entry(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     trials: Annotated[Count, Meta(description="tactics tried")]
     environment: Annotated[dict[str, str], Meta(description="versions and settings that the times depend on")]
     date: Annotated[datetime, Meta(tz=True, description="when this was recorded")]
+    timed: Annotated[tuple[TimedShape, ...], Meta(description="where times are means over several shapes")] = ()
+    portfolio: Annotated[tuple[TimedTactic, ...], Meta(description="tactics to offer together, the winner first")] = ()
 
     @property
     def label(self) -> str:
@@ -89,6 +99,8 @@ def entry_of(
     ties: Iterable[Tactic],
     trials: int,
     environment: Mapping[str, str],
+    portfolio: Iterable[Tactic] = (),
+    best: Mapping[str, Tactic] | None = None,
 ) -> Entry:
     """Describe the outcome of tuning a problem, as of now.
 
@@ -100,7 +112,10 @@ def entry_of(
         winner, default, ties: as the search chose them.
         trials: how many tactics were tried.
         environment: versions and settings that the times depend on.
+        portfolio: tactics to offer together, the winner first.
+        best: which of them is the fastest at each of the problem's timed shapes, by its label.
     """
+    best = best or {}
     return Entry(
         kernel=problem.kernel.id,
         source=source,
@@ -118,12 +133,25 @@ def entry_of(
         trials=trials,
         environment=dict(environment),
         date=datetime.now(UTC).replace(microsecond=0),
+        timed=tuple(_shape(p, t, best.get(p.label)) for (p, _), t in zip(problem.shares, problem.timed, strict=False)),
+        portfolio=tuple(_timed(t, confirmed[t]) for t in portfolio),
     )
+
+
+def problem_of(entry: Entry, kernel: Kernel) -> Problem:
+    """The problem of an entry of this kernel."""
+    dims = {name: dim_from_data(data) for name, data in entry.dims.items()}
+    return Problem.of(kernel, dims, entry.dtypes, entry.attributes)
 
 
 @lru_cache(maxsize=65536, typed=True)
 def _tactic_id(names: tuple[str, ...], *values: Value) -> int:
     return Tactic(dict(zip(names, values, strict=True))).id
+
+
+def _shape(problem: Problem, timed: Timed, best: Tactic | None) -> TimedShape:
+    dims = {name: dim_to_data(ranges) for name, ranges in problem.dims.items()}
+    return TimedShape(dims, timed.weight, best.id if best else None)
 
 
 def _timed(tactic: Tactic, timing: Timing) -> TimedTactic:

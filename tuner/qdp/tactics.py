@@ -68,7 +68,7 @@ def given(tactics: Sequence[Tactic]) -> Choose:
 
 
 class Frozen:
-    """The winner that a tactic cache holds for a problem, or else the default.
+    """What a tactic cache holds for a problem, or else the default: the winner, or between shapes the portfolio.
 
     Every lookup is reported once to the logger "tuner.qdp": as information which entry matched and how
     well, as a warning when none did.
@@ -80,9 +80,10 @@ class Frozen:
 
     def __call__(self, problem: Problem, pinned: Config) -> list[Tactic]:
         space, hit = pinned_space(problem, pinned), self.lookup(problem)
-        if hit.tier != "default" and hit.tactic.config in space:
-            self._report(logging.INFO, f"{problem}: serving ({hit.tactic}); {hit}")
-            return [hit.tactic]
+        served = [t for t in hit.tactics if t.config in space]
+        if hit.tier != "default" and served:
+            self._report(logging.INFO, f"{problem}: serving {', '.join(f'({t})' for t in served)}; {hit}")
+            return served
         default = default_tactic(problem, pinned)
         why = f"the cached ({hit.tactic}) has not the pinned values" if hit.tier != "default" else str(hit)
         self._report(logging.WARNING, f"{problem}: serving the default ({default}), which is not tuned; {why}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from itertools import product
 from pathlib import Path
 
 from tuner.cache import Cache
@@ -14,10 +15,10 @@ from tuner.compile.artifact import Target
 from tuner.compile.service import Compiler
 from tuner.compile.store import Store, default_folder
 from tuner.config import CompileOptions, load_config
-from tuner.entry import Entry
+from tuner.entry import Entry, problem_of
 from tuner.errors import ConfigError
 from tuner.export import Request
-from tuner.export.bundle.contents import Held, hold
+from tuner.export.bundle.contents import Held, configs_of, hold
 from tuner.export.bundle.folder import write_bundle
 from tuner.problem import Problem
 from tuner.qdp.tactics import LOOKUP_ORDER
@@ -25,7 +26,9 @@ from tuner.source import kernel_hash
 
 
 def export(request: Request) -> list[Path]:
-    """Write the winners that the cache holds for the problems of configs; `request.out` is the folder.
+    """Write the winners that the cache holds for the problems of configs, and the portfolios that cover them.
+
+    `request.out` is the folder.
 
     Raises:
         ConfigError: for a config that cannot be read, or a problem that the cache does not hold.
@@ -37,6 +40,7 @@ def export(request: Request) -> list[Path]:
     cache = Cache.open(request.cache)
     problems = [problem for path in request.sources for problem in load_config(path).problems]
     found = [(problem, entry) for problem in problems for entry in _entries(problem, cache, request)]
+    found += _portfolios(problems, cache, request)
     if not found:
         raise ConfigError(f"the cache {request.cache} holds no winner that {request.selection} selects")
     return write_bundle(request.out, list(_compiled(found)))
@@ -57,6 +61,18 @@ def _entries(problem: Problem, cache: Cache, request: Request) -> list[Entry]:
     return list(by_device.values())
 
 
+def _portfolios(problems: list[Problem], cache: Cache, request: Request) -> list[tuple[Problem, Entry]]:
+    """What serves the shapes between those of the problems, on each device by the backend nearest to TensorRT."""
+    found: dict[tuple[str, str, str], tuple[Problem, Entry]] = {}
+    devices = sorted({e.device for e in cache.entries if e.portfolio})
+    for problem, backend, device in product(problems, LOOKUP_ORDER, devices):
+        entry = cache.covering(problem, kernel_hash(problem.kernel), backend=backend, device=device)
+        if entry is not None and entry in request.selection:
+            found.setdefault((entry.kernel, entry.label, device), (problem_of(entry, problem.kernel), entry))
+    exact = set(map(str, problems))
+    return [(problem, entry) for problem, entry in found.values() if str(problem) not in exact]
+
+
 def _compiled(found: list[tuple[Problem, Entry]]) -> Iterator[Held]:
     """What each winner and default compile to, compiled in parallel."""
     options = CompileOptions()
@@ -74,7 +90,7 @@ def _compiled(found: list[tuple[Problem, Entry]]) -> Iterator[Held]:
                     memory_bytes=options.memory_mb << 20,
                 )
                 stack.callback(compiler.close)
-            for config in (entry.winner.config, problem.kernel.default):
+            for config in configs_of(problem, entry):
                 compilers[entry.capability].submit(problem, config)
         for problem, entry in found:
             assert entry.capability is not None

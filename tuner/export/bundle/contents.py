@@ -17,34 +17,46 @@ from tuner.kernel import Tensor
 from tuner.problem import Problem
 from tuner.qdp.dtypes import member
 from tuner.qdp.tactics import Compiles
-from tuner.tactic import Tactic
+from tuner.tactic import Config, Tactic
 from tuner.trial import Failure
 
 
 @dataclass(frozen=True)
 class Held:
-    """A problem's entry in the cache with the code of its winner and default."""
+    """A problem's entry in the cache with the code of the tactics it serves, one or a portfolio, and of the default."""
 
     problem: Problem
     entry: Entry
-    winner: Artifact
+    tactics: tuple[tuple[TimedTactic, Artifact], ...]
     default: Artifact
+
+    @property
+    def code(self) -> list[tuple[Tactic, Artifact]]:
+        """What each tactic compiled to, the default among them."""
+        served = [(Tactic(t.config), artifact) for t, artifact in self.tactics]
+        return [*served, (self.problem.kernel.default_tactic, self.default)]
+
+
+def configs_of(problem: Problem, entry: Entry) -> list[Config]:
+    """The configurations of what an entry serves, and of the default."""
+    return [*(t.config for t in entry.portfolio or (entry.winner,)), problem.kernel.default]
 
 
 def hold(problem: Problem, entry: Entry, compiler: Compiles) -> Held:
     """Compile what an entry records.
 
     Raises:
-        NoValidTacticError: when the winner or the default does not compile.
+        NoValidTacticError: when one of them does not compile.
     """
     codes = []
-    for config in (entry.winner.config, problem.kernel.default):
+    for config in configs_of(problem, entry):
         result = compiler.submit(problem, config).result()
         if isinstance(result, Failure):
             why = result.message.splitlines()[0]
             raise NoValidTacticError(f"{problem}: ({Tactic(config)}) does not compile: {why}")
         codes.append(result)
-    return Held(problem, entry, *codes)
+    served = entry.portfolio or (entry.winner,)
+    return Held(problem, entry, tuple(zip(served, codes, strict=False)), codes[-1])
 
 
 def kernel_data(held: Held) -> dict[str, Any]:
@@ -68,16 +80,16 @@ def problem_data(held: Held) -> dict[str, Any]:
         "problem": problem.label,
         "device": entry.device,
         "capability": entry.capability,
-        "portable": not held.winner.target.endswith(("a", "f")) and not held.default.target.endswith(("a", "f")),
+        "portable": not any(artifact.target.endswith(("a", "f")) for _, artifact in held.code),
         "types": {t.dtype if t.dtype in problem.dtypes else member(t.dtype): member(problem.dtype(t)) for t in tensors},
         "attributes": dict(problem.attributes),
         "dims": {dim: _extent(problem, dim) for dim in problem.dims},
-        "tactics": [_tactic(problem, Tactic(entry.winner.config), held.winner, entry.winner)],
+        "tactics": [_tactic(problem, Tactic(t.config), artifact, t) for t, artifact in held.tactics],
         "default": _tactic(problem, problem.kernel.default_tactic, held.default, entry.default),
         "times": {"kind": entry.kind, "backend": entry.backend, "date": entry.date.isoformat()},
         "verified": entry.verified,
         "environment": entry.environment,
-        "compiler": held.winner.compiler,
+        "compiler": held.default.compiler,
         "source": entry.source,
     }
 

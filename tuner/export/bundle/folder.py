@@ -14,7 +14,6 @@ from tuner.errors import ConfigError, StorageError
 from tuner.export.bundle.contents import Held, file_name, kernel_data, problem_data
 from tuner.kernel import Kernel
 from tuner.problem import WHICH, Problem
-from tuner.tactic import Tactic
 
 FORMAT = "qdp-tuner bundle"
 VERSION = 1
@@ -62,10 +61,7 @@ def _files(contents: Sequence[Held]) -> dict[str, bytes]:
         if kernels.setdefault(kernel.id, kernel) is not kernel:
             raise ConfigError(f"two kernels have the id {kernel.id!r}; export them to bundles of their own")
         described.setdefault(kernel.id, {**kernel_data(held), "problems": []})["problems"].append(problem_data(held))
-        for tactic, artifact in (
-            (Tactic(held.entry.winner.config), held.winner),
-            (kernel.default_tactic, held.default),
-        ):
+        for tactic, artifact in held.code:
             files[file_name(held.problem, tactic, artifact)] = artifact.ptx.encode()
     files["plugin.py"] = _plugin(kernels, [h.problem for h in contents]).encode()
     manifest = {
