@@ -45,8 +45,8 @@ def quantized_gemm(
             a = tl.load(a_ptrs)
             b = tl.load(b_ptrs)
         else:
-            a = tl.load(a_ptrs, mask=depth[None, :] < K - k, other=0)
-            b = tl.load(b_ptrs, mask=depth[:, None] < K - k, other=0)
+            a = tl.load(a_ptrs, mask=depth[None, :] < K - k, other=0.0)
+            b = tl.load(b_ptrs, mask=depth[:, None] < K - k, other=0.0)
         if integer:
             accumulator = tl.dot(a, b, accumulator, out_dtype=tl.int32)
         else:
