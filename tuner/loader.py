@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from tuner.errors import ConfigError
+from tuner.errors import ConfigError, UnavailableError
+from tuner.frontends import EXTRAS
 from tuner.kernel import Kernel
 from tuner.names import did_you_mean
 
@@ -77,6 +78,7 @@ def load_kernel(spec: str, base: Path) -> Kernel:
     Raises:
         ConfigError: when there is no such file or module, importing it raises, or it holds no such
             kernel, or several and none is named.
+        UnavailableError: when a package is missing that one of our extras installs.
     """
     location, _, attribute = spec.partition(":")
     if location.endswith(".py"):
@@ -124,6 +126,8 @@ def import_file(path: Path) -> ModuleType:
         del sys.modules[name]
         if isinstance(e, ConfigError):
             raise ConfigError(f"{path}: {e}") from e
+        if isinstance(e, ModuleNotFoundError) and (extra := EXTRAS.get((e.name or "").split(".")[0])):
+            raise UnavailableError(f"{path} needs {e.name}, which is missing; pip install 'qdp-tuner[{extra}]'") from e
         if isinstance(e, MemoryError) or not isinstance(e, (Exception, SystemExit)):
             raise
         raise ConfigError(f"{path}{_line(e, path)} raised {type(e).__name__} on import: {e}") from e

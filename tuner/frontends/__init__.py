@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from tuner.frontends.numba import Numba
     from tuner.frontends.ptx import Ptx
 
+EXTRAS = {"numba": "numba", "numba_cuda": "numba", "cutlass": "cute"}
+"""Modules that kernel files import, and the extra that installs each."""
+
 _MODULES = {"CudaCpp": "cuda_cpp", "CuteDsl": "cute", "Numba": "numba", "Ptx": "ptx"}
 
 
@@ -35,4 +38,4 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'tuner.frontends' has no attribute {name!r}")
 
 
-__all__ = ["CudaCpp", "CuteDsl", "Numba", "Ptx", "Source", "as_source"]
+__all__ = ["EXTRAS", "CudaCpp", "CuteDsl", "Numba", "Ptx", "Source", "as_source"]
