@@ -14,6 +14,7 @@ from tuner.cli.doctor import doctor
 from tuner.cli.export import export
 from tuner.cli.import_ import import_
 from tuner.cli.new import new
+from tuner.cli.portfolio import portfolio
 from tuner.cli.rehearse import rehearse
 from tuner.cli.replay import replay
 from tuner.cli.report import report
@@ -35,7 +36,7 @@ def cli() -> None:
     """Tune GPU kernels as tactics of TensorRT quickly deployable plugins."""
 
 
-for _command in (tune, show, report, export, import_, rehearse, check, replay, doctor, new):
+for _command in (tune, portfolio, show, report, export, import_, rehearse, check, replay, doctor, new):
     cli.add_command(_command)
 
 
