@@ -33,20 +33,19 @@ def test_a_missing_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setitem(sys.modules, "cuda.bindings", None)
     cuda_cpp._nvrtc.cache_clear()
-    problem = double(
-        CudaCpp('extern "C" __global__ void f(const T* x, int n, T* y) {}', "f", dims=()), params=[], default={}
-    )
+    problem = double(CudaCpp('extern "C" __global__ void f(const T* x, int n, T* y) {}', "f"))
     with pytest.raises(
         UnavailableError, match=r"CUDA C\+\+ kernels need NVRTC .*; pip install 'qdp-tuner\[cuda-cpp\]'"
     ):
-        compile_key(problem, {}, Target((9, 0)))
+        compile_key(problem, {"THREADS": 64}, Target((9, 0)))
     cuda_cpp._nvrtc.cache_clear()
 
 
 def test_no_language_is_imported_before_it_is_used() -> None:
     code = (
         "import sys, tuner, tuner.cli, tuner.frontends\n"
-        "print(*{'triton', 'numba', 'cutlass', 'cuda'} & set(sys.modules), *(m for m in sys.modules if 'frontends.' in m))"
+        "heavy = {'triton', 'numba', 'cutlass', 'cuda'}\n"
+        "print(*heavy & set(sys.modules), *(m for m in sys.modules if 'frontends.' in m))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["tuner.frontends.base"]
