@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING
 
 import click
@@ -76,13 +75,11 @@ def _show(found: Portfolio) -> None:
     for position, (label, losses) in enumerate(zip(found.shapes, found.losses(), strict=True)):
         best_us = min(c.times_us[position] for c in found.candidates)
         table.add_row(label, format_us(best_us), *(f"{excess:+.1%}" for excess in losses[: len(taken)]))
-    own_us = fmean(min(c.times_us[i] for c in taken) for i in range(len(found.shapes)))
     click.echo(f"{found.kernel} {found.problem}")
     print_table(table)
     click.echo(
-        f"{len(taken)} of {len(found.candidates)} tactics serve {len(found.shapes)} shapes within "
-        f"{found.within:.1%} of the fastest of them ({found.method}). Means over these shapes, in code compiled "
-        f"for each and for the whole range: {format_us(own_us)} and {format_us(taken[0].range_us)}."
+        f"{len(taken)} of {len(found.candidates)} tactics serve every shape within {found.within:.1%} "
+        f"of the fastest of them ({found.method})."
     )
     for reason in found.left_out:
         click.echo(f"left out: {reason}")

@@ -1,9 +1,9 @@
 """A portfolio: the fewest tactics of which one is near the best at every shape of a job.
 
-The winners of all shapes are timed against each other at every shape, in code compiled for that shape. Of
-these times `cover` takes the smallest set. Then its tactics are compiled for the range that spans the shapes,
-checked over it and timed once more, and recorded in the tactic cache as the entry of that range: plugins
-and bundles offer all of them to TensorRT at shapes between, and TensorRT chooses.
+The winners of all shapes are timed against each other at every shape, in code compiled for that shape and, where
+that is other code, as compiled for the range that spans the shapes: code that is told less of its sizes may prefer
+another tactic. Of these times `cover` takes the smallest set. It is recorded in the tactic cache as the entry of the
+range: plugins and bundles offer all of it to TensorRT at shapes between, and TensorRT chooses.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from tuner.arith import Multiple
 from tuner.backends.base import Backend
 from tuner.backends.select import Choice, open_backend
 from tuner.cache import Cache, update
@@ -32,8 +33,7 @@ from tuner.tactic import Tactic, Value
 from tuner.trial import Failure, Kind, Outcome, Timing
 
 FILE = "portfolio.json"
-WITHIN = 0.02
-"""What a shape may lose, by default."""
+IN_RANGE = "(code of the range)"
 
 
 class Candidate(Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,7 +41,7 @@ class Candidate(Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         id, config: the tactic.
-        times_us: microseconds in the order of the shapes, in code compiled for each.
+        times_us: microseconds in the order of the shapes.
         range_us: the mean of microseconds over the shapes, in the code compiled for all of the range.
         taken: whether it is one of the portfolio.
     """
@@ -61,7 +61,7 @@ class Portfolio(Struct, frozen=True, forbid_unknown_fields=True):
         backend, device, kind: who says how long a tactic takes, and what kind of number that is.
         within: what part a shape may lose to the fastest candidate.
         method: "exact", or that no proof was found that the set is the smallest.
-        shapes: labels of the shapes.
+        shapes: labels of the shapes; once more, marked as such, for the code that serves all of the range.
         candidates: the tactics, those taken first.
         left_out: why a shape's winner is no candidate, one sentence each.
     """
@@ -135,6 +135,23 @@ def _shapes(group: Sequence[Problem]) -> dict[str, Problem]:
     }
 
 
+def _rows(group: Sequence[Problem], whole: Problem, tactics: Sequence[Tactic]) -> dict[str, Problem]:
+    """What to time: every shape in its own code, and in that of the range where it differs."""
+    shapes = _shapes(group)
+    rows = dict(shapes)
+    for (label, own), timed in zip(shapes.items(), whole.timed, strict=True):
+        served = Problem.of(whole.kernel, whole.dims, whole.dtypes, whole.attributes, [timed])
+        if any(_promises(own, t) != _promises(served, t) for t in tactics):
+            rows[f"{label} {IN_RANGE}"] = served
+    return rows
+
+
+def _promises(problem: Problem, tactic: Tactic) -> list[str]:
+    """What a tactic's code may rely on of its integers: their values, or what divides them."""
+    known = problem.argument_multiples(tactic.config)
+    return [f"multiple of {a.factor}" if isinstance(a, Multiple) else str(a) for a in known]
+
+
 def spanning(group: Sequence[Problem]) -> Problem:
     """The problem whose range spans those of others, timed at all their shapes.
 
@@ -169,7 +186,7 @@ def _find(
         environment = backend.environment()
     left_out = {t: f"({t}) is not legal over {whole.label}" for t in tactics if t not in served}
     times: dict[str, dict[Tactic, float]] = {}
-    for label, problem in _shapes(group).items():
+    for label, problem in _rows(group, whole, tactics).items():
         tried = [t for t, o in served.items() if isinstance(o, Timing)]
         note(f"{label}: timing {len(tried)} tactics")
         with opened(problem) as at_shape:
