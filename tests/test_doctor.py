@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import sys
 from pathlib import Path
 
@@ -21,10 +22,27 @@ def test_whatever_does_not_work_has_a_mend() -> None:
         "cuda",
         "tensorrt",
         "rehearsal",
+        "CUDA C++",
+        "Numba",
+        "CuTe DSL",
     }
     for check in checks:
         assert check.detail
         assert bool(check.mend) is not check.ok
+
+
+def test_a_language_that_is_not_installed_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    version = importlib.metadata.version
+
+    def without_numba(name: str) -> str:
+        if name == "numba-cuda":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return version(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", without_numba)
+    numba = next(c for c in examine() if c.name == "Numba")
+    assert (numba.ok, numba.detail) == (False, "numba-cuda is missing")
+    assert numba.mend == "pip install 'qdp-tuner[numba]'"
 
 
 def test_here_the_model_backend_works() -> None:

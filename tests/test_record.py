@@ -125,6 +125,13 @@ def test_every_trial_is_a_row_in_the_order_of_asking(tmp_path: Path) -> None:
     assert list(rows["BLOCK_SIZE"]) == [DEFAULT.config["BLOCK_SIZE"], 2048, 8192, 4096, DEFAULT.config["BLOCK_SIZE"]]
 
 
+def test_a_parameter_that_some_tactics_lack_keeps_its_integers(tmp_path: Path) -> None:
+    tactics = (Tactic({"source": "a", "BLOCK": 64}), Tactic({"source": "b", "THREADS": 32}))
+    write_trials(tmp_path / "trials.csv", {"N=1": [Trial(i, t, measured(1.0)) for i, t in enumerate(tactics)]})
+    rows = pd.read_csv(tmp_path / "trials.csv", keep_default_na=False, dtype=str)
+    assert (list(rows["BLOCK"]), list(rows["THREADS"])) == (["64", ""], ["", "32"])
+
+
 def test_a_study_without_trials_leaves_a_table_without_rows(tmp_path: Path) -> None:
     write_trials(tmp_path / "trials.csv", {})
     assert (tmp_path / "trials.csv").read_text() == "problem,number,tactic,status,kind,time_us,verified,message\n"

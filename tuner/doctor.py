@@ -42,6 +42,9 @@ def examine() -> list[Check]:
         _cuda(),
         _tensorrt(),
         _rehearsal(),
+        _language("CUDA C++", "cuda-cpp"),
+        _language("Numba", "numba"),
+        _language("CuTe DSL", "cute"),
     ]
 
 
@@ -61,17 +64,36 @@ def _platform() -> Check:
 
 
 def _packages() -> Check:
+    try:
+        found, wrong = _installed("")
+    except importlib.metadata.PackageNotFoundError:
+        mend = "pip install --upgrade qdp-tuner"
+        return Check("packages", False, "tuner is not installed, only importable", "everything", mend)
+    mend = "pip install --upgrade qdp-tuner" if wrong else ""
+    return Check("packages", not wrong, ", ".join(wrong or found), "everything", mend)
+
+
+def _language(name: str, extra: str) -> Check:
+    """What kernels in a language other than Triton and PTX need."""
+    needed_for, mend = f"kernels in {name}", f"pip install 'qdp-tuner[{extra}]'"
+    try:
+        base, _ = _installed("")
+        found, wrong = _installed(extra)
+    except importlib.metadata.PackageNotFoundError:
+        return Check(name, False, "tuner is not installed, only importable", needed_for, mend)
+    own = [package for package in found if package not in base]
+    ok = bool(own) and not wrong
+    return Check(name, ok, ", ".join(wrong or own) or f"no extra called {extra}", needed_for, "" if ok else mend)
+
+
+def _installed(extra: str) -> tuple[list[str], list[str]]:
+    """What an extra requires, the base included: packages with their versions, and what is wrong with the others."""
     from packaging.requirements import Requirement
 
-    mend = "pip install --upgrade qdp-tuner"
-    try:
-        lines = importlib.metadata.requires("qdp-tuner") or []
-    except importlib.metadata.PackageNotFoundError:
-        return Check("packages", False, "tuner is not installed, only importable", "everything", mend)
     found, wrong = [], []
-    for line in lines:
+    for line in importlib.metadata.requires("qdp-tuner") or []:
         requirement = Requirement(line)
-        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": extra}):
             continue
         try:
             version = importlib.metadata.version(requirement.name)
@@ -82,7 +104,7 @@ def _packages() -> Check:
             found.append(f"{requirement.name} {version}")
         else:
             wrong.append(f"{requirement.name} {version} is not {requirement.specifier}")
-    return Check("packages", not wrong, ", ".join(wrong or found), "everything", mend if wrong else "")
+    return found, wrong
 
 
 def _triton_tools() -> Check:

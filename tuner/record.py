@@ -117,4 +117,8 @@ def write_trials(path: Path, trials: Mapping[str, Sequence[Trial]]) -> None:
             rows.append(row)
     known = dict.fromkeys(name for row in rows for name in row)
     frame = pd.DataFrame(rows, columns=[*_FIRST, *(c for c in known if c not in (*_FIRST, *_LAST)), *_LAST])
-    write_atomic(path, frame.to_csv(index=False).encode())
+    # A parameter that some tactics lack would turn its integers into floats.
+    integers = {
+        n for finished in trials.values() for t in finished for n, v in t.tactic.config.items() if type(v) is int
+    }
+    write_atomic(path, frame.astype(dict.fromkeys(sorted(integers), "Int64")).to_csv(index=False).encode())
