@@ -11,7 +11,9 @@ from workspace import Workspace
 from tuner.compile.artifact import Target
 from tuner.compile.tactic import compile_tactic
 from tuner.config import load_config
+from tuner.cuda.device import available
 
+NO_GPU = available()
 FOLDER = Path(__file__).parents[2] / "configs" / "frontends"
 NEEDS = {"numba": "numba_cuda", "cute": "cutlass.cute", "cuda": "cuda.bindings.nvrtc", "any": "cuda.bindings.nvrtc"}
 CONFIGS = sorted(FOLDER.glob("*.toml"))
@@ -40,6 +42,16 @@ def test_it_rehearses_clean(workspace: Workspace, config: Path) -> None:
         pytest.skip(run.err)
     assert run.code == 0, run.out + run.err
     assert [line["broken"] for line in run.document["rehearsals"]] == [[]]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(NO_GPU is not None, reason=NO_GPU or "")
+def test_it_is_correct_on_a_gpu(workspace: Workspace, config: Path) -> None:
+    run = workspace.run("tune", str(config), "--backend", "cuda", "--trials", "8", "--json")
+    assert run.code == 0, run.err
+    (job,) = run.document["jobs"]
+    assert job["winner"]["verified"] == "verified"
+    assert job["failures"] == {}
 
 
 def test_it_is_tuned_without_a_gpu_and_says_what_was_not_checked(workspace: Workspace) -> None:
