@@ -61,9 +61,9 @@ def tune(config: Path, folder: Path, *options: str) -> dict[str, Any]:
 
 
 class Tactic:
-    """A tactic's PTX, loaded into torch's context and launched as TensorRT would."""
+    """A tactic's PTX, loaded into torch's context and launched as TensorRT would; compiled unless given."""
 
-    def __init__(self, problem: Any, config: Mapping[str, Any]) -> None:
+    def __init__(self, problem: Any, config: Mapping[str, Any], artifact: Any = None) -> None:
         import torch
         from cuda.bindings import driver
 
@@ -71,7 +71,8 @@ class Tactic:
         from tuner.compile.tactic import compile_tactic
 
         torch.cuda.current_stream()
-        artifact = compile_tactic(problem, config, Target(torch.cuda.get_device_capability(), disassemble=False))
+        if artifact is None:
+            artifact = compile_tactic(problem, config, Target(torch.cuda.get_device_capability(), disassemble=False))
         self._driver = driver
         module = _ok(driver.cuModuleLoadData(artifact.ptx.encode()))
         self._function = _ok(driver.cuModuleGetFunction(module, artifact.entry.encode()))

@@ -1,0 +1,201 @@
+"""Time every problem of the shipped Triton kernels: winner, default, torch, and what bounds them.
+
+    python results/h200/suite/study.py OUT SECONDS [CACHE]
+
+Winners that the cache file holds for exactly these kernels, problems and this GPU are taken from it; other
+problems are tuned with few trials first. When the seconds are over nothing new begins, and what is missing is
+listed. OUT/data.json is written after every problem, OUT/tactics.json after every tune.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import wait
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from common import ROOT, machine, tune, write
+from compare import TENSOR_CORE, compare, start
+
+CONFIGS = (
+    "attention",
+    "gemm",
+    "batched_gemm",
+    "quantized_gemm",
+    "layer_norm",
+    "add_rms_norm",
+    "rms_norm",
+    "rope",
+    "quantize_fp8",
+    "argmax",
+    "softmax",
+    "gelu",
+    "swiglu",
+    "embedding",
+    "depthwise_conv",
+    "transpose",
+    "increment",
+)
+"""The Triton kernels, those that matter most first."""
+
+TRIALS = 16
+TIMEOUT_S = 60.0
+"""Longest time that one comparison may take."""
+
+MEMORY_BYTES = 1 << 40
+"""Private memory that the comparing process may take: CUDA reserves much more than it uses."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One problem of a config; `number` is its place there."""
+
+    config: str
+    number: int
+    problem: Any
+    source: str
+
+
+def tasks() -> Iterator[Task]:
+    """All problems, the first of every config before the second of any."""
+    from tuner.config import load_config
+    from tuner.source import kernel_hash
+
+    problems = {name: load_config(ROOT / "configs" / f"{name}.toml").problems for name in CONFIGS}
+    for number in range(max(map(len, problems.values()))):
+        for name, mine in problems.items():
+            if number < len(mine):
+                yield Task(name, number, mine[number], kernel_hash(mine[number].kernel))
+
+
+class Study:
+    """What all comparisons share: the winners known so far, a compiler and a process that compares."""
+
+    def __init__(self, cache: Path) -> None:
+        from tuner.compile.service import Compiler
+        from tuner.compile.store import Store, default_folder
+        from tuner.cuda.device import describe
+
+        device = describe((0,))[0]
+        self.cache = cache
+        self.device = device.name
+        target = replace(device.target, disassemble=False)  # as for tuning, so that its code is found in the store
+        store = Store(default_folder())
+        self.compiler = Compiler(target, store=store, workers=0, timeout_s=60, memory_bytes=8 << 30)
+        self.pool = _pool()
+
+    def close(self) -> None:
+        self.compiler.close()
+        self.pool.close()
+
+    def entry(self, task: Task) -> Any:
+        """What is recorded for exactly this problem, or None."""
+        from tuner.cache import Cache
+
+        hit = Cache.open(self.cache).lookup(task.problem, task.source, backend="cuda", device=self.device)
+        return hit.entry if hit.tier == "exact" else None
+
+    def compile(self, task: Task, entry: Any) -> dict[str, tuple[dict[str, Any], Any]]:
+        """Winner and default with the futures of their code; the winner alone when they are the same."""
+        configs = {"winner": dict(entry.winner.config), "default": dict(task.problem.kernel.default)}
+        if configs["winner"] == configs["default"]:
+            del configs["default"]
+        return {name: (config, self.compiler.submit(task.problem, config)) for name, config in configs.items()}
+
+    def tune(self, task: Task) -> None:
+        """Find a winner and record it; RuntimeError when there is none."""
+        from tuner.config import dump_config, load_config
+
+        job = load_config(ROOT / "configs" / f"{task.config}.toml")
+        with tempfile.TemporaryDirectory() as folder:
+            config = Path(folder) / f"{task.config}.toml"
+            config.write_text(dump_config(replace(job, problems=(task.problem,))))
+            done = tune(config, Path(folder) / "out", "--trials", str(TRIALS), "--cache", str(self.cache))
+        if "error" in done:
+            raise RuntimeError(done["error"].splitlines()[-1])
+
+    def run(self, task: Task) -> dict[str, Any]:
+        """One row: what won, and everything timed side by side."""
+        from tuner.spec import ProblemSpec
+        from tuner.trial import Failure
+
+        tuned = self.entry(task) is None
+        if tuned:
+            self.tune(task)
+        entry = self.entry(task)
+        tactics = {name: (config, code.result()) for name, (config, code) in self.compile(task, entry).items()}
+        for name, (_, code) in tactics.items():
+            if isinstance(code, Failure):
+                raise RuntimeError(f"{name}: {code.message}")
+        try:
+            answer = self.pool.submit(compare, ProblemSpec.of(task.problem), tactics, timeout_s=TIMEOUT_S).result()
+            if isinstance(answer, Failure):
+                raise RuntimeError(answer.message)
+        except Exception:
+            self.pool.close()  # what failed may have left a broken context
+            self.pool = _pool()
+            raise
+        return {
+            "bytes": task.problem.bytes(),
+            "flops": task.problem.flops(),
+            "tensor_core": task.problem.kernel.name in TENSOR_CORE,
+            "tactics": {name: config for name, (config, _) in tactics.items()},
+            "trials": entry.trials,
+            "tuned_here": tuned,
+            **answer,
+        }
+
+
+def _pool() -> Any:
+    from tuner.trial import FailureClass
+    from tuner.workers import WorkerPool
+
+    pool = WorkerPool(1, memory_bytes=MEMORY_BYTES, died=FailureClass.RUNTIME)
+    pool.submit(start, timeout_s=TIMEOUT_S)
+    return pool
+
+
+def main(out: Path, seconds: float, cache: Path | None) -> None:
+    began = time.monotonic()
+    out.mkdir(parents=True, exist_ok=True)
+    if cache is not None:
+        shutil.copyfile(cache, out / "tactics.json")
+    study = Study(out / "tactics.json")
+    known: list[Task] = []
+    unknown: list[Task] = []
+    for task in tasks():
+        (known if study.entry(task) else unknown).append(task)
+    ahead = [code for task in known for _, code in study.compile(task, study.entry(task)).values()]
+    wait(ahead)  # nothing is measured while others compile
+    print(f"{len(known)} winners known, {len(unknown)} to find; {time.monotonic() - began:.0f} s", flush=True)
+    at_start = machine()
+    rows: list[dict[str, Any]] = []
+    missing: list[str] = []
+    for task in known + unknown:
+        row: dict[str, Any] = {"config": task.config, "problem": task.problem.label}
+        if time.monotonic() - began > seconds:
+            missing.append(str(task.problem))
+            continue
+        started = time.monotonic()
+        try:
+            row |= study.run(task)
+        except Exception as e:
+            row["error"] = f"{type(e).__name__}: {e}".splitlines()[0]
+        row["seconds"] = round(time.monotonic() - started, 1)
+        rows.append(row)
+        print(task.problem, row.get("error", ""), f"{row['seconds']} s of {time.monotonic() - began:.0f}", flush=True)
+        write(out / "data.json", {"machine": at_start, "rows": rows, "missing": missing})
+    study.close()
+    write(out / "data.json", {"machine": machine(), "rows": rows, "missing": missing})
+    print(f"{len(rows)} rows, {sum('error' in r for r in rows)} failed, {len(missing)} missing: {missing}")
+
+
+if __name__ == "__main__":
+    rest = sys.argv[3:]
+    main(Path(sys.argv[1]), float(sys.argv[2]), Path(rest[0]) if rest else None)
