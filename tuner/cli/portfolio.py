@@ -10,7 +10,7 @@ import click
 from tuner.cli.common import common_options, numbers, print_json
 
 if TYPE_CHECKING:
-    from tuner.shapes.portfolio import Portfolio
+    from tuner.shapes.record import Portfolio
 
 
 @click.command()
@@ -45,7 +45,8 @@ def portfolio(
     from tuner.cache import default_path
     from tuner.config import load_config, with_overrides
     from tuner.console import say
-    from tuner.shapes.portfolio import FILE, find_portfolios
+    from tuner.shapes.portfolio import find_portfolios
+    from tuner.shapes.record import FILE
 
     job = with_overrides(load_config(config), target=target)
     choice = Choice.of(backend, numbers(devices), None, warm)

@@ -12,6 +12,7 @@ from tuner.files import write_atomic
 from tuner.report.content import Section
 from tuner.report.drawing import require_library
 from tuner.report.results import Job, read_results
+from tuner.shapes.record import read_portfolios
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ def write_report(sources: Sequence[Path], out: Path, *, against: Path | None = N
     from tuner.report.against import overview, pair_up
     from tuner.report.contents import contents
     from tuner.report.page import Article, render
+    from tuner.report.portfolio import portfolio as write_up
     from tuner.report.sections import SECTIONS
 
     jobs = [job for path in sources for job in read_results(path)]
@@ -56,7 +58,12 @@ def write_report(sources: Sequence[Path], out: Path, *, against: Path | None = N
         if id(job) in pairs:
             sections.insert(1, write_up_pair(pairs[id(job)]))
         articles.append(Article(job.title, _subtitle(job), job.kind if job.winner else "", sections))
-    title = f"Tuning report: {jobs[0].title if len(articles) == 1 else f'{len(jobs)} problems'}"
+    for found in (portfolio for path in sources for portfolio in read_portfolios(path)):
+        subtitle = f"{found.device}, backend {found.backend}"
+        articles.append(
+            Article(f"Portfolio of {found.kernel} {found.problem}", subtitle, found.kind, [write_up(found)])
+        )
+    title = f"Tuning report: {jobs[0].title if len(jobs) == 1 else f'{len(jobs)} problems'}"
     made = f"Made by qdp-tuner {__version__} on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC from {names}."
     data = render(title, articles, made).encode()
     write_atomic(out, data)

@@ -13,9 +13,6 @@ from contextlib import closing
 from itertools import zip_longest
 from pathlib import Path
 
-import msgspec
-from msgspec import Struct
-
 from tuner.arith import Multiple
 from tuner.backends.base import Backend
 from tuner.backends.select import Choice, open_backend
@@ -24,63 +21,13 @@ from tuner.compile.store import Store, default_folder
 from tuner.config import Config
 from tuner.entry import Entry, entry_of
 from tuner.errors import ConfigError, NoValidTacticError
-from tuner.files import write_atomic
 from tuner.problem import Problem, Range, Timed
 from tuner.shapes.cover import smallest
 from tuner.shapes.neighbours import order, place_of
+from tuner.shapes.record import IN_RANGE, Candidate, Portfolio, write_portfolios
 from tuner.source import kernel_hash
-from tuner.tactic import Tactic, Value
-from tuner.trial import Failure, Kind, Outcome, Timing
-
-FILE = "portfolio.json"
-IN_RANGE = "(code of the range)"
-
-
-class Candidate(Struct, frozen=True, forbid_unknown_fields=True):
-    """A tactic that was timed at every shape.
-
-    Attributes:
-        id, config: the tactic.
-        times_us: microseconds in the order of the shapes.
-        range_us: the mean of microseconds over the shapes, in the code compiled for all of the range.
-        taken: whether it is one of the portfolio.
-    """
-
-    id: int
-    config: dict[str, Value]
-    times_us: tuple[float, ...]
-    range_us: float
-    taken: bool
-
-
-class Portfolio(Struct, frozen=True, forbid_unknown_fields=True):
-    """The portfolio of one range of shapes, with all that it was chosen from.
-
-    Attributes:
-        kernel, problem: the plugin id, and the range's label.
-        backend, device, kind: who says how long a tactic takes, and what kind of number that is.
-        within: what part a shape may lose to the fastest candidate.
-        method: "exact", or that no proof was found that the set is the smallest.
-        shapes: labels of the shapes; once more, marked as such, for the code that serves all of the range.
-        candidates: the tactics, those taken first.
-        left_out: why a shape's winner is no candidate, one sentence each.
-    """
-
-    kernel: str
-    problem: str
-    backend: str
-    device: str
-    kind: Kind
-    within: float
-    method: str
-    shapes: tuple[str, ...]
-    candidates: tuple[Candidate, ...]
-    left_out: tuple[str, ...]
-
-    def losses(self) -> list[list[float]]:
-        """By what part each candidate is slower than the best of them, a row for each shape."""
-        columns = zip(*(c.times_us for c in self.candidates), strict=True)
-        return [[time_us / min(times) - 1 for time_us in times] for times in columns]
+from tuner.tactic import Tactic
+from tuner.trial import Failure, Outcome, Timing
 
 
 def find_portfolios(
@@ -110,8 +57,7 @@ def find_portfolios(
     found = [_find(config, group, choice, opened, within, note) for group in groups]
     update(cache, [entry for _, entry in found])
     portfolios = [portfolio for portfolio, _ in found]
-    out.mkdir(parents=True, exist_ok=True)
-    write_atomic(out / FILE, msgspec.json.format(msgspec.json.encode(portfolios), indent=1) + b"\n")
+    write_portfolios(out, portfolios)
     return portfolios
 
 
