@@ -21,7 +21,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from common import ROOT, machine, tune, write
-from compare import TENSOR_CORE, compare, start
+from compare import compare, start
 
 CONFIGS = (
     "attention",
@@ -118,7 +118,7 @@ class Study:
             config.write_text(dump_config(replace(job, problems=(task.problem,))))
             done = tune(config, Path(folder) / "out", "--trials", str(TRIALS), "--cache", str(self.cache))
         if "error" in done:
-            raise RuntimeError(done["error"].splitlines()[-1])
+            raise RuntimeError(done["error"].splitlines()[-1].removeprefix("error: "))
 
     def run(self, task: Task) -> dict[str, Any]:
         """One row: what won, and everything timed side by side."""
@@ -142,9 +142,9 @@ class Study:
             self.pool = _pool()
             raise
         return {
+            "dtypes": dict(task.problem.dtypes),
             "bytes": task.problem.bytes(),
             "flops": task.problem.flops(),
-            "tensor_core": task.problem.kernel.name in TENSOR_CORE,
             "tactics": {name: config for name, (config, _) in tactics.items()},
             "trials": entry.trials,
             "tuned_here": tuned,

@@ -1,0 +1,212 @@
+"""Print the README from the raw data beside this script.
+
+python results/h200/suite/table.py [DATA.json] > results/h200/suite/README.md
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+HERE = Path(__file__).parent
+CUBLAS = "cuBLAS "
+SAME = 1e-3
+"""At most this share of an equivalent's elements may be far from ours, else it computes something else."""
+
+SLOWER = 0.99
+"""Slower than torch: less than this many times its speed, since the same code differs by a percent."""
+
+LARGE_BYTES = 128 << 20
+"""Large: more than twice the 60 MB L2 of an H200."""
+
+MEMORY_GOAL, ATTENTION_GOAL = 0.92, 0.70
+
+INTRODUCTION = """# The suite on an H200: winner, default, torch, roofline
+
+    PYTHONPATH=. python results/h200/suite/study.py OUT 235 [CACHE]
+    python results/h200/suite/table.py > results/h200/suite/README.md
+
+Every problem of the shipped Triton configs. In each row everything was timed in the same rounds, in rotating order,
+with tensors evicted from the L2 between launches: the winner, the kernel's default, torch's equivalents, a copy that
+moves as many bytes as the problem must, and for tensor-core kernels square cuBLAS products of the same input type.
+Times are medians in microseconds; `data.json` has the samples.
+
+- **trials**: tactics that the search tried. These are short searches: the configs' own budgets are 64 and 96.
+- **torch**: the fastest of its equivalents whose output is ours (all but 0.1 % of the elements within 5 % of themselves
+  and of the root mean square), in eager mode, launched from a CUDA graph as ours are.
+- **roofline**: the time of what bounds the problem, over the winner's. For memory that is the copy, for tensor cores
+  the problem's operations at the rate of the faster cuBLAS product. Above 100 % the copy, which writes half of what it
+  moves, is slower than a kernel that mostly reads.
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one row of the data says.
+
+    Attributes:
+        times: median microseconds by name.
+        torch: the fastest equivalent's name; None where torch has none.
+        bound: "memory" or "tensor".
+        bound_us: the least time that the bound allows.
+    """
+
+    name: str
+    data: dict[str, Any]
+    times: dict[str, float]
+    torch: str | None
+    bound: str
+    bound_us: float
+
+    @property
+    def winner(self) -> float:
+        return self.times["winner"]
+
+    @property
+    def roofline(self) -> float:
+        return self.bound_us / self.winner
+
+    @property
+    def over_torch(self) -> float | None:
+        return None if self.torch is None else self.times[self.torch] / self.winner
+
+    @property
+    def tensor_rate(self) -> float | None:
+        """The winner's operations per second over those of the faster cuBLAS product."""
+        rate = cublas_rate(self.times)
+        return self.data["flops"] / self.winner / rate if rate else None
+
+
+def cublas_rate(times: dict[str, float]) -> float:
+    """Operations per microsecond of the faster square product; 0 where none was timed."""
+    sizes = {name: int(name.removeprefix(CUBLAS)) for name in times if name.startswith(CUBLAS)}
+    return max((2 * size**3 / times[name] for name, size in sizes.items()), default=0.0)
+
+
+def read(data: dict[str, Any]) -> Row:
+    times = {name: median(samples) for name, samples in data["samples_us"].items()}
+    equivalents = [n for n in times if n not in ("winner", "default", "copy") and not n.startswith(CUBLAS)]
+    same = [n for n in equivalents if data["differing"][n] <= SAME]
+    rate = cublas_rate(times)
+    limits = {"memory": times["copy"], "tensor": data["flops"] / rate if rate else 0.0}
+    bound = max(limits, key=lambda name: limits[name])
+    torch = min(same, key=lambda name: times[name], default=None)
+    return Row(f"{data['config']} {data['problem']}", data, times, torch, bound, limits[bound])
+
+
+def line(row: Row) -> list[str]:
+    default = row.times.get("default", row.winner)
+    torch = f"{row.times[row.torch]:.4g} ({row.torch})" if row.torch else ""
+    return [
+        row.data["config"],
+        row.data["problem"],
+        str(row.data["trials"]),
+        f"{row.winner:.4g}",
+        f"{default:.4g}",
+        f"{default / row.winner:.2f}",
+        torch,
+        f"{row.over_torch:.2f}" if row.over_torch else "",
+        row.bound,
+        f"{row.roofline:.1%}".replace("%", " %"),
+    ]
+
+
+HEAD = ("kernel", "problem", "trials", "winner", "default", "speed-up", "torch", "speed-up", "bound", "roofline")
+
+
+def table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    rows = [head, ["---"] * len(head), *lines]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+
+
+def goal(title: str, met: dict[str, tuple[bool, str]]) -> str:
+    """One line for a goal, and one for each row that misses it."""
+    missed = [f"  - missed by {name}: {said}" for name, (ok, said) in met.items() if not ok]
+    return "\n".join([f"- **{title}**: {len(met) - len(missed)} of {len(met)}.", *missed])
+
+
+def yardsticks(rows: Sequence[Row]) -> str:
+    """What the bounds were in this session."""
+    copies = [r.data["bytes"] / r.times["copy"] / 1e6 for r in rows if r.data["bytes"] >= LARGE_BYTES]
+    rates: dict[str, list[float]] = {}
+    for row in rows:
+        if rate := cublas_rate(row.times):
+            dtypes = row.data["dtypes"]
+            rates.setdefault(dtypes.get("Q") or dtypes["T"], []).append(rate / 1e6)
+    said = [f"cuBLAS computed {span(found, 0)} Tera operations per second in {name}" for name, found in rates.items()]
+    if copies:
+        said.insert(
+            0, f"Copies of {LARGE_BYTES >> 20} MiB and more moved {span(copies)} TB/s, reads and writes counted"
+        )
+    return "; ".join(said) + "."
+
+
+def span(values: Sequence[float], digits: int = 2) -> str:
+    low, high = (f"{edge:.{digits}f}" for edge in (min(values), max(values)))
+    return low if low == high else f"{low} to {high}"
+
+
+def goals(rows: Sequence[Row]) -> str:
+    memory = [r for r in rows if r.bound == "memory" and r.data["bytes"] >= LARGE_BYTES]
+    rates = {r.name: r.tensor_rate for r in rows if r.data["config"] == "attention"}
+    torch = {r.name: (r.over_torch, r.torch) for r in rows}
+    default = {r.name: r.times["default"] / r.winner for r in rows if "default" in r.times}
+    return "\n".join(
+        (
+            goal(
+                f"Memory-bound problems of {LARGE_BYTES >> 20} MiB and more at {MEMORY_GOAL:.0%} of the copy's rate",
+                {r.name: (r.roofline >= MEMORY_GOAL, f"{r.roofline:.1%}") for r in memory},
+            ),
+            goal(
+                f"Attention at {ATTENTION_GOAL:.0%} of the rate of cuBLAS",
+                {name: (rate >= ATTENTION_GOAL, f"{rate:.1%}") for name, rate in rates.items() if rate},
+            ),
+            goal(
+                "Not slower than torch",
+                {name: (x >= SLOWER, f"{x:.2f} times as fast as {which}") for name, (x, which) in torch.items() if x},
+            ),
+            goal(
+                "Not slower than the default, where another tactic won",
+                {name: (x >= SLOWER, f"{x:.3f} times as fast") for name, x in default.items()},
+            ),
+        )
+    )
+
+
+def not_there(data: dict[str, Any], rows: Sequence[Row]) -> str:
+    """What failed, what torch could not do or did differently, and what the time did not reach."""
+    lines = [f"- {r['config']} {r['problem']} failed: {r['error']}" for r in data["rows"] if "error" in r]
+    for row in rows:
+        lines += [f"- {row.name}, {name}: {why}" for name, why in row.data["errors"].items()]
+        lines += [
+            f"- {row.name}, {name}: {share:.2%} of the elements differ, so it is no equivalent"
+            for name, share in row.data["differing"].items()
+            if share > SAME
+        ]
+    lines += [f"- {problem}: the time was over before it" for problem in data["missing"]]
+    return "\n".join(lines) or "Nothing failed and nothing is missing."
+
+
+def main(path: Path) -> None:
+    data = json.loads(path.read_text())
+    rows = sorted((read(r) for r in data["rows"] if "error" not in r), key=lambda row: row.data["config"])
+    machine = data["machine"]
+    versions = ", ".join(f"{name} {machine['versions'][name]}" for name in ("torch", "triton"))
+    commit = f", commit {machine['commit']}" if machine["commit"] else ""
+    print(INTRODUCTION)
+    print(f"{machine['gpu']['name']}, {versions}, {machine['date'][:10]}{commit}.\n")
+    print(yardsticks(rows) + "\n")
+    print(table(HEAD, map(line, rows)) + "\n")
+    print("## Goals\n")
+    print(goals(rows) + "\n")
+    print("## What is not in the table\n")
+    print(not_there(data, rows))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "data.json")
