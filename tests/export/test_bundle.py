@@ -218,7 +218,7 @@ def refusal(bundle: Path, call: str, **variables: str) -> str:
 
 def _launch(data: dict[str, Any]) -> Launch:
     grid, block, extra = (tuple(data[n]) for n in ("grid", "block", "extra"))
-    return Launch(grid, block, data["shared_bytes"], extra)  # type: ignore[arg-type]
+    return Launch(grid, block, data["shared_bytes"], extra)
 
 
 EXACT = "test::split(fp16[64, 1024], fp16[1024], shift=1, flip=False, scale=2.0)"
