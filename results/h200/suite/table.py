@@ -112,8 +112,12 @@ def line(row: Row) -> list[str]:
         torch,
         f"{row.over_torch:.2f}" if row.over_torch else "",
         row.bound,
-        f"{row.roofline:.1%}".replace("%", " %"),
+        percent(row.roofline),
     ]
+
+
+def percent(share: float, digits: int = 1) -> str:
+    return f"{100 * share:.{digits}f} %"
 
 
 HEAD = ("kernel", "problem", "trials", "winner", "default", "speed-up", "torch", "speed-up", "bound", "roofline")
@@ -159,12 +163,12 @@ def goals(rows: Sequence[Row]) -> str:
     return "\n".join(
         (
             goal(
-                f"Memory-bound problems of {LARGE_BYTES >> 20} MiB and more at {MEMORY_GOAL:.0%} of the copy's rate",
-                {r.name: (r.roofline >= MEMORY_GOAL, f"{r.roofline:.1%}") for r in memory},
+                f"Memory-bound problems of {LARGE_BYTES >> 20} MiB and more at {percent(MEMORY_GOAL, 0)} of the copy's rate",
+                {r.name: (r.roofline >= MEMORY_GOAL, percent(r.roofline)) for r in memory},
             ),
             goal(
-                f"Attention at {ATTENTION_GOAL:.0%} of the rate of cuBLAS",
-                {name: (rate >= ATTENTION_GOAL, f"{rate:.1%}") for name, rate in rates.items() if rate},
+                f"Attention at {percent(ATTENTION_GOAL, 0)} of the rate of cuBLAS",
+                {name: (rate >= ATTENTION_GOAL, percent(rate)) for name, rate in rates.items() if rate},
             ),
             goal(
                 "Not slower than torch",
@@ -184,7 +188,7 @@ def not_there(data: dict[str, Any], rows: Sequence[Row]) -> str:
     for row in rows:
         lines += [f"- {row.name}, {name}: {why}" for name, why in row.data["errors"].items()]
         lines += [
-            f"- {row.name}, {name}: {share:.2%} of the elements differ, so it is no equivalent"
+            f"- {row.name}, {name}: {percent(share, 2)} of the elements differ, so it is no equivalent"
             for name, share in row.data["differing"].items()
             if share > SAME
         ]
