@@ -144,10 +144,9 @@ def yardsticks(rows: Sequence[Row]) -> str:
             rates.setdefault(dtypes.get("Q") or dtypes["T"], []).append(rate / 1e6)
     said = [f"cuBLAS computed {span(found, 0)} Tera operations per second in {name}" for name, found in rates.items()]
     if copies:
-        said.insert(
-            0, f"Copies of {LARGE_BYTES >> 20} MiB and more moved {span(copies)} TB/s, reads and writes counted"
-        )
-    return "; ".join(said) + "."
+        size = f"{LARGE_BYTES >> 20} MiB"
+        said.insert(0, f"copies of {size} and more moved {span(copies)} TB/s, reads and writes counted")
+    return f"In this session: {'; '.join(said) or 'nothing measured'}."
 
 
 def span(values: Sequence[float], digits: int = 2) -> str:
@@ -158,12 +157,13 @@ def span(values: Sequence[float], digits: int = 2) -> str:
 def goals(rows: Sequence[Row]) -> str:
     memory = [r for r in rows if r.bound == "memory" and r.data["bytes"] >= LARGE_BYTES]
     rates = {r.name: r.tensor_rate for r in rows if r.data["config"] == "attention"}
+    size = f"{LARGE_BYTES >> 20} MiB"
     torch = {r.name: (r.over_torch, r.torch) for r in rows}
     default = {r.name: r.times["default"] / r.winner for r in rows if "default" in r.times}
     return "\n".join(
         (
             goal(
-                f"Memory-bound problems of {LARGE_BYTES >> 20} MiB and more at {percent(MEMORY_GOAL, 0)} of the copy's rate",
+                f"Memory-bound problems of {size} and more at {percent(MEMORY_GOAL, 0)} of the copy's rate",
                 {r.name: (r.roofline >= MEMORY_GOAL, percent(r.roofline)) for r in memory},
             ),
             goal(
