@@ -22,7 +22,7 @@ from tuner.journal import Journal, exclusive, open_journal
 from tuner.problem import Problem
 from tuner.record import write_summary, write_trials
 from tuner.search import Search
-from tuner.shapes.neighbours import SEEDS, Tuned, order, place_of, seeds
+from tuner.shapes.neighbours import SEEDS, Tuned, elsewhere, order, place_of, seeds
 from tuner.source import kernel_hash, source_hash
 from tuner.space import Space
 from tuner.trial import Timing
@@ -187,6 +187,7 @@ def _tune(
                     seed=options.seed,
                     budget=budget,
                     seeds=[t.config for t in seeds(place_of(problem), neighbours, SEEDS)],
+                    elsewhere=elsewhere(problem, neighbours),
                 ),
                 trials=budget,
                 timeout_s=options.timeout_s,

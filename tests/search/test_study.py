@@ -5,6 +5,7 @@ import pytest
 
 from tuner.errors import ConfigError
 from tuner.search import DEFAULT_SAMPLER, SAMPLERS, Search
+from tuner.search.points import Elsewhere
 from tuner.space import Constraint, Param, Space, choice, integers, powers_of_two
 from tuner.tactic import Config, Value, canonical
 
@@ -208,3 +209,24 @@ def test_parameters_that_apply_sometimes_are_asked_for_only_then(sampler: str) -
     assert len({canonical(c) for c in asked}) == 60
     assert all(c in CONDITIONAL and ("block" in c) == (c["source"] == "a") for c in asked)
     assert {c["source"] for c in asked} == {"a", "b"}
+
+
+def test_the_model_learns_from_other_shapes() -> None:
+    """There the times are ten times as long, and the fastest tactic is a step away from this shape's."""
+    space = Space((powers_of_two("BLOCK", 1, 1 << 15), integers("stages", 1, 16)))
+
+    def time_us(config: Config, best: int) -> float:
+        return 10 + abs(int(config["BLOCK"]).bit_length() - best) + 0.5 * abs(int(config["stages"]) - 5)
+
+    there = {space.encode(c): 10 * time_us(c, best=9) for i, c in enumerate(space) if i % 5 == 0}
+
+    def trials_until_best(elsewhere: Iterable[Elsewhere]) -> int:
+        search = Search(space, {"BLOCK": 1, "stages": 16}, seed=0, budget=100, elsewhere=list(elsewhere))
+        for count in range(1, 101):
+            (config,) = search.ask(1)
+            search.tell(config, time_us(config, best=8))
+            if time_us(config, best=8) == 10:
+                return count
+        return 101
+
+    assert trials_until_best([Elsewhere((1.0,), there)]) <= trials_until_best([]) // 2

@@ -23,19 +23,27 @@ FRESH = 4  # … of which this many are drawn anew for each trial
 BEST = 5  # fastest points whose neighbours are candidates
 LEAPS = 100  # candidates two or three parameters away from the fastest points
 STEPS = 3  # changes to the hyperparameters that are tried in each trial
+OCTAVES = 3  # shapes so many doublings apart are as far from each other as the ends of a parameter
+OTHERS = 80  # observations at other shapes that the model is shown at most
 REMEMBERED = 160  # observations the model keeps at most; its cost grows with their cube
 
 
 class BayesianSearch(PointSampler):
     """Expected improvement of log time under a Gaussian process, over neighbours and random points.
 
-    Points that are running count as observed at their predicted time, which spreads a batch.
+    Points that are running count as observed at their predicted time, which spreads a batch. What was found at
+    other shapes is shown to the model with the distance of their shape as further features (the contextual
+    bandits of Krause and Ong, "Contextual Gaussian Process Bandit Optimization", NeurIPS 2011).
     """
 
     def __init__(self, points: Points, seed: int) -> None:
         super().__init__(points, seed)
         self._features = Features(points.space)
         count = int(self._features.owners[-1]) + 1 if len(self._features.owners) else 0
+        context = len(points.elsewhere[0].offset) if points.elsewhere else 0
+        self._here = np.zeros(context)
+        self._owners = np.append(self._features.owners, np.arange(count, count + context))
+        count += context
         self._prior = Hyperparameters(np.full(count, math.log(0.25 * math.sqrt(max(count, 1)))), math.log(1e-2))
         self._hyper = self._prior
         self._pool: list[Point] = []
@@ -48,15 +56,37 @@ class BayesianSearch(PointSampler):
             return self._propose()
 
     def _propose(self) -> Point:
-        if len(self.points.taken) < START or not any(self.times.values()):
+        others = self._others()
+        if not any(self.times.values()) or (len(self.points.taken) < START and not others):
             return self._far_from_all()
-        model = self._fit()
+        model, best = self._fit(others)
         running = sorted(p for p in self.points.taken if p not in self.times)
         if running:
-            model = model.believing(self._features(running))
+            model = model.believing(self._rows(running, self._here))
         candidates = self._candidates()
-        mean, deviation = model.predict(self._features(candidates))
-        return candidates[int(np.argmax(expected_improvement(mean, deviation, float(np.min(model.y)))))]
+        mean, deviation = model.predict(self._rows(candidates, self._here))
+        return candidates[int(np.argmax(expected_improvement(mean, deviation, best)))]
+
+    def _rows(self, points: list[Point], offset: Array) -> Array:
+        """The features of points at a shape."""
+        return np.hstack([self._features(points), np.tile(offset, (len(points), 1))])
+
+    def _others(self) -> list[tuple[Point, Array, float]]:
+        """Points at other shapes, the offset of their shape, and the logarithm of the time expected of them here.
+
+        A shape's times are put on the scale of this one's by the tactics that were timed at both.
+        """
+        found: list[tuple[Point, Array, float]] = []
+        for shape in self.points.elsewhere:
+            both = [(t, shape.times_us[p]) for p, t in self.times.items() if t and p in shape.times_us]
+            if both:
+                ratio = float(np.median([math.log(here / there) for here, there in both]))
+                offset = np.array(shape.offset) / OCTAVES
+                fastest = sorted(shape.times_us, key=lambda p: (shape.times_us[p], p))
+                found += [(p, offset, math.log(shape.times_us[p]) + ratio) for p in fastest]
+            if len(found) >= OTHERS:
+                break
+        return found[:OTHERS]
 
     def _far_from_all(self) -> Point:
         drawn = [self.points.draw(self.rng) for _ in range(SPREAD)]
@@ -66,13 +96,19 @@ class BayesianSearch(PointSampler):
         squared = np.sum((here[:, None] - there[None]) ** 2, axis=2)
         return drawn[int(np.argmax(np.min(squared, axis=1)))]
 
-    def _fit(self) -> Posterior:
-        """The model of what is known, its hyperparameters a few steps further up their posterior density."""
-        points, y = self._observations()
-        x = self._features(points)
+    def _fit(self, others: list[tuple[Point, Array, float]]) -> tuple[Posterior, float]:
+        """The model of what is known, its hyperparameters a few steps further up their posterior density.
+
+        Also the value of the best point here.
+        """
+        points, y = self._observations([log_us for _, _, log_us in others])
+        x = self._rows(points, self._here)
+        if others:
+            elsewhere = self._features([p for p, _, _ in others])
+            x = np.vstack([x, np.hstack([elsewhere, np.array([offset for _, offset, _ in others])])])
 
         def model_with(hyper: Hyperparameters) -> tuple[Posterior, float]:
-            model = Posterior(x, y, self._features.owners, hyper)
+            model = Posterior(x, y, self._owners, hyper)
             return model, model.evidence - hyper.penalty(self._prior)
 
         best, density = model_with(self._hyper)
@@ -81,7 +117,7 @@ class BayesianSearch(PointSampler):
             if its_density > density:
                 best, density = other, its_density
         self._hyper = best.hyper
-        return best
+        return best, float(np.min(y[: len(points)]))
 
     def _step(self) -> Hyperparameters:
         """The hyperparameters with one of them changed much, or all a little."""
@@ -92,8 +128,8 @@ class BayesianSearch(PointSampler):
             values += [self.rng.gauss(0, 0.3) for _ in values]
         return Hyperparameters(values[:-1], float(values[-1]))
 
-    def _observations(self) -> tuple[list[Point], Array]:
-        """Finished points and what the model is to explain: log times, cut off at their median.
+    def _observations(self, others: list[float]) -> tuple[list[Point], Array]:
+        """Finished points and what the model is to explain: log times, then `others`, cut off at their median.
 
         How slow a slow point is says nothing about where fast ones are. Failures count as slow.
         """
@@ -105,6 +141,7 @@ class BayesianSearch(PointSampler):
             rest = np.linspace(half, len(order) - 1, half).astype(int)
             kept = np.sort(np.concatenate([order[:half], order[rest]]))
             points, logs = [points[i] for i in kept], logs[kept]
+        logs = np.append(logs, others)
         known = logs[np.isfinite(logs)]
         y = np.minimum(logs, max(float(np.median(known)), float(np.min(known)) + 1e-3))
         y = y - np.mean(y)

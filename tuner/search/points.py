@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from tuner.space import Space
 from tuner.tactic import Value
 
 Point: TypeAlias = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """What was found for the same kernel at another shape.
+
+    Attributes:
+        offset: how far away that shape is along each dimension, in binary logarithms of sizes.
+        times_us: the time of each tactic that was timed there.
+    """
+
+    offset: tuple[float, ...]
+    times_us: Mapping[Point, float]
 
 
 class Points:
@@ -19,10 +33,12 @@ class Points:
         space: the space, which holds at least one legal point.
         widths: how many values each parameter has.
         taken: points proposed so far, which are never proposed again.
+        elsewhere: what was found at other shapes, the nearest first.
     """
 
-    def __init__(self, space: Space) -> None:
+    def __init__(self, space: Space, elsewhere: Sequence[Elsewhere] = ()) -> None:
         self.space = space
+        self.elsewhere = elsewhere
         self.widths: Point = tuple(len(p.values) for p in space.params)
         self.taken: set[Point] = set()
         self._legal: dict[Point, bool] = {}

@@ -10,11 +10,11 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from tuner.errors import ConfigError
-from tuner.search.points import Point, Points
+from tuner.search.points import Elsewhere, Point, Points
 from tuner.search.samplers import DEFAULT_SAMPLER, find
 from tuner.space import Space
 from tuner.tactic import Config, Value, canonical
@@ -47,6 +47,7 @@ class Search:
         budget: how many configurations the caller means to try.
         seeds: configurations to try right after the default, best first. One that the space does not
             hold (any more) is left out.
+        elsewhere: what was found for the same kernel at other shapes; samplers may learn from it.
 
     Raises:
         ConfigError: for an unknown sampler, a default outside the space, or a space with no legal point.
@@ -61,6 +62,7 @@ class Search:
         seed: int,
         budget: int,
         seeds: Iterable[Config] = (),
+        elsewhere: Sequence[Elsewhere] = (),
     ) -> None:
         chosen = find(sampler)
         if space.size == 0:
@@ -68,7 +70,7 @@ class Search:
         violated = space.violated(default)
         if violated:
             raise ConfigError(f"the default ({canonical(default)}) is outside the space: {violated}")
-        self._points = Points(space)
+        self._points = Points(space, sorted(elsewhere, key=lambda e: math.hypot(*e.offset)))
         self._rng = random.Random(seed)
         self._running: dict[str, optuna.trial.Trial | None] = {}
         self._known: Iterator[Point] = map(space.encode, (default, *(c for c in seeds if c in space)))

@@ -14,12 +14,13 @@ from math import dist, log, log2
 from typing import TypeAlias
 
 from tuner.problem import Problem
+from tuner.search.points import Elsewhere
 from tuner.tactic import Tactic
 
 Place: TypeAlias = tuple[float, ...]
 
-SEEDS = 4
-"""How many tactics to take over from neighbours. More are alike, and teach the search less than what it proposes."""
+SEEDS = 2
+"""How many tactics of neighbours to try first. More are alike, and teach the search less than what it proposes."""
 DOUBT = 0.1
 """The loss, as a logarithm, that a tactic is believed to have where nothing was measured …"""
 DOUBT_WEIGHT = 0.05
@@ -79,3 +80,15 @@ def seeds(place: Place, tuned: Iterable[Tuned], count: int) -> list[Tactic]:
             weights[tactic] = weights.get(tactic, DOUBT_WEIGHT) + weight
             losses[tactic] = losses.get(tactic, DOUBT_WEIGHT * DOUBT) + weight * log(time_us / best_us)
     return sorted(losses, key=lambda t: (losses[t] / weights[t], t.id))[:count]
+
+
+def elsewhere(problem: Problem, tuned: Iterable[Tuned]) -> list[Elsewhere]:
+    """What was found at other shapes, as a search for this problem takes it."""
+    here, encode = place_of(problem), problem.space.encode
+    return [
+        Elsewhere(
+            tuple(there - at for there, at in zip(shape.place, here, strict=True)),
+            {encode(tactic.config): time_us for tactic, time_us in shape.times_us.items()},
+        )
+        for shape in tuned
+    ]
