@@ -166,7 +166,7 @@ def _tune(
 ) -> Result:
     """Tune one problem and record it; its finished trials go into `trials` however it ends."""
     options, source = config.search, kernel_hash(problem.kernel)
-    budget = options.further_trials if neighbours else options.trials
+    budget, place = options.further_trials if neighbours else options.trials, place_of(problem)
     with closing(open_backend(choice, problem, config, Store(places.store))) as backend:
         identity = _identity(problem, backend, source)
         labels = [p.label for p in config.problems]
@@ -186,8 +186,8 @@ def _tune(
                     sampler=options.sampler,
                     seed=options.seed,
                     budget=budget,
-                    seeds=[t.config for t in seeds(place_of(problem), neighbours, SEEDS)],
-                    elsewhere=elsewhere(problem, neighbours),
+                    seeds=[t.config for t in seeds(place, neighbours, SEEDS)],
+                    elsewhere=elsewhere(place, problem.space, neighbours),
                 ),
                 trials=budget,
                 timeout_s=options.timeout_s,

@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 from tuner.problem import Problem
 from tuner.search.points import Elsewhere
+from tuner.space import Space
 from tuner.tactic import Tactic
 
 Place: TypeAlias = tuple[float, ...]
@@ -82,13 +83,12 @@ def seeds(place: Place, tuned: Iterable[Tuned], count: int) -> list[Tactic]:
     return sorted(losses, key=lambda t: (losses[t] / weights[t], t.id))[:count]
 
 
-def elsewhere(problem: Problem, tuned: Iterable[Tuned]) -> list[Elsewhere]:
-    """What was found at other shapes, as a search for this problem takes it."""
-    here, encode = place_of(problem), problem.space.encode
+def elsewhere(place: Place, space: Space, tuned: Iterable[Tuned]) -> list[Elsewhere]:
+    """What was found at other shapes, as the search of this place takes it."""
     return [
         Elsewhere(
-            tuple(there - at for there, at in zip(shape.place, here, strict=True)),
-            {encode(tactic.config): time_us for tactic, time_us in shape.times_us.items()},
+            tuple(there - here for there, here in zip(shape.place, place, strict=True)),
+            {space.encode(tactic.config): time_us for tactic, time_us in shape.times_us.items()},
         )
         for shape in tuned
     ]
