@@ -232,3 +232,12 @@ def test_a_tensorrt_that_is_too_old_is_refused(engines: Engines) -> None:
     assert run.code == 3
     assert "TensorRT 10.8.0.43 has no plugins compiled ahead of time; 10.9 or newer is needed" in run.err
     assert "pip install 'qdp-tuner[tensorrt]' --upgrade" in run.err
+
+
+def test_an_engine_for_each_shape_is_timed_where_several_are_listed(engines: Engines) -> None:
+    shapes = "timed = [{ dims = { N = 1024 } }, { dims = { N = 65536 }, weight = 3 }]"
+    run = engines.tune(n=f"{{ min = 1, opt = 4096, max = 65536 }} }}\n{shapes}\n# {{", trials=3)
+    assert run.code == 0, run.err
+    assert {row["status"] for row in engines.trials.values()} == {"ok"}
+    assert run.job["winner"]["time_us"] == pytest.approx(min(float(row["time_us"]) for row in engines.trials.values()))
+    assert run.job["bytes"] == 8 * (1024 + 3 * 65536) // 4  # what moves in the mean, as the time is one

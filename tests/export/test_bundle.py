@@ -121,12 +121,20 @@ class Made:
     def problem(self, dims: Dims, **more: Any) -> Problem:
         return Problem.of(self.kernel, dims, more.get("dtypes"), more.get("attributes"))
 
-    def remember(self, problem: Problem, config: Mapping[str, Any], device: tuple[str, tuple[int, int]] = H200) -> None:
-        """Put a winner into the cache."""
+    def remember(
+        self,
+        problem: Problem,
+        config: Mapping[str, Any],
+        device: tuple[str, tuple[int, int]] = H200,
+        beside: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        """Put a winner into the cache, or a portfolio of it and those beside it."""
         winner, default = Tactic(config), problem.kernel.default_tactic
+        others = [Tactic(c) for c in beside]
         times = {
             winner: Timing(5.0, "measurement", "median", (5.0,) * 9),
             default: Timing(7.0, "measurement", "median"),
+            **{t: Timing(6.0, "measurement", "median") for t in others},
         }
         entry = entry_of(
             problem,
@@ -140,6 +148,7 @@ class Made:
             ties=(),
             trials=4,
             environment={"driver": "580"},
+            portfolio=[winner, *others] if others else (),
         )
         update(self.folder / "tactics.json", [entry])
 
@@ -280,6 +289,21 @@ def test_code_that_promises_divisibility_is_not_served_where_it_does_not_hold(ma
     (held,) = answers(bundle, f"test::split(fp16[1:1:2, 48, {tail}")
     assert held.played[1].tactic == Tactic(BEST).id
     assert "the network asks for M=16:128" in refusal(bundle, f"test::split(fp16[16:32:128, {tail}")
+
+
+def test_between_shapes_it_offers_the_whole_portfolio(made: Made) -> None:
+    (made.folder / "job.toml").write_text(CONFIG.rsplit("[[problems]]", 1)[0])
+    made.remember(made.problem({"M": Range(1, 64, 128), "N": 1024}, dtypes={"T": "fp16"}), WIDE, beside=[BEST])
+    made.remember(made.problem({"M": Range(1, 64, 128), "N": 2048}, dtypes={"T": "fp16"}), WIDE, beside=[BEST])
+    bundle = made.export()
+    exact, between = answers(bundle, EXACT, EXACT.replace("fp16[64", "fp16[1:70:100"))
+    assert exact.offered == (Tactic(BEST).id,)
+    assert between.offered == (Tactic(WIDE).id, Tactic(BEST).id)
+    assert not examine(between, None)
+    assert {p.launches["max"].extra for p in between.played} == {(100, 1024)}
+    held = json.loads((bundle / "manifest.json").read_text())["kernels"]["test::split"]["problems"]
+    assert [p["problem"] for p in held] == ["M=1:64:128 N=1024 T=fp16", "M=64 N=1024 T=fp16"]
+    assert [t["time_us"] for t in held[0]["tactics"]] == [5.0, 6.0]
 
 
 def test_equal_contents_give_equal_bytes(made: Made, tmp_path: Path) -> None:

@@ -71,10 +71,6 @@ class TensorrtBackend(CudaBackend):
         factories: Sequence[Factory] | None = None,
     ) -> None:
         """Start the processes that own the devices; as for the cuda backend, but for `options`."""
-        if len(problem.shares) > 1:
-            raise ConfigError(
-                f"{problem}: tensorrt times engines at one shape; list one as timed, or use --backend cuda"
-            )
         spec = ProblemSpec.of(problem)
         super().__init__(
             problem,
