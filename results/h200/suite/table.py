@@ -39,9 +39,10 @@ Times are medians in microseconds; `data.json` has the samples.
 - **trials**: tactics that the search tried. These are short searches: the configs' own budgets are 64 and 96.
 - **torch**: the fastest of its equivalents whose output is ours (all but 0.1 % of the elements within 5 % of themselves
   and of the root mean square), in eager mode, launched from a CUDA graph as ours are.
-- **roofline**: the time of what bounds the problem, over the winner's. For memory that is the copy, for tensor cores
-  the problem's operations at the rate of the faster cuBLAS product. Above 100 % the copy, which writes half of what it
-  moves, is slower than a kernel that mostly reads.
+- **roofline**: the time of what bounds the problem, over the winner's. For memory that is the problem's bytes at the
+  fastest rate of any copy in the session, for tensor cores its operations at the rate of the faster cuBLAS product. Above
+  100 % the copy, which writes half of what it moves, is slower than a kernel that mostly reads. A copy of a row's own
+  number of bytes is in `data.json`; some sizes are copied much more slowly, so it would flatter.
 """
 
 
@@ -88,12 +89,18 @@ def cublas_rate(times: dict[str, float]) -> float:
     return max((2 * size**3 / times[name] for name, size in sizes.items()), default=0.0)
 
 
-def read(data: dict[str, Any]) -> Row:
+def copy_rate(data: Sequence[dict[str, Any]]) -> float:
+    """Bytes per microsecond, read and written, of the fastest large copy."""
+    rates = [r["bytes"] / median(r["samples_us"]["copy"]) for r in data if r["bytes"] >= LARGE_BYTES]
+    return max(rates, default=0.0)
+
+
+def read(data: dict[str, Any], fastest_copy: float) -> Row:
     times = {name: median(samples) for name, samples in data["samples_us"].items()}
     equivalents = [n for n in times if n not in ("winner", "default", "copy") and not n.startswith(CUBLAS)]
     same = [n for n in equivalents if data["differing"][n] <= SAME]
     rate = cublas_rate(times)
-    limits = {"memory": times["copy"], "tensor": data["flops"] / rate if rate else 0.0}
+    limits = {"memory": data["bytes"] / fastest_copy, "tensor": data["flops"] / rate if rate else 0.0}
     bound = max(limits, key=lambda name: limits[name])
     torch = min(same, key=lambda name: times[name], default=None)
     return Row(f"{data['config']} {data['problem']}", data, times, torch, bound, limits[bound])
@@ -198,7 +205,9 @@ def not_there(data: dict[str, Any], rows: Sequence[Row]) -> str:
 
 def main(path: Path) -> None:
     data = json.loads(path.read_text())
-    rows = sorted((read(r) for r in data["rows"] if "error" not in r), key=lambda row: row.data["config"])
+    timed = [r for r in data["rows"] if "error" not in r]
+    fastest_copy = copy_rate(timed)
+    rows = sorted((read(r, fastest_copy) for r in timed), key=lambda row: row.data["config"])
     machine = data["machine"]
     versions = ", ".join(f"{name} {machine['versions'][name]}" for name in ("torch", "triton"))
     commit = f", commit {machine['commit']}" if machine["commit"] else ""
