@@ -40,9 +40,9 @@ Times are medians in microseconds; `data.json` has the samples.
 - **torch**: the fastest of its equivalents whose output is ours (all but 0.1 % of the elements within 5 % of themselves
   and of the root mean square), in eager mode, launched from a CUDA graph as ours are.
 - **roofline**: the time of what bounds the problem, over the winner's. For memory that is the problem's bytes at the
-  fastest rate of any copy in the session, for tensor cores its operations at the rate of the faster cuBLAS product. Above
-  100 % the copy, which writes half of what it moves, is slower than a kernel that mostly reads. A copy of a row's own
-  number of bytes is in `data.json`; some sizes are copied much more slowly, so it would flatter.
+  fastest rate of any copy in the session, for tensor cores its operations at the rate of the faster cuBLAS product.
+  Above 100 % the copy, which writes half of what it moves, is slower than a kernel that mostly reads. A copy of a row's
+  own number of bytes is in `data.json`; some sizes are copied much more slowly, so it would flatter.
 """
 
 
