@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,14 @@ def test_samples_stay_within_limits_and_are_counted() -> None:
     assert all(np.prod(case.part.shape(t)) <= INPUT_ELEMENTS for t in PRODUCT.inputs.values())
     rows = np.unique(case.workload.outputs[0].samples // 4096)
     assert {0, 1, 2, 3, 4092, 4093, 4094, 4095} <= set(rows.tolist())
+
+
+def test_a_costly_reference_sees_few_positions_the_ends_among_them() -> None:
+    costly = replace(PRODUCT, flops=lambda M, N, K: 10**8 * M * N * K)
+    case = make_case(Problem.of(costly, {"M": 4096, "N": 64, "K": 16}), seed=0)
+    assert case.part.sizes() == {"M": 2, "N": 2, "K": 16}
+    assert sorted(case.workload.outputs[0].samples.tolist()) == [0, 63, 4095 * 64, 4096 * 64 - 1]
+    assert judge(case, simulate(case, costly.reference)) is None
 
 
 def test_what_may_not_be_cut_is_taken_whole() -> None:

@@ -37,6 +37,10 @@ INPUT_ELEMENTS = 1 << 20
 OUTPUT_ELEMENTS = 1 << 17
 """Most elements of an output that are compared, likewise. Comparing these takes the host some milliseconds."""
 
+REFERENCE_FLOPS = 2e10
+"""Most operations of a reference, where dimensions may be cut: some seconds in numpy when it is no matrix product.
+Attention over all heads of a model would take longer than the search."""
+
 _EDGE = 4
 """Positions at both ends of a dimension that are always drawn."""
 
@@ -172,13 +176,17 @@ def _positions(
             break
         widest = max(narrowable, key=lambda n: counts[n])
         counts[widest] = max(_MIN_POSITIONS, counts[widest] // 2)
+    while problem.at(counts).flops() > REFERENCE_FLOPS and any(counts[n] > 2 for n in cut):
+        widest = max(cut, key=lambda n: counts[n])
+        counts[widest] = max(2, counts[widest] // 2)
     return {d: _draw_positions(sizes[d], counts[d], rng) for d in sizes}
 
 
 def _draw_positions(size: int, count: int, rng: np.random.Generator) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     if count >= size:
         return np.arange(size)
-    edges = [*range(_EDGE), *range(size - _EDGE, size)]
+    edge = min(_EDGE, count // 2)
+    edges = [*range(edge), *range(size - edge, size)]
     return np.unique(np.concatenate([edges, rng.integers(0, size, count - len(edges))]))
 
 
