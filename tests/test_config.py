@@ -269,6 +269,10 @@ BAD_VALUES = {
         HEAD + "[problem]\ndims = { M = 4, N = { values = ['512'] } }\n",
         "problem.dims.N.values: expected int, got str",
     ),
+    "misspelt grid": (
+        HEAD + "[problem]\ndims = { M = 4, N = { power_of_two = [1, 512] } }\n",
+        "problem.dims.N: unknown key 'power_of_two'; did you mean 'powers_of_two'?",
+    ),
     "grid twice": (
         HEAD + "[problem]\ndims = { M = 4, N = { values = [512, 512] } }\n",
         "problem.dims.N.values: [512, 512] holds a size twice",

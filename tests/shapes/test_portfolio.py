@@ -122,6 +122,11 @@ def test_what_a_portfolio_needs_is_said(workspace: Workspace, text: str, said: s
     assert run.code == 2 and f"error: {said}" in run.err
 
 
+def test_a_folder_that_cannot_be_made_is_named_before_any_work(tuned: Workspace) -> None:
+    run = tuned.run("portfolio", "job.toml", "--backend", "model", "--out", "job.toml/results")
+    assert run.code == 2 and run.err.splitlines()[-1].startswith("error: job.toml/results cannot be made (Not a dir")
+
+
 def test_a_range_spans_shapes_and_is_timed_at_each(tmp_path: Path) -> None:
     (tmp_path / "kernel.py").write_text(KERNEL)
     kernel = load_kernel("kernel.py", tmp_path)

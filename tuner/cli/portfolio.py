@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 @click.option(
     "--within", type=click.FloatRange(min=0), default=2.0, show_default=True, help="Percent a shape may lose."
 )
-@click.option("--backend", default="auto", show_default=True, help="auto, tensorrt, cuda or model, as for tune.")
+@click.option(
+    "--backend",
+    type=click.Choice(("auto", "tensorrt", "cuda", "model")),
+    default="auto",
+    show_default=True,
+    help="As for tune.",
+)
 @click.option("--target", help="GPU to compile and predict for without one: h200, a100, sm_90, …")
 @click.option("--devices", default="0", show_default=True, metavar="N,N", help="GPUs to measure on.")
 @click.option("--warm", is_flag=True, help="Measure with tensors left in the L2 cache instead of evicted.")
@@ -38,8 +44,8 @@ def portfolio(
 ) -> None:
     """Find the fewest tactics that serve all shapes of CONFIG, which `tuner tune` has tuned.
 
-    One of them is within 2 % of the fastest at every shape. They are recorded in the cache for the range that
-    spans the shapes: plugins and bundles offer all of them to TensorRT at shapes between.
+    One of them is near the fastest at every shape. They are recorded in the cache for the range that spans the
+    shapes: plugins and bundles offer all of them to TensorRT at shapes between.
     """
     from tuner.backends.select import Choice
     from tuner.cache import default_path

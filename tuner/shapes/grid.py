@@ -10,6 +10,7 @@ import msgspec
 
 from tuner.dims import Size
 from tuner.errors import ConfigError
+from tuner.names import did_you_mean
 
 AXES = ("powers_of_two", "values")
 MOST = 1024
@@ -36,13 +37,16 @@ def expand(dims: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _is_axis(data: Any) -> bool:
-    return isinstance(data, Mapping) and any(axis in data for axis in AXES)
+    """Whether this is a table that is no range."""
+    return isinstance(data, Mapping) and bool(data) and not any(bound in data for bound in ("min", "opt", "max"))
 
 
 def _sizes(dim: str, data: Mapping[str, Any]) -> list[int]:
     if len(data) > 1:
         raise ConfigError(f"dims.{dim}: {' and '.join(data)} do not go together; an axis is {' or '.join(AXES)}")
     ((axis, given),) = data.items()
+    if axis not in AXES:
+        raise ConfigError(f"dims.{dim}: unknown key {axis!r}{did_you_mean(axis, (*AXES, 'min', 'opt', 'max'))}")
     try:
         sizes = msgspec.convert(given, list[Size])
     except msgspec.ValidationError as e:

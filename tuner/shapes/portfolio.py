@@ -20,7 +20,7 @@ from tuner.cache import Cache, update
 from tuner.compile.store import Store, default_folder
 from tuner.config import Config
 from tuner.entry import Entry, entry_of
-from tuner.errors import ConfigError, NoValidTacticError
+from tuner.errors import ConfigError, NoValidTacticError, StorageError
 from tuner.problem import Problem, Range, Timed
 from tuner.shapes.cover import smallest
 from tuner.shapes.neighbours import order, place_of
@@ -46,6 +46,7 @@ def find_portfolios(
     Raises:
         ConfigError: when there is only one shape, or a shape has no winner yet.
         NoValidTacticError: when no winner is right over the whole range.
+        StorageError: when the folder cannot be made.
     """
     opened = Cache.open(cache)
     groups = [group for group in _groups(config.problems) if len(_shapes(group)) > 1]
@@ -54,6 +55,10 @@ def find_portfolios(
             f"{config.name}: a portfolio serves several shapes; give dims a grid such as M = "
             "{ powers_of_two = [1, 4096] }, or a range and several timed shapes"
         )
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise StorageError(f"{out} cannot be made ({e.strerror}); choose another folder with --out") from e
     found = [_find(config, group, choice, opened, within, note) for group in groups]
     update(cache, [entry for _, entry in found])
     portfolios = [portfolio for portfolio, _ in found]

@@ -66,7 +66,6 @@ class Portfolio(Struct, frozen=True, forbid_unknown_fields=True):
 
 def write_portfolios(folder: Path, portfolios: Sequence[Portfolio]) -> None:
     """Write the portfolios of a job into its results folder, in the place of earlier ones."""
-    folder.mkdir(parents=True, exist_ok=True)
     write_atomic(folder / FILE, msgspec.json.format(msgspec.json.encode(portfolios), indent=1) + b"\n")
 
 
