@@ -113,7 +113,7 @@ def test_samples_stay_within_limits_and_are_counted() -> None:
 
 
 def test_a_costly_reference_sees_few_positions_the_ends_among_them() -> None:
-    costly = replace(PRODUCT, flops=lambda M, N, K: 10**8 * M * N * K)
+    costly = replace(PRODUCT, flops=lambda M, N, K: 10**9 * M * N * K)
     case = make_case(Problem.of(costly, {"M": 4096, "N": 64, "K": 16}), seed=0)
     assert case.part.sizes() == {"M": 2, "N": 2, "K": 16}
     assert sorted(case.workload.outputs[0].samples.tolist()) == [0, 63, 4095 * 64, 4096 * 64 - 1]
