@@ -98,7 +98,19 @@ class Numba(Source):
 
     def tools(self) -> Mapping[str, str]:
         _import()
-        return {name: importlib.metadata.version(name) for name in ("numba-cuda", "numba", "nvidia-nvvm")}
+        versions = {name: importlib.metadata.version(name) for name in ("numba-cuda", "numba")}
+        return {**versions, "nvvm": _nvvm()}
+
+
+def _nvvm() -> str:
+    """The version of the compiler behind Numba: that of its package, or of the CUDA toolkit's library."""
+    try:
+        return importlib.metadata.version("nvidia-nvvm")
+    except importlib.metadata.PackageNotFoundError:
+        from numba.cuda.cudadrv.nvvm import NVVM
+
+        major, minor = NVVM().get_version()
+        return f"{major}.{minor} of the toolkit"
 
 
 _ENVIRONMENT = re.compile(r"^\.common \.global .*NumbaEnv.*;\n", re.MULTILINE)
