@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from workspace import KERNEL
 
-from tuner import Problem, Range
+from tuner import Problem, Range, Timed
 from tuner.errors import ConfigError
 from tuner.kernel import Kernel
 from tuner.loader import load_kernel
@@ -56,6 +56,12 @@ def test_equal_problems_have_equal_specs_and_are_made_once(kernel: Kernel) -> No
     assert spec(8) == spec(8)
     assert spec(8).load() is spec(8).load()
     assert spec(8).load() is not spec(9).load()
+
+
+def test_shapes_to_time_at_go_along(kernel: Kernel) -> None:
+    timed = [Timed({"N": 4}, 3), Timed({"N": 32})]
+    loaded = ProblemSpec.of(Problem.of(kernel, {"N": Range(1, 8, 64)}, timed=timed)).load()
+    assert [(p.sizes()["N"], share) for p, share in loaded.shares] == [(4, 0.75), (32, 0.25)]
 
 
 SCRIPT = f"""

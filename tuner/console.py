@@ -165,10 +165,12 @@ def what_the_number_is(result: Result) -> str:
     if result.resumed:
         trials += f", {result.resumed} of them from earlier runs"
     stopped = {"trials": "budget reached", "time": "out of time", "space exhausted": "the whole space was tried"}
+    shapes = len(result.problem.shares)
+    means = f", weighted means over {shapes} shapes" if shapes > 1 else ""
     if result.kind == "prediction":
-        kind = f"Times are predictions for an {result.device}; no GPU was used"
+        kind = f"Times are predictions for an {result.device}{means}; no GPU was used"
     else:
-        kind = f"Times were measured on an {result.device}"
+        kind = f"Times were measured on an {result.device}{means}"
     said = f"{kind}. {trials}, {stopped[result.stopped]}."
     if result.confirmed[result.winner].facts.get("launch_bound"):
         said += "\nThe winner is launch-bound: most of its time is the launch itself, which no tactic shortens."

@@ -8,7 +8,7 @@ from functools import lru_cache
 from tuner.errors import ConfigError
 from tuner.kernel import Attribute
 from tuner.loader import KernelRef, ref_of
-from tuner.problem import Problem, Range
+from tuner.problem import Problem, Range, Timed
 from tuner.workers import out_of_memory
 
 
@@ -24,6 +24,7 @@ class ProblemSpec:
     dims: tuple[tuple[str, tuple[Range, ...]], ...]
     dtypes: tuple[tuple[str, str], ...]
     attributes: tuple[tuple[str, Attribute], ...]
+    timed: tuple[tuple[tuple[tuple[str, int | tuple[int, ...]], ...], float], ...] = ()
 
     @classmethod
     def of(cls, problem: Problem) -> ProblemSpec:
@@ -32,6 +33,7 @@ class ProblemSpec:
             tuple(problem.dims.items()),
             tuple(problem.dtypes.items()),
             tuple(problem.attributes.items()),
+            tuple((tuple(shape.dims.items()), shape.weight) for shape in problem.timed),
         )
 
     def load(self) -> Problem:
@@ -53,4 +55,5 @@ class ProblemSpec:
 
 @lru_cache(maxsize=64)
 def _load(spec: ProblemSpec) -> Problem:
-    return Problem.of(spec.kernel.load(), dict(spec.dims), dict(spec.dtypes), dict(spec.attributes))
+    timed = [Timed(dict(dims), weight) for dims, weight in spec.timed]
+    return Problem.of(spec.kernel.load(), dict(spec.dims), dict(spec.dtypes), dict(spec.attributes), timed)

@@ -51,7 +51,7 @@ def test_a_portfolio_serves_every_shape_and_is_recorded_for_the_range(tuned: Wor
     (entry,) = [e for e in cached(tuned).entries if e.portfolio]
     assert entry.label.startswith("N=16384:262144:4194304")
     assert {t.id for t in entry.portfolio} == {c["id"] for c in taken}
-    assert entry.winner == entry.portfolio[0]
+    assert entry.winner == entry.portfolio[0] and entry.verified == "verified"
     assert [s.best in {c["id"] for c in taken} for s in entry.timed] == [True] * 3
     assert json.loads((tuned.folder / "results/job/portfolio.json").read_text()) == run.document["portfolios"]
 
@@ -106,6 +106,7 @@ def test_one_dynamic_problem_has_a_portfolio_of_its_timed_shapes(workspace: Work
     assert run.code == 0, run.err
     assert run.document["portfolios"][0]["shapes"] == ["N=16384 T=fp32", "N=4194304 T=fp32"]  # one code serves all
     (entry,) = cached(workspace).entries
+    assert entry.verified == "verified"
     assert entry.portfolio and entry.label.startswith("N=1:65536:4194304")
 
 

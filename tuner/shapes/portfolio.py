@@ -140,8 +140,9 @@ def _find(
     for label, problem in _rows(group, whole, tactics).items():
         tried = [t for t, o in served.items() if isinstance(o, Timing)]
         note(f"{label}: timing {len(tried)} tactics")
+        checked = problem.dims == whole.dims  # this is the code that was checked over the range
         with opened(problem) as at_shape:
-            outcomes = _outcomes(at_shape, tried)
+            outcomes = _timed(at_shape, tried) if checked else _outcomes(at_shape, tried)
         times[label] = {t: o.time_us for t, o in outcomes.items() if isinstance(o, Timing)}
         served |= {t: o for t, o in outcomes.items() if isinstance(o, Failure)}
     left_out |= {t: f"({t}) failed: {o.message.splitlines()[0]}" for t, o in served.items() if isinstance(o, Failure)}
@@ -194,9 +195,13 @@ def _winners(group: Sequence[Problem], cache: Cache, source: str, backend: Backe
 
 
 def _outcomes(backend: Backend, tactics: Sequence[Tactic]) -> dict[Tactic, Outcome]:
-    """Check tactics over the range, and time those that are right against each other."""
+    """Check tactics, and time those that are right against each other."""
     configs = [t.config for t in tactics]
     backend.prepare(configs)
     outcomes = {tactics[i]: outcome for i, outcome in backend.evaluate(configs)}
-    right = [t for t in tactics if isinstance(outcomes[t], Timing)]
-    return {**outcomes, **dict(zip(right, backend.confirm([t.config for t in right]), strict=True))}
+    return {**outcomes, **_timed(backend, [t for t in tactics if isinstance(outcomes[t], Timing)])}
+
+
+def _timed(backend: Backend, tactics: Sequence[Tactic]) -> dict[Tactic, Outcome]:
+    """Time tactics against each other."""
+    return dict(zip(tactics, backend.confirm([t.config for t in tactics]), strict=True)) if tactics else {}
