@@ -6,6 +6,7 @@ that makes the kernel.
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -107,9 +108,8 @@ def _nvvm() -> str:
     try:
         return importlib.metadata.version("nvidia-nvvm")
     except importlib.metadata.PackageNotFoundError:
-        from numba.cuda.cudadrv.nvvm import NVVM
-
-        major, minor = NVVM().get_version()
+        library: Any = importlib.import_module("numba.cuda.cudadrv.nvvm")
+        major, minor = library.NVVM().get_version()
         return f"{major}.{minor} of the toolkit"
 
 
