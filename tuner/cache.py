@@ -14,19 +14,18 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from math import dist, log2, prod
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
 from msgspec import Struct
 
-from tuner.dims import DimData, RangeData
 from tuner.entry import Entry
 from tuner.errors import StorageError
 from tuner.files import locked, write_atomic
 from tuner.kernel import Attribute
-from tuner.nearest import Nearest, Point
+from tuner.nearest import Nearest
+from tuner.places import DimKey, covers, dim_key, nearest_timed, point_of, width
 from tuner.problem import Problem
 from tuner.tactic import Tactic
 
@@ -91,10 +90,6 @@ class Hit:
                 return f"another device of the same compute capability: {origin}, {away} ({by})"
 
 
-# A dimension of several extents has several (min, opt, max).
-_DimKey: TypeAlias = tuple[tuple[int, int, int], ...]
-
-
 class _Group(NamedTuple):
     """What a tactic never crosses."""
 
@@ -111,7 +106,7 @@ class Key(NamedTuple):
 
     group: _Group
     device: str
-    shape: tuple[_DimKey, ...]
+    shape: tuple[DimKey, ...]
 
 
 class Cache:
@@ -175,7 +170,7 @@ class Cache:
             return Hit("exact", Tactic(entry.winner.config), entry, portfolio=_legal(entry, problem))
         covering = self.covering(problem, source, backend=backend, device=device)
         if covering is not None and (legal := _legal(covering, problem)):
-            away, best = _nearest_timed(covering, key.shape)
+            away, best = nearest_timed(covering, key.shape)
             first = [t for t in legal if t.id == best]
             portfolio = tuple(dict.fromkeys([*first, *legal]))
             return Hit("portfolio", portfolio[0], covering, away, portfolio=portfolio)
@@ -193,8 +188,8 @@ class Cache:
         """The entry with a portfolio whose range covers the problem's dimensions most narrowly; None without one."""
         key = _problem_key(problem, source, backend, device)
         held = self._portfolios.get((key.group, device), ())
-        fitting = [k for k in held if all(map(_covers, k.shape, key.shape))]
-        return self._by_key[min(fitting, key=lambda k: (_width(k.shape), k))] if fitting else None
+        fitting = [k for k in held if all(map(covers, k.shape, key.shape))]
+        return self._by_key[min(fitting, key=lambda k: (width(k.shape), k))] if fitting else None
 
     @cached_property
     def _portfolios(self) -> dict[tuple[_Group, str], list[Key]]:
@@ -210,10 +205,10 @@ class Cache:
         found = self._nearest.get(where)
         if found is None:
             keys = sorted(self._groups.get(where, ()))
-            found = [self._by_key[k] for k in keys], Nearest([_point(k.shape) for k in keys])
+            found = [self._by_key[k] for k in keys], Nearest([point_of(k.shape) for k in keys])
             self._nearest[where] = found
         entries, nearest = found
-        for distance, position in nearest.search(_point(key.shape)):
+        for distance, position in nearest.search(point_of(key.shape)):
             if entries[position].winner.config in problem.space:
                 return distance, entries[position]
         return None
@@ -329,7 +324,7 @@ def key_of(entry: Entry) -> Key:
     """What an entry is for."""
     names = tuple(sorted(entry.dims))
     group = _group(entry.kernel, entry.source, entry.backend, entry.dtypes, entry.attributes, names)
-    return Key(group, entry.device, tuple([_dim_key(entry.dims[n]) for n in names]))
+    return Key(group, entry.device, tuple([dim_key(entry.dims[n]) for n in names]))
 
 
 def _problem_key(problem: Problem, source: str, backend: str, device: str) -> Key:
@@ -352,42 +347,6 @@ def _group(
     return _Group(kernel, source, backend, tuple(sorted(dtypes.items())), values, dims)
 
 
-def _dim_key(dim: DimData) -> _DimKey:
-    if isinstance(dim, int):
-        return ((dim, dim, dim),)
-    extents = dim if isinstance(dim, tuple) else (dim,)
-    return tuple([(e.min, e.opt, e.max) if isinstance(e, RangeData) else (e, e, e) for e in extents])
-
-
-def _covers(held: _DimKey, asked: _DimKey) -> bool:
-    return len(held) == len(asked) and all(h[0] <= a[0] and a[2] <= h[2] for h, a in zip(held, asked, strict=True))
-
-
-def _width(shape: tuple[_DimKey, ...]) -> float:
-    return sum(log2(high / low) for dim in shape for low, _, high in dim)
-
-
 def _legal(entry: Entry, problem: Problem) -> tuple[Tactic, ...]:
     """The tactics of an entry's portfolio that are legal for a problem."""
     return tuple(Tactic(t.config) for t in entry.portfolio if t.config in problem.space)
-
-
-def _nearest_timed(entry: Entry, shape: tuple[_DimKey, ...]) -> tuple[float, int | None]:
-    """How far away the nearest shape is that a portfolio was timed at, and which tactic was fastest there."""
-    here = _usual(shape)
-    places = [(dist(here, _usual(tuple(_dim_key(s.dims[n]) for n in sorted(s.dims)))), s.best) for s in entry.timed]
-    return min(places, key=lambda place: place[0], default=(0.0, None))
-
-
-def _usual(shape: tuple[_DimKey, ...]) -> Point:
-    """The binary logarithms of each dimension's elements at opt."""
-    return tuple(log2(prod(opt for _, opt, _ in dim)) for dim in shape)
-
-
-def _point(shape: tuple[_DimKey, ...]) -> Point:
-    """The binary logarithms of each dimension's elements at min, opt and max."""
-    point: list[float] = []
-    for dim in shape:
-        low, opt, high = dim[0] if len(dim) == 1 else map(prod, zip(*dim, strict=True))
-        point += (log2(low), log2(opt), log2(high))
-    return tuple(point)
