@@ -1,6 +1,7 @@
 """Many shapes on the GPU: exhaustive tables over a grid of batch sizes, what sharing saves, and the portfolio.
 
-    python results/h200/shapes/study.py OUT_FOLDER [SECONDS [KERNEL…]]
+    python results/h200/shapes/study.py OUT_FOLDER measure [SECONDS [KERNEL…]]    # on a GPU
+    python results/h200/shapes/study.py OUT_FOLDER replay                         # anywhere, on these tables
 
 Softmax (rows of 4096, M = 1 … 4096) and a skinny gemm (N = K = 4096, M = 1 … 4096), every tactic of a space at every
 shape: the gemm's space is cut down, so that it can be exhausted. Tables that exist are kept, and after SECONDS no new
@@ -50,21 +51,25 @@ trials = {trials}
 
 
 def main() -> None:
-    out, limit = Path(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else 240.0
-    names = sys.argv[3:] or list(FIXED)
+    out, mode = Path(sys.argv[1]), sys.argv[2]
     out.mkdir(parents=True, exist_ok=True)
-    began = time.monotonic()
     data: dict[str, Any] = {"trials": TRIALS, "kernels": {}}
     if (out / "data.json").exists():
         data = json.loads((out / "data.json").read_text())
-    for name in names:
-        commands = run_commands(name, out)
-        tables = measure(name, out, began + limit)
-        data["kernels"][name] = {"machine": machine(), "commands": commands, "tables": len(tables)}
-        if len(tables) > 1:
-            data["kernels"][name] |= replay(name, tables)
+    if mode == "replay":
+        for name in data["kernels"]:
+            tables = recorded(name, out)
+            if len(tables) > 1:
+                data["kernels"][name] |= replay(name, tables)
+            write(out / "data.json", data)
+            found = {k: v for k, v in data["kernels"][name].items() if k in ("cost", "cover")}
+            print(name, json.dumps(found), flush=True)
+        return
+    until = time.monotonic() + (float(sys.argv[3]) if len(sys.argv) > 3 else 240.0)
+    for name in sys.argv[4:] or list(FIXED):
+        data["kernels"][name] = {"machine": machine(), "commands": run_commands(name, out)}
         write(out / "data.json", data)
-        print(name, json.dumps({k: v for k, v in data["kernels"][name].items() if k in ("cost", "cover")}), flush=True)
+        measure(name, out, until)
 
 
 def run_commands(name: str, out: Path) -> dict[str, Any]:
@@ -93,7 +98,15 @@ def run_commands(name: str, out: Path) -> dict[str, Any]:
     return found
 
 
-def measure(name: str, out: Path, until: float) -> dict[int, Any]:
+def recorded(name: str, out: Path) -> dict[int, Any]:
+    """The tables by size."""
+    from tuner.tables import read_table
+
+    paths = {size: out / f"{name}_M{size}_T4.json.gz" for size in SIZES}
+    return {size: read_table(path) for size, path in paths.items() if path.exists()}
+
+
+def measure(name: str, out: Path, until: float) -> None:
     """Every tactic at every size, as T4 tables; those of earlier runs are kept."""
     from tuner.backends.select import Choice
     from tuner.config import load_config
@@ -101,14 +114,12 @@ def measure(name: str, out: Path, until: float) -> dict[int, Any]:
     from tuner.job import Places, Silent, run_job
     from tuner.loader import load_kernel
     from tuner.problem import Problem
-    from tuner.tables import read_table
 
     config = load_config(ROOT / "configs" / f"{name}.toml")
     kernel = config.problems[0].kernel
     if name == "gemm":
         (out / "fewer_gemm.py").write_text(SMALLER.format(path=str(ROOT / "kernels" / "gemm.py")))
         kernel = load_kernel("fewer_gemm.py:kernel", out.resolve())
-    tables = {}
     for size in SIZES:
         path = out / f"{name}_M{size}_T4.json.gz"
         if not path.exists() and time.monotonic() < until:
@@ -123,9 +134,6 @@ def measure(name: str, out: Path, until: float) -> dict[int, Any]:
             content = document(((t.tactic, t.outcome) for t in result.trials), info)
             path.write_bytes(gzip.compress(json.dumps(content).encode(), mtime=0))
             print(f"{path.name}: {len(result.trials)} tactics in {time.perf_counter() - started:.1f} s", flush=True)
-        if path.exists():
-            tables[size] = read_table(path)
-    return tables
 
 
 def replay(name: str, tables: dict[int, Any]) -> dict[str, Any]:
