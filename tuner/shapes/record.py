@@ -70,7 +70,7 @@ def write_portfolios(folder: Path, portfolios: Sequence[Portfolio]) -> None:
 
 
 def read_portfolios(folder: Path) -> tuple[Portfolio, ...]:
-    """The portfolios in a results folder; none where none were looked for.
+    """The portfolios in a results folder; none where none were looked for, as in a cache file.
 
     Raises:
         StorageError: when the file cannot be read or is damaged.
@@ -78,7 +78,7 @@ def read_portfolios(folder: Path) -> tuple[Portfolio, ...]:
     path = folder / FILE
     try:
         return msgspec.json.decode(path.read_bytes(), type=tuple[Portfolio, ...])
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return ()
     except OSError as e:
         raise StorageError(f"{path} cannot be read: {e.strerror}; give read access") from e
