@@ -49,7 +49,8 @@ def _check_parameters(entry: ptx.Entry, inputs: int, integers: int, outputs: int
     """Say which mistake it is, where `check_parameters` could only say that there is one."""
     sizes = [p.size for p in entry.params]
     expected = [8] * inputs + [4] * integers + [8] * outputs
-    layout = f"{inputs} input pointers, {integers} 32-bit integers, {outputs} output pointers"
+    counts = {"input pointer": inputs, "32-bit integer": integers, "output pointer": outputs}
+    layout = ", ".join(f"{n} {what}{'s' * (n != 1)}" for what, n in counts.items())
     if sizes[: len(expected)] == expected and sizes[len(expected) :] == [8] * (len(sizes) - len(expected)) != []:
         raise RuleBroken(
             "hidden parameters",
