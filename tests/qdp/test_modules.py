@@ -38,7 +38,7 @@ LAUNCH = {
     "arguments in another order": (
         [(PARAMETERS, ".param .u64 add_x, .param .u64 add_y, .param .u32 add_n")],
         "argument order",
-        "takes .u64, .u64, .u32; TensorRT passes 1 input pointers, 1 32-bit integers, 1 output pointers",
+        "takes .u64, .u64, .u32; TensorRT passes 1 input pointer, 1 32-bit integer, 1 output pointer",
     ),
     "a float parameter": (
         [(".param .u32 add_n", ".param .f32 add_n")],
@@ -73,7 +73,7 @@ LAUNCH = {
     "hidden parameters left in": (
         [(PARAMETERS, PARAMETERS + ", .param .u64 add_scratch, .param .u64 add_profile")],
         "hidden parameters",
-        "takes 2 pointers after 1 input pointers",
+        "takes 2 pointers after 1 input pointer,",
     ),
     "an entry of another name": ([('return "add"', 'return "sub"')], "entry", "the PTX has add"),
     "no extra argument where the code takes one": (
