@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import xml.etree.ElementTree as ET
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,47 @@ def test_a_compile_that_takes_too_long_is_inconclusive(recorded: Workspace) -> N
     assert (run.code, {c["verdict"] for c in found(run)["compiles"]}) == (3, {"inconclusive"})
 
 
+@pytest.mark.parametrize("damage", [lambda ptx: ptx.unlink(), lambda ptx: ptx.write_text("// other code")])
+def test_ptx_that_is_not_what_was_recorded_is_inconclusive(recorded: Workspace, damage: Callable[[Path], None]) -> None:
+    (ptx,) = (recorded.folder / "baseline").iterdir()
+    damage(ptx)
+    run = check(recorded)
+    (lost,) = found(run)["recorded"]
+    assert (run.code, lost["verdict"]) == (3, "inconclusive")
+    assert str(ptx.name) in lost["message"] and "--update" in lost["message"]
+    assert check(recorded, "--update").code == 0
+
+
+def test_an_update_leaves_the_ptx_of_others_alone(recorded: Workspace) -> None:
+    own = recorded.folder / "baseline" / "by_hand.ptx"
+    own.write_text("// a kernel")
+    (before,) = (p for p in own.parent.iterdir() if p != own)
+    edit(recorded, ("    tl.store(y_ptr", "    tl.debug_barrier()\n    tl.store(y_ptr"))
+    check(recorded, "--update", "--accept", "needed")
+    assert own.exists() and not before.exists() and len(list(own.parent.iterdir())) == 2
+
+
+def test_a_prediction_does_not_replace_a_measured_winner(recorded: Workspace) -> None:
+    file, cache = recorded.folder / "baseline.json", recorded.folder / "tactics.json"
+    winner = json.loads(file.read_text())["records"][0]["winner"]["config"]
+    predicted = json.loads(cache.read_text())
+    (entry,) = predicted["entries"]
+    other = next(t for t in (entry["ties"] + [entry["default"]]) if t["config"] != winner)
+    shown = {"backend": "cuda", "kind": "measurement"}
+    measured = {**entry, **shown, "winner": other}
+    cache.write_text(json.dumps({**predicted, "entries": [measured, entry]}))
+    (served,) = found(check(recorded))["lookup"]
+    assert served["verdict"] == "regression" and "which is not the recorded winner" in served["message"]
+
+    run = check(recorded, "--update", "--accept", "measured")
+    assert run.code == 0 and "the winner is now" in run.err
+    cache.write_text(json.dumps(predicted))
+    run = check(recorded, "--update")
+    assert run.code == 0 and "the measured winner stays" in run.err
+    assert json.loads(file.read_text())["records"][0]["winner"]["config"] == other["config"]
+    assert "has no measured entry of this kernel" in found(run)["lookup"][0]["message"]
+
+
 def test_margins_stand_in_the_baseline(recorded: Workspace) -> None:
     file = recorded.folder / "baseline.json"
     edit(recorded, (LOAD, "tl.load(x_ptr + offsets // 3 * 3 + offsets % 3, mask=mask)"))
@@ -192,7 +234,9 @@ def test_retuning_compares_the_winner_with_the_best_of_new_trials(recorded: Work
     assert (recorded.folder / "tactics.json").read_text() == text
 
     assert recorded.tune("--trials", "1", "--cache", "hasty.json", "--out", "hasty").code == 0
-    assert check(recorded, "--cache", "hasty.json", "--update").code == 0
+    refused = check(recorded, "--cache", "hasty.json", "--update")
+    assert (refused.code, worse(refused)) == (1, {"predicted_time"})
+    assert check(recorded, "--cache", "hasty.json", "--update", "--accept", "a hasty search").code == 0
     run = check(recorded, "--cache", "hasty.json", "--retune", "14", "--margin", "0")
     assert (run.code, worse(run)) == (1, {"retune"})
     (retuned,) = found(run)["retune"]
@@ -246,6 +290,12 @@ def test_github(recorded: Workspace) -> None:
         (("--baseline", "odd.json"), 2, "odd.json: Object contains unknown field `recrods`"),
         (("--baseline", "baseline.json", "--accept", "why not"), 2, "--accept REASON goes with --update"),
         (("--baseline", "baseline.json", "--update", "--accept", " "), 2, "the reason may not be empty"),
+        (
+            ("--baseline", "baseline.json", "--update", "--margin", "9"),
+            2,
+            "margins of a baseline stand in its file",
+        ),
+        (("--baseline", "held", "--update"), 2, "call the file held.json"),
         (("--baseline", "baseline.json", "--format", "junitt"), 2, "unknown format 'junitt'; did you mean 'junit'"),
         (("--baseline", "baseline.json", "--out", "x.txt"), 2, "--out goes with --format"),
         (("--baseline", "baseline.json", "--backend", "replay"), 2, "--backend replay"),

@@ -7,6 +7,7 @@ readable diff.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from msgspec import Meta, Struct
 from tuner.check.facts import Facts
 from tuner.check.rules import Margins
 from tuner.dims import DimData, dim_from_data, dim_to_data
-from tuner.errors import StorageError
+from tuner.errors import ConfigError, StorageError
 from tuner.files import write_atomic
 from tuner.kernel import Attribute
 from tuner.problem import Problem
@@ -177,33 +178,52 @@ def read_baseline(path: Path) -> Baseline:
     return baseline
 
 
-def write_baseline(path: Path, baseline: Baseline, codes: dict[str, str]) -> None:
-    """Write a baseline and PTX files by their names; PTX that no record names any more is removed.
+def write_baseline(path: Path, baseline: Baseline, codes: dict[str, str], before: Baseline) -> None:
+    """Write a baseline and PTX files by their names; PTX that only the baseline before named is removed.
 
     Raises:
+        ConfigError: for a file that would have the name of the folder.
         StorageError: when that fails.
     """
+    if folder_of(path) == path:
+        raise ConfigError(f"--baseline {path}: the PTX goes into a folder of that name; call the file {path}.json")
     for name, ptx in codes.items():
         write_atomic(path.parent / name, ptx.encode())
     sorted_ = msgspec.structs.replace(baseline, records=tuple(sorted(baseline.records, key=lambda r: r.key)))
     write_atomic(path, msgspec.json.format(msgspec.json.encode(sorted_, order="deterministic"), indent=2) + b"\n")
-    named = {path.parent / r.code.ptx for r in baseline.records}
-    for leftover in set(folder_of(path).glob("*.ptx")) - named:
-        leftover.unlink()
+    # Never by a pattern: the folder may be one in which a project keeps PTX of its own.
+    for name in {r.code.ptx for r in before.records} - {r.code.ptx for r in baseline.records}:
+        (path.parent / name).unlink(missing_ok=True)
+
+
+def ptx_name(path: Path, kernel: str, ptx: str) -> str:
+    """Where the PTX of a kernel's winner goes, relative to the baseline's folder."""
+    return f"{folder_of(path).name}/{kernel}-{_digest(ptx.encode())}.ptx"
 
 
 def read_ptx(path: Path, record: Record) -> str:
-    """The winner's PTX, from beside a baseline; `StorageError` when it is not there."""
+    """The winner's PTX, from beside a baseline.
+
+    Raises:
+        StorageError: when it is not there, or not what was recorded.
+    """
     file = path.parent / record.code.ptx
     try:
-        return file.read_text()
-    except (OSError, UnicodeDecodeError) as e:
-        raise StorageError(f"{file} cannot be read ({e}); restore it, or write it anew with --update") from e
+        data = file.read_bytes()
+    except OSError as e:
+        raise StorageError(f"{file} cannot be read: {e.strerror}; restore it, or write it anew with --update") from e
+    if not file.stem.endswith(f"-{_digest(data)}"):
+        raise StorageError(f"{file} is not what was recorded; restore it, or write it anew with --update")
+    return data.decode()
 
 
 def folder_of(path: Path) -> Path:
     """Where the PTX of a baseline is."""
     return path.with_suffix("")
+
+
+def _digest(ptx: bytes) -> str:
+    return hashlib.sha256(ptx).hexdigest()[:8]
 
 
 def _key(

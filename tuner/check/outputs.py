@@ -135,8 +135,12 @@ def _conclusion(checks: Sequence[Check]) -> str:
     problems = len({(c.kernel, c.problem) for c in checks})
     counts = Counter(c.verdict for c in checks)
     parts = [f"{n} {verdict}" for verdict, n in counts.items() if verdict != "pass"]
-    of = f"{len(checks)} checks of {problems} {'problem' if problems == 1 else 'problems'}"
+    of = f"{_count(len(checks), 'check')} of {_count(problems, 'problem')}"
     return f"{overall(checks)}: {', '.join([*parts, of])}"
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun if n == 1 else f'{noun}s'}"
 
 
 def _number(value: Number) -> str:

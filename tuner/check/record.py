@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from tuner.cache import Cache, update
-from tuner.check.baseline import Accepted, Code, Record, Recorded, Served, folder_of, key_of, write_baseline
+from tuner.check.baseline import Accepted, Code, Record, Recorded, Served, key_of, ptx_name, write_baseline
 from tuner.check.code import grid_of, integers_of
 from tuner.check.compare import compare_tactic
 from tuner.check.run import measured
@@ -71,7 +70,8 @@ def update_baseline(
 ) -> tuple[list[Check], list[str]]:
     """Record the winner and the default of every problem of some configs; other records stay as they are.
 
-    The winner is the cache's, or the recorded one where the cache has none for today's source. Records are for the
+    The winner is the cache's, or the recorded one where the cache has none for today's source, or only a prediction
+    where a measurement was recorded. Records are for the
     GPU at hand, or for each config's target where there is none. Code that is worse than what the baseline holds is
     only recorded with a reason, which is kept in the file.
 
@@ -96,10 +96,11 @@ def update_baseline(
             old = known.get(key_of(problem, here.device))
             _record(Subject(job, problem), config, here, old, setting, reason, done)
     if not done.refused:
-        records = tuple((known | done.records).values())
-        write_baseline(setting.path, msgspec.structs.replace(setting.baseline, records=records), done.codes)
-        if done.moved:
+        if done.moved:  # first: once a record names the new source, nothing leads to the old entry
             update(setting.cache_path, done.moved)
+        records = tuple((known | done.records).values())
+        after = msgspec.structs.replace(setting.baseline, records=records)
+        write_baseline(setting.path, after, done.codes, setting.baseline)
         return [], done.notes
     return done.refused, ["nothing was written; mend what is worse, or accept it with --accept REASON"]
 
@@ -115,8 +116,8 @@ def _record(
 ) -> None:
     """Add the record of one problem to an update, or why it is refused."""
     problem, source = subject.problem, kernel_hash(subject.problem.kernel)
-    entry = _entry(setting.cache, problem, source, here)
-    previous = _entry(setting.cache, problem, old.source, here) if old is not None else None
+    entry = _entry(setting.cache, problem, source, here, old)
+    previous = _entry(setting.cache, problem, old.source, here, old) if old is not None else None
     tactic = Tactic(entry.winner.config) if entry else Tactic(old.winner.config) if old else None
     if tactic is None:
         raise ConfigError(
@@ -129,6 +130,8 @@ def _record(
     if isinstance(winner, Failure):
         raise NoValidTacticError(f"{problem}: the winner ({tactic}) is not recorded: {winner.message.splitlines()[0]}")
     worse = list(_worse(subject, old, today, setting)) if old else []
+    if old and entry and entry.kind == "prediction":
+        worse += _slower_winner(subject, old, tactic, winner, setting)
     if worse and reason is None:
         done.refused += worse
         return
@@ -138,13 +141,18 @@ def _record(
             done.moved.append(entry)
             done.notes.append(f"{problem}: code unchanged; its entry in {setting.cache_path} moves to the new source")
         else:
-            done.notes.append(f"{problem}: {setting.cache_path} does not serve this source; run tuner tune {config}")
+            kind = "measured " if _measured(old) else ""
+            done.notes.append(
+                f"{problem}: the {kind}winner stays, which {setting.cache_path} does not serve for this source; "
+                f"run tuner tune {config}"
+            )
+    elif old is not None and tactic.id != old.winner.id:
+        done.notes.append(f"{problem}: the winner is now ({tactic}), was ({Tactic(old.winner.config)})")
     now = datetime.now(UTC).replace(microsecond=0)
     accepted = [Accepted(c.rule, c.baseline, c.now, reason, now) for c in worse if reason is not None]
     key = key_of(problem, here.device)
-    digest = hashlib.sha256(winner.artifact.ptx.encode()).hexdigest()[:8]
-    ptx = f"{folder_of(setting.path).name}/{problem.kernel.name}-{digest}.ptx"
     artifact, launch = winner.artifact, winner.launch
+    ptx = ptx_name(setting.path, problem.kernel.name, artifact.ptx)
     done.codes[ptx] = artifact.ptx
     done.records[key] = Record(
         kernel=problem.kernel.id,
@@ -164,13 +172,17 @@ def _record(
     )
 
 
-def _entry(cache: Cache, problem: Problem, source: str, here: _Place) -> Entry | None:
-    """What the cache holds for a problem and source on a device, a measurement rather than a prediction."""
+def _entry(cache: Cache, problem: Problem, source: str, here: _Place, old: Record | None) -> Entry | None:
+    """What the cache holds for a problem and source on a device; no prediction where the record was measured."""
     for backend in BACKENDS:
         hit = cache.lookup(problem, source, backend=backend, device=here.device)
-        if hit.tier == "exact":
+        if hit.tier == "exact" and hit.entry is not None and not (_measured(old) and hit.entry.kind == "prediction"):
             return hit.entry
     return None
+
+
+def _measured(old: Record | None) -> bool:
+    return old is not None and old.served is not None and old.served.kind == "measurement"
 
 
 def _worse(
@@ -187,6 +199,17 @@ def _worse(
         check = measured(subject, old, winner, setting)
         if check.verdict == "regression":
             yield check
+
+
+def _slower_winner(subject: Subject, old: Record, tactic: Tactic, today: Compiled, setting: Setting) -> Iterator[Check]:
+    """Another winner that is predicted to be slower than the recorded one was; times of two days cannot be compared."""
+    before, now = old.winner.facts.predicted_us, today.facts.predicted_us
+    if tactic.id != old.winner.id and now > before * (1 + setting.baseline.margins.predicted_time):
+        message = (
+            f"the new winner ({tactic}) is predicted to take {now:g} us, "
+            f"the recorded one ({Tactic(old.winner.config)}) {before:g} us; run tuner tune with more trials"
+        )
+        yield subject.check("predicted_time", "regression", message, before, now, "winner")
 
 
 def _recorded(tactic: Tactic, today: Compiled) -> Recorded:

@@ -14,6 +14,7 @@ from tuner.check.subject import Subject
 from tuner.check.today import Compiled, compile_today, target_of
 from tuner.check.verdict import Check, Verdict
 from tuner.config import Config as Job
+from tuner.errors import StorageError
 from tuner.tactic import Tactic
 
 
@@ -45,6 +46,10 @@ def check_record(subject: Subject, record: Record, setting: Setting) -> Iterator
     for accepted in record.accepted:
         message = f"accepted on {accepted.date:%Y-%m-%d}: {accepted.reason} ({accepted.rule})"
         yield subject.check("accepted", "pass", message, accepted.baseline, accepted.now)
+    try:
+        read_ptx(setting.path, record)
+    except StorageError as e:  # said now, not on the day on which a GPU has to run it
+        yield subject.check("recorded", "inconclusive", str(e), record.code.ptx)
     recorded = record.tactics()
     target = target_of(record.device, record.capability)
     today = compile_today(subject.problem, [Tactic(t.config) for _, t in recorded], target, subject.job, setting.store)
@@ -79,4 +84,8 @@ def measured(subject: Subject, record: Record, winner: Compiled, setting: Settin
         return subject.check("time", verdict, message, record.device, gpu.info.name)
     if winner.fingerprint == record.winner.fingerprint:
         return subject.check("time", "pass", "code unchanged, so there is nothing to measure")
-    return timed(subject, record, read_ptx(setting.path, record), winner, gpu)
+    try:
+        ptx = read_ptx(setting.path, record)
+    except StorageError as e:
+        return subject.check("time", "inconclusive", str(e))
+    return timed(subject, record, ptx, winner, gpu)

@@ -64,6 +64,8 @@ def check(
 
     if accept is not None and (not update or not accept.strip()):
         raise click.UsageError("--accept REASON goes with --update, and the reason may not be empty")
+    if update and margin is not None:
+        raise click.UsageError("--margin is for one check; the margins of a baseline stand in its file, under margins")
     shape = check_shape("json" if as_json else shape)
 
     def opened(new: bool) -> Setting:
@@ -76,7 +78,7 @@ def check(
     jobs = load_jobs(configs, setting)
     checks: list[Check] = []
     if update:
-        checks, notes = update_baseline(jobs, setting, accept)
+        checks, notes = update_baseline(jobs, setting, accept and " ".join(accept.split()))
         for note in notes:
             say(note)
         setting = opened(new=False) if not checks else setting
