@@ -20,7 +20,8 @@ from optuna.trial import TrialState
 
 from tuner.errors import StorageError
 from tuner.journal import JOURNAL_NAME, Journal, exclusive, open_journal
-from tuner.space import Space, choice, powers_of_two
+from tuner.params import choice, powers_of_two
+from tuner.space import Space
 from tuner.tactic import Tactic
 from tuner.trial import Failure, FailureClass, Outcome, Timing
 

@@ -8,8 +8,10 @@ from itertools import pairwise
 
 import pytest
 
+from tuner.constraints import Constraint
 from tuner.errors import ConfigError
-from tuner.space import Constraint, Param, Space, choice, integers, powers_of_two
+from tuner.params import Param, choice, integers, powers_of_two
+from tuner.space import Space
 from tuner.tactic import Value, canonical
 
 TILES = Space(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tuner.errors import ConfigError
-from tuner.space import Space, choice, integers
+from tuner.params import choice, integers
+from tuner.space import Space
 from tuner.tactic import Tactic, Value, by_id, canonical
 
 

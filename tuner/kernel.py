@@ -14,11 +14,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tuner.arith import Expr, Int
+from tuner.constraints import Constraint
 from tuner.dtypes import DTYPES
 from tuner.errors import ConfigError
 from tuner.frontends import Source, as_source
 from tuner.names import did_you_mean, names_of, require_known
-from tuner.space import Constraint, Param, Space
+from tuner.params import Param
+from tuner.space import Space
 from tuner.tactic import Config, Tactic
 
 if TYPE_CHECKING:

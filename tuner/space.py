@@ -1,4 +1,4 @@
-"""Search spaces: parameters with finite values, and named constraints that say why they refuse.
+"""Search spaces: the legal combinations of parameters.
 
 Legal points are counted, ranked and drawn by dynamic programming over the parameters in declared
 order. A partial count depends only on those earlier values that a later constraint still looks at,
@@ -9,143 +9,18 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
-from operator import itemgetter
-from typing import Any
 
+from tuner.constraints import Check, Constraint, Scope, settled
 from tuner.errors import ConfigError
-from tuner.names import did_you_mean, names_of
+from tuner.names import did_you_mean
+from tuner.params import Param
 from tuner.tactic import Config, Tactic, Value
 
-Scope = Mapping[str, Any]
 Prefix = tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Param:
-    """A tuned parameter and the values it may take, in order.
-
-    Attributes:
-        name: as the kernel spells it, or a launch option (`num_warps`, `num_stages`, …).
-        values: distinct, of one type.
-        when: a parameter declared earlier, and those of its values with which this one applies; with any other
-            it is no part of a configuration. None: it always applies.
-    """
-
-    name: str
-    values: tuple[Value, ...]
-    when: tuple[str, tuple[Value, ...]] | None = None
-
-    def __post_init__(self) -> None:
-        if not self.values:
-            raise ConfigError(f"parameter {self.name!r} has no values")
-        if len({type(v) for v in self.values}) > 1:
-            raise ConfigError(f"parameter {self.name!r} mixes types: {list(self.values)}")
-        if not isinstance(self.values[0], (int, float, bool, str)):
-            raise ConfigError(f"parameter {self.name!r}: values must be int, float, bool or str")
-        if len(set(self.values)) < len(self.values):
-            raise ConfigError(f"parameter {self.name!r} repeats a value: {list(self.values)}")
-
-    @property
-    def ordered(self) -> bool:
-        """Whether values next to each other are alike: true of numbers listed in ascending order."""
-        numeric = not isinstance(self.values[0], (bool, str))
-        return numeric and list(self.values) == sorted(self.values)
-
-    def index(self, value: Value) -> int:
-        """The position of a value; `ConfigError` when it is not one of the values."""
-        position = self._positions.get(value) if type(value) is type(self.values[0]) else None
-        if position is None:
-            raise ConfigError(f"{self.name}={value!r} is not in the space; use one of {list(self.values)}")
-        return position
-
-    @cached_property
-    def _positions(self) -> dict[Value, int]:
-        return {v: i for i, v in enumerate(self.values)}
-
-
-def choice(name: str, *values: Value) -> Param:
-    """A parameter with the values as listed."""
-    return Param(name, values)
-
-
-def integers(name: str, low: int, high: int, step: int = 1) -> Param:
-    """A parameter over ``low, low + step, …`` up to and including `high`."""
-    return Param(name, tuple(range(low, high + 1, step)))
-
-
-def powers_of_two(name: str, low: int, high: int) -> Param:
-    """A parameter over the powers of two from `low` to `high`, both included."""
-    return Param(name, tuple(1 << e for e in range(64) if low <= 1 << e <= high))
-
-
-@dataclass(frozen=True)
-class Constraint:
-    """A named condition every legal point meets.
-
-    Attributes:
-        name: what a refusal is filed under.
-        holds: a predicate that asks, by parameter name, for the parameters, dimensions, dtypes and
-            attributes it looks at, and depends on nothing else. The fewer it names, the cheaper the
-            space is to count: it is asked once about each combination of their values.
-        why: completes "refused because …".
-        names: what `holds` asks for; read from its signature unless given.
-    """
-
-    name: str
-    holds: Callable[..., bool]
-    why: str
-    names: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not self.names:
-            object.__setattr__(self, "names", names_of(self.holds))
-
-    def __str__(self) -> str:
-        return f"{self.name}: {self.why}"
-
-
-def _settled(param: Param) -> Constraint | None:
-    """Where a parameter does not apply, the space holds one of its values, the first, instead of all."""
-    if param.when is None:
-        return None
-    governor, values = param.when
-
-    def holds(**point: Value) -> bool:
-        return point[governor] in values or point[param.name] == param.values[0]
-
-    return Constraint("settled", holds, f"{param.name} does not apply", (governor, param.name))
-
-
-class _Check:
-    """A constraint on value indices, in every scope; asked once about each combination it looks at."""
-
-    def __init__(self, constraint: Constraint, params: Sequence[Param], scopes: Sequence[Scope]) -> None:
-        self.constraint = constraint
-        self.looked_at = tuple(i for i, p in enumerate(params) if p.name in constraint.names)
-        self._key = itemgetter(*self.looked_at) if self.looked_at else lambda indices: ()
-        self._params = tuple(params[i] for i in self.looked_at)
-        self._scopes = scopes
-        self._known: dict[Any, bool] = {}
-
-    def __call__(self, indices: Sequence[int]) -> bool:
-        """Whether the constraint holds; `indices` may end after the last parameter it looks at."""
-        key = self._key(indices)
-        known = self._known.get(key)
-        if known is None:
-            known = self._known[key] = self._ask(indices)
-        return known
-
-    def _ask(self, indices: Sequence[int]) -> bool:
-        c = self.constraint
-        values = {p.name: p.values[indices[i]] for i, p in zip(self.looked_at, self._params, strict=True)}
-        try:
-            return all(c.holds(**{n: values[n] if n in values else s[n] for n in c.names}) for s in self._scopes)
-        except Exception as e:
-            raise ConfigError(f"constraint {c.name!r} failed on {values}: {type(e).__name__}: {e}") from e
 
 
 @dataclass(frozen=True)
@@ -333,11 +208,11 @@ class Space:
         return any(self._governors)
 
     @cached_property
-    def _levels(self) -> tuple[tuple[_Check, ...], ...]:
+    def _levels(self) -> tuple[tuple[Check, ...], ...]:
         """For each parameter, the constraints that become decidable once it has a value."""
-        levels: list[list[_Check]] = [[] for _ in self.params]
-        for c in (*self.constraints, *filter(None, map(_settled, self.params))) if levels else ():
-            check = _Check(c, self.params, self.scopes)
+        levels: list[list[Check]] = [[] for _ in self.params]
+        for c in (*self.constraints, *filter(None, map(settled, self.params))) if levels else ():
+            check = Check(c, self.params, self.scopes)
             levels[max(check.looked_at, default=0)].append(check)
         return tuple(map(tuple, levels))
 

@@ -8,9 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tuner.constraints import Constraint
 from tuner.errors import ConfigError, StorageError
 from tuner.formats import Row, read_rows
-from tuner.space import Constraint, Param, Space
+from tuner.params import Param
+from tuner.space import Space
 from tuner.tactic import Config, Value, canonical
 from tuner.trial import Failure, FailureClass, Kind, Outcome, Timing
 

@@ -15,9 +15,11 @@ import tempfile
 import time
 from pathlib import Path
 
+from tuner.constraints import Constraint
 from tuner.journal import open_journal
+from tuner.params import choice, integers, powers_of_two
 from tuner.search import DEFAULT_SAMPLER, Search
-from tuner.space import Constraint, Space, choice, integers, powers_of_two
+from tuner.space import Space
 from tuner.tactic import Config, Tactic
 from tuner.trial import Timing
 

@@ -11,7 +11,9 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tuner.space import Constraint, Space, choice, integers, powers_of_two
+from tuner.constraints import Constraint
+from tuner.params import choice, integers, powers_of_two
+from tuner.space import Space
 from tuner.tables import Table
 from tuner.tactic import Config, canonical
 from tuner.trial import Failure, FailureClass, Outcome, Timing

@@ -13,8 +13,8 @@ from tuner.compile.ptx import parse
 from tuner.compile.tactic import compile_key, compile_tactic
 from tuner.errors import ConfigError
 from tuner.loader import load_kernel
+from tuner.params import Param
 from tuner.source import kernel_hash
-from tuner.space import Param
 from tuner.trial import FailureClass
 from tuner.verify import Verifier
 

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tuner.constraints import Constraint
 from tuner.errors import ConfigError
 from tuner.frontends.base import Emitted, Source
+from tuner.params import Param
 from tuner.source import kernel_hash
-from tuner.space import Constraint, Param
 from tuner.tactic import Config, Value
 
 if TYPE_CHECKING:

@@ -16,13 +16,14 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from tuner.compile.artifact import CompileError
+from tuner.constraints import Constraint
 from tuner.dtypes import itemsize
 from tuner.errors import ConfigError
 from tuner.frontends.base import Emitted
 from tuner.frontends.triton import TritonSource
 from tuner.names import call, did_you_mean
+from tuner.params import Param
 from tuner.source import source_text
-from tuner.space import Constraint, Param
 from tuner.tactic import Config, canonical
 from tuner.trial import FailureClass
 
