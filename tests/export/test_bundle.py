@@ -18,7 +18,7 @@ from workspace import Workspace
 
 from tuner import Kernel, Problem, Range, Tactic
 from tuner.cache import update
-from tuner.compile import ptx
+from tuner.compile import launch_rules, ptx
 from tuner.entry import entry_of
 from tuner.loader import load_kernel
 from tuner.problem import WHICH, Dims
@@ -379,7 +379,7 @@ def test_the_command_rehearses_it_as_it_is(bundle: Path, workspace: Workspace) -
 
 def test_each_entry_of_a_stored_ptx_takes_what_tensorrt_passes(bundle: Path) -> None:
     for file in (bundle / "ptx").iterdir():
-        ptx.check_parameters(ptx.parse(file.read_text()).entry, 2, 2, 2)
+        launch_rules.check_parameters(ptx.parse(file.read_text()).entry, 2, 2, 2)
 
 
 def test_an_earlier_bundle_is_replaced_and_nothing_else_is(made: Made) -> None:

@@ -13,7 +13,7 @@ import json
 import time
 from collections.abc import Mapping
 
-from tuner.compile import ptx
+from tuner.compile import launch_rules, ptx
 from tuner.compile.artifact import Artifact, CompileError, Target
 from tuner.compile.assemble import Assembler, assemble, check_shared_memory
 from tuner.compile.ptxas import newest_ptx, ptxas
@@ -148,13 +148,13 @@ def _launchable(emitted: Emitted, kernel: Kernel, launch: Launch, target: Target
         entry = module.entry
         x_y_z = launch.block or emitted.block or entry.reqntid or entry.maxntid
         if x_y_z is None:
-            raise ptx.LaunchRuleError(
+            raise launch_rules.LaunchRuleError(
                 "block", f"neither the launch nor entry {entry.name} says how many threads a block has; add block=(…,)"
             )
         x, y, z = (*x_y_z, 1, 1)[:3]
-        ptx.check_parameters(entry, inputs, integers, outputs)
-        ptx.check_block(entry, (x, y, z))
-        ptx.check_target(module, target.capability)
+        launch_rules.check_parameters(entry, inputs, integers, outputs)
+        launch_rules.check_block(entry, (x, y, z))
+        launch_rules.check_target(module, target.capability)
     except ptx.PtxError as e:
         raise CompileError(FailureClass.COMPILE, str(e)) from e
     return module, (x, y, z)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tuner.compile import ptx
+from tuner.compile import launch_rules, ptx
 from tuner.compile.artifact import Target
 from tuner.qdp.rehearsal.bindings import RuleBroken
 from tuner.qdp.rehearsal.builder import Broken, Played, Rehearsal
@@ -26,7 +26,7 @@ def _broken(played: Played, inputs: int, outputs: int, target: Target | None) ->
         _check(played, inputs, outputs, target)
     except RuleBroken as e:
         yield Broken(played.tactic, e.rule, e.message)
-    except ptx.LaunchRuleError as e:
+    except launch_rules.LaunchRuleError as e:
         yield Broken(played.tactic, e.rule, str(e))
     except ptx.PtxError as e:
         yield Broken(played.tactic, "code", str(e))
@@ -40,9 +40,9 @@ def _check(played: Played, inputs: int, outputs: int, target: Target | None) -> 
         raise RuleBroken("entry", f"aot_impl names the kernel {played.entry!r}; the PTX has {found}")
     _check_parameters(entry, inputs, len(played.launches["opt"].extra), outputs)
     for launch in played.launches.values():
-        ptx.check_block(entry, launch.block)
+        launch_rules.check_block(entry, launch.block)
     if target is not None:
-        ptx.check_target(module, target.capability)
+        launch_rules.check_target(module, target.capability)
 
 
 def _check_parameters(entry: ptx.Entry, inputs: int, integers: int, outputs: int) -> None:
@@ -67,4 +67,4 @@ def _check_parameters(entry: ptx.Entry, inputs: int, integers: int, outputs: int
                 f"parameter {position} of {entry.name} is .{param.type}; extra arguments are 32-bit integers: compile "
                 "a float in as a constant",
             )
-    ptx.check_parameters(entry, inputs, integers, outputs)
+    launch_rules.check_parameters(entry, inputs, integers, outputs)
