@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING, Any
 from tuner.arith import cdiv, maximum, minimum, next_power_of_2
 from tuner.constraints import Constraint
 from tuner.dtypes import itemsize
-from tuner.kernel import Kernel, Launch, Tensor, Tolerance
+from tuner.kernel import Kernel
+from tuner.launch import Launch
 from tuner.params import choice, integers, powers_of_two
 from tuner.problem import Problem, Range, Timed
 from tuner.space import Space
 from tuner.tactic import Tactic
+from tuner.tensor import Tensor, Tolerance
 
 if TYPE_CHECKING:
     from tuner.cache import Cache

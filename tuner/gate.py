@@ -18,10 +18,10 @@ import numpy as np
 
 from tuner.dtypes import DTYPES
 from tuner.errors import ConfigError
-from tuner.kernel import Tensor
 from tuner.names import call
 from tuner.problem import Extent, Problem, Range, Which
 from tuner.tactic import Config
+from tuner.tensor import Tensor
 
 Array = np.ndarray[Any, Any]
 Extents = tuple[Extent, ...]

@@ -13,15 +13,16 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from tuner.arith import Expr, Int
 from tuner.constraints import Constraint
 from tuner.dtypes import DTYPES
 from tuner.errors import ConfigError
 from tuner.frontends import Source, as_source
+from tuner.launch import Launch
 from tuner.names import did_you_mean, names_of, require_known
 from tuner.params import Param
 from tuner.space import Space
 from tuner.tactic import Config, Tactic
+from tuner.tensor import Tensor, Tolerance, default_tolerance
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,92 +31,8 @@ Attribute: TypeAlias = int | float | bool
 Reference: TypeAlias = "Callable[..., np.ndarray[Any, Any] | tuple[np.ndarray[Any, Any], ...]]"
 
 _ID = re.compile(r"[A-Za-z_]\w*::[A-Za-z_]\w*")
-_DIM = re.compile(r"\*?[A-Za-z_]\w*|[1-9]\d*")
 _RESERVED_NAMESPACES = ("trt", "tensorrt", "std")
 _RESERVED_ATTRIBUTES = ("outputs", "stream", "tactic")
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """An input or output: its element type and its shape, row major and contiguous.
-
-    Attributes:
-        dtype: a data type (``"fp32"``) or a dtype variable (``"T"``).
-        shape: dimensions separated by blanks, ``"M N"``. A name used twice is one size. A number is
-            a fixed extent. A leading ``*M`` stands for any number of dimensions with M elements in
-            all, so ``"*N"`` takes a tensor of any rank and ``"*M N"`` rows of N.
-        positions: for an input of integers that are positions along a dimension, such as the rows of a
-            table to gather: that dimension. They run from 0 to below its size.
-    """
-
-    dtype: str
-    shape: str
-    positions: str = ""
-
-    def __post_init__(self) -> None:
-        for i, dim in enumerate(self.dims):
-            if not _DIM.fullmatch(dim) or (dim.startswith("*") and i):
-                raise ConfigError(f"shape {self.shape!r}: {dim!r} is not a name, a number, or a leading *name")
-
-    @property
-    def dims(self) -> tuple[str, ...]:
-        return tuple(self.shape.split())
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The names of its dimensions."""
-        return tuple(d.lstrip("*") for d in self.dims if not d.isdigit())
-
-
-@dataclass(frozen=True)
-class Launch:
-    """How a kernel is started.
-
-    Attributes:
-        grid: blocks along x, y and z; one to three entries.
-        args: the extra integers (int32) the kernel takes between its inputs and its outputs.
-        block: threads per block along x, y and z, one to three entries; what the compiled code says when
-            left out. Triton's follows from `num_warps`.
-        shared_bytes: dynamic shared memory of a block. Triton's follows from the code.
-    """
-
-    grid: tuple[Int, ...]
-    args: tuple[Int, ...] = ()
-    block: tuple[int, ...] | None = None
-    shared_bytes: int = 0
-
-    def __post_init__(self) -> None:
-        for name, values in (("grid", self.grid), ("args", self.args)):
-            if not isinstance(values, tuple) or not all(isinstance(v, int | Expr) for v in values):
-                raise ConfigError(f"{name}={values!r} in a Launch is not a tuple of integers, such as (cdiv(N, 64),)")
-        if not 1 <= len(self.grid) <= 3:
-            raise ConfigError(f"a Launch has a grid of 1 to 3 entries, not {len(self.grid)}")
-        if self.block is not None:
-            _check_block(self.block)
-        if type(self.shared_bytes) is not int or self.shared_bytes < 0:
-            raise ConfigError(f"shared_bytes={self.shared_bytes!r} in a Launch is not a number of bytes, {_FIXED}")
-
-
-_FIXED = "made of parameters and attributes alone"
-
-
-def _check_block(block: tuple[int, ...]) -> None:
-    if not isinstance(block, tuple) or not 1 <= len(block) <= 3 or not all(type(n) is int and n > 0 for n in block):
-        raise ConfigError(f"block={block!r} in a Launch is not a tuple of 1 to 3 positive integers, {_FIXED}")
-
-
-@dataclass(frozen=True)
-class Tolerance:
-    """How far an output may be from the float64 reference: |out - ref| <= atol + rtol * |ref|."""
-
-    rtol: float
-    atol: float
-
-
-def default_tolerance(dtype: str) -> Tolerance:
-    """What an elementwise kernel meets: 4 units in the last place, and as much around zero."""
-    epsilon = DTYPES[dtype].epsilon
-    return Tolerance(rtol=4 * epsilon, atol=4 * epsilon)
 
 
 @dataclass(frozen=True, eq=False)

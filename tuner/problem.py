@@ -11,10 +11,12 @@ from typing import Any, Literal, TypeAlias, TypeVar
 from tuner.arith import Int, Multiple
 from tuner.dtypes import itemsize
 from tuner.errors import ConfigError
-from tuner.kernel import Attribute, Kernel, Launch, Tensor
+from tuner.kernel import Attribute, Kernel
+from tuner.launch import Launch
 from tuner.names import call, describe, did_you_mean
 from tuner.space import Space
 from tuner.tactic import Config, Tactic
+from tuner.tensor import Tensor
 
 T = TypeVar("T")
 Which: TypeAlias = Literal["min", "opt", "max"]

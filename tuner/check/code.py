@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import cast
 
 from tuner.compile.artifact import Artifact
-from tuner.kernel import Launch
+from tuner.launch import Launch
 
 _EXECUTED = re.compile(r"(\.text|\.nv\.constant[1-9]\d*|\.nv\.global\.init)(?=\.|$)")
 """Sections of a cubin with instructions, and with constants beside them; `.nv.constant0` holds the launch's parameters

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from tuner.check.code import grid_of
 from tuner.compile.artifact import Artifact
-from tuner.kernel import Launch
+from tuner.launch import Launch
 from tuner.trial import Timing
 
 

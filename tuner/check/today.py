@@ -14,7 +14,7 @@ from tuner.compile.store import Store
 from tuner.config import Config as Job
 from tuner.devices import find_device
 from tuner.errors import ConfigError
-from tuner.kernel import Launch
+from tuner.launch import Launch
 from tuner.problem import Problem
 from tuner.tactic import Tactic
 from tuner.trial import Failure, FailureClass

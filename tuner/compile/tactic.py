@@ -19,7 +19,8 @@ from tuner.compile.assemble import Assembler, assemble, check_shared_memory
 from tuner.compile.ptxas import newest_ptx, ptxas
 from tuner.errors import ConfigError
 from tuner.frontends.base import Emitted
-from tuner.kernel import Kernel, Launch
+from tuner.kernel import Kernel
+from tuner.launch import Launch
 from tuner.problem import WHICH, Problem
 from tuner.tactic import Config
 from tuner.trial import FailureClass

@@ -25,8 +25,8 @@ from tuner.cuda.bench import Evidence, Input, Output, Workload
 from tuner.dtypes import DTYPES
 from tuner.errors import ConfigError
 from tuner.gate import Array, compare, draw_input, expected, poison
-from tuner.kernel import Tensor
 from tuner.problem import Problem
+from tuner.tensor import Tensor
 
 TILE_ELEMENTS = 1_048_573
 """The largest prime below 2**20."""

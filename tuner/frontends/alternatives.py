@@ -16,7 +16,8 @@ from tuner.tactic import Config, Value
 
 if TYPE_CHECKING:
     from tuner.compile.artifact import Target
-    from tuner.kernel import Kernel, Launch
+    from tuner.kernel import Kernel
+    from tuner.launch import Launch
     from tuner.problem import Problem
 
 CHOICE = "source"

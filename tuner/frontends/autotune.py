@@ -29,8 +29,10 @@ from tuner.trial import FailureClass
 
 if TYPE_CHECKING:
     from tuner.compile.artifact import Target
-    from tuner.kernel import Attribute, Launch, Tensor
+    from tuner.kernel import Attribute
+    from tuner.launch import Launch
     from tuner.problem import Problem
+    from tuner.tensor import Tensor
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 

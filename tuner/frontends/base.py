@@ -17,8 +17,9 @@ from tuner.tactic import Config, Value
 
 if TYPE_CHECKING:
     from tuner.compile.artifact import Target
-    from tuner.kernel import Kernel, Tensor
+    from tuner.kernel import Kernel
     from tuner.problem import Problem
+    from tuner.tensor import Tensor
 
 NO_OPTIONS: Mapping[str, Value] = MappingProxyType({})
 

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tuner.arith import Int
 from tuner.errors import ConfigError
-from tuner.kernel import Attribute, Kernel, Tensor
+from tuner.kernel import Attribute, Kernel
 from tuner.problem import Problem, Range
 from tuner.qdp.dtypes import from_tensorrt
 from tuner.qdp.symbolic import Symbolic
+from tuner.tensor import Tensor
 
 if TYPE_CHECKING:
     import tensorrt.plugin as trtp

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from tuner.compile.artifact import Artifact
 from tuner.errors import ConfigError
-from tuner.kernel import Attribute, Kernel, Tensor
+from tuner.kernel import Attribute, Kernel
 from tuner.names import did_you_mean
 from tuner.problem import Problem
 from tuner.qdp.binding import dtypes_of, extents, problem_of, sizes
@@ -23,6 +23,7 @@ from tuner.qdp.library import require
 from tuner.qdp.symbolic import symbolic
 from tuner.qdp.tactics import default_tactic
 from tuner.tactic import Config, Tactic, Value, by_id
+from tuner.tensor import Tensor
 
 if TYPE_CHECKING:
     import tensorrt.plugin as trtp

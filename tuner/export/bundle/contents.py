@@ -13,11 +13,11 @@ from tuner.compile.artifact import Artifact
 from tuner.entry import Entry, TimedTactic
 from tuner.errors import NoValidTacticError
 from tuner.export.bundle.recorded import Recorded, term_of
-from tuner.kernel import Tensor
 from tuner.problem import Problem
 from tuner.qdp.dtypes import member
 from tuner.qdp.tactics import Compiles
 from tuner.tactic import Config, Tactic
+from tuner.tensor import Tensor
 from tuner.trial import Failure
 
 
