@@ -7,17 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tuner.compile.artifact import Target
 from tuner.constraints import Constraint
 from tuner.errors import ConfigError
 from tuner.frontends.base import Emitted, Source
+from tuner.launch import Launch
 from tuner.params import Param
 from tuner.source import kernel_hash
 from tuner.tactic import Config, Value
 
 if TYPE_CHECKING:
-    from tuner.compile.artifact import Target
     from tuner.kernel import Kernel
-    from tuner.launch import Launch
     from tuner.problem import Problem
 
 CHOICE = "source"

@@ -15,24 +15,23 @@ from math import prod
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from tuner.compile.artifact import CompileError
+from tuner.compile.artifact import CompileError, Target
 from tuner.constraints import Constraint
 from tuner.dtypes import itemsize
 from tuner.errors import ConfigError
 from tuner.frontends.base import Emitted
 from tuner.frontends.triton import TritonSource
+from tuner.launch import Launch
 from tuner.names import call, did_you_mean
 from tuner.params import Param
 from tuner.source import source_text
 from tuner.tactic import Config, canonical
+from tuner.tensor import Tensor
 from tuner.trial import FailureClass
 
 if TYPE_CHECKING:
-    from tuner.compile.artifact import Target
     from tuner.kernel import Attribute
-    from tuner.launch import Launch
     from tuner.problem import Problem
-    from tuner.tensor import Tensor
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 

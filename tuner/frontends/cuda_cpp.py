@@ -16,7 +16,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuner.compile.artifact import CompileError
+from tuner.compile.artifact import CompileError, Target
 from tuner.errors import ConfigError, UnavailableError
 from tuner.frontends.base import Emitted, Source, constant_values
 from tuner.frontends.comments import normalised
@@ -24,7 +24,6 @@ from tuner.tactic import Config, Value
 from tuner.trial import FailureClass
 
 if TYPE_CHECKING:
-    from tuner.compile.artifact import Target
     from tuner.problem import Problem
 
 _TYPES = {

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tuner.compile.artifact import CompileError
+from tuner.compile.artifact import CompileError, Target
 from tuner.errors import ConfigError, UnavailableError
 from tuner.frontends.base import Emitted, Source, constant_values, tensors
 from tuner.source import source_text
@@ -17,7 +17,6 @@ from tuner.tactic import Config
 from tuner.trial import FailureClass
 
 if TYPE_CHECKING:
-    from tuner.compile.artifact import Target
     from tuner.problem import Problem
 
 _TYPES = {

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tuner.compile.artifact import CompileError
+from tuner.compile.artifact import CompileError, Target
 from tuner.compile.ptx import parse
 from tuner.errors import ConfigError, UnavailableError
 from tuner.frontends.base import Emitted, Source, constant_values, tensors
@@ -23,7 +23,6 @@ from tuner.tactic import Config
 from tuner.trial import FailureClass
 
 if TYPE_CHECKING:
-    from tuner.compile.artifact import Target
     from tuner.problem import Problem
 
 _TYPES = {

@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TextIO
 
 from tuner.arith import divisibility
-from tuner.compile.artifact import CompileError
+from tuner.compile.artifact import CompileError, Target
 from tuner.compile.ptx import arrange_params, parse
 from tuner.compile.ptxas import architecture, newest_ptx, ptxas
 from tuner.errors import ConfigError
@@ -28,7 +28,6 @@ from tuner.tactic import Config, Value
 from tuner.trial import FailureClass
 
 if TYPE_CHECKING:
-    from tuner.compile.artifact import Target
     from tuner.problem import Problem
 
 LAUNCH_OPTIONS = MappingProxyType({"num_warps": 4, "num_stages": 3, "num_ctas": 1, "maxnreg": 0})
