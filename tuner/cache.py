@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 from msgspec import Struct
@@ -23,9 +23,9 @@ from msgspec import Struct
 from tuner.entry import Entry
 from tuner.errors import StorageError
 from tuner.files import locked, write_atomic
-from tuner.kernel import Attribute
+from tuner.keys import Group, Key, key_of, problem_key
 from tuner.nearest import Nearest
-from tuner.places import DimKey, covers, dim_key, nearest_timed, point_of, width
+from tuner.places import covers, nearest_timed, point_of, width
 from tuner.problem import Problem
 from tuner.tactic import Tactic
 
@@ -90,32 +90,13 @@ class Hit:
                 return f"another device of the same compute capability: {origin}, {away} ({by})"
 
 
-class _Group(NamedTuple):
-    """What a tactic never crosses."""
-
-    kernel: str
-    source: str
-    backend: str
-    dtypes: tuple[tuple[str, str], ...]
-    attributes: tuple[tuple[str, str], ...]
-    dims: tuple[str, ...]
-
-
-class Key(NamedTuple):
-    """What an entry is for: no two entries of a cache have the same."""
-
-    group: _Group
-    device: str
-    shape: tuple[DimKey, ...]
-
-
 class Cache:
     """Entries by what they are for. Reading only: `update` changes a file."""
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
         """Hold these entries; of two for the same problem, the later one."""
         self._by_key = {key_of(e): e for e in entries}
-        self._nearest: dict[tuple[_Group, str | tuple[int, int]], tuple[list[Entry], Nearest]] = {}
+        self._nearest: dict[tuple[Group, str | tuple[int, int]], tuple[list[Entry], Nearest]] = {}
 
     @classmethod
     def open(cls, path: Path) -> Cache:
@@ -164,7 +145,7 @@ class Cache:
             device: the GPU at hand.
             capability: its compute capability; None leaves entries of other devices out.
         """
-        key = _problem_key(problem, source, backend, device)
+        key = problem_key(problem, source, backend, device)
         entry = self._by_key.get(key)
         if entry is not None and entry.winner.config in problem.space:
             return Hit("exact", Tactic(entry.winner.config), entry, portfolio=_legal(entry, problem))
@@ -186,14 +167,14 @@ class Cache:
 
     def covering(self, problem: Problem, source: str, *, backend: str, device: str) -> Entry | None:
         """The entry with a portfolio whose range covers the problem's dimensions most narrowly; None without one."""
-        key = _problem_key(problem, source, backend, device)
+        key = problem_key(problem, source, backend, device)
         held = self._portfolios.get((key.group, device), ())
         fitting = [k for k in held if all(map(covers, k.shape, key.shape))]
         return self._by_key[min(fitting, key=lambda k: (width(k.shape), k))] if fitting else None
 
     @cached_property
-    def _portfolios(self) -> dict[tuple[_Group, str], list[Key]]:
-        found: dict[tuple[_Group, str], list[Key]] = {}
+    def _portfolios(self) -> dict[tuple[Group, str], list[Key]]:
+        found: dict[tuple[Group, str], list[Key]] = {}
         for key, entry in self._by_key.items():
             if entry.portfolio:
                 found.setdefault((key.group, key.device), []).append(key)
@@ -214,9 +195,9 @@ class Cache:
         return None
 
     @cached_property
-    def _groups(self) -> dict[tuple[_Group, str | tuple[int, int]], list[Key]]:
+    def _groups(self) -> dict[tuple[Group, str | tuple[int, int]], list[Key]]:
         """The keys within each group, by device and again by compute capability."""
-        groups: dict[tuple[_Group, str | tuple[int, int]], list[Key]] = {}
+        groups: dict[tuple[Group, str | tuple[int, int]], list[Key]] = {}
         for key, entry in self._by_key.items():
             groups.setdefault((key.group, key.device), []).append(key)
             if entry.capability is not None:
@@ -318,33 +299,6 @@ def _checked(entry: Entry) -> Entry:
         return _ENTRY_DECODER.decode(_ENCODER.encode(entry))
     except (msgspec.MsgspecError, UnicodeEncodeError) as e:
         raise StorageError(f"{entry.kernel}: not storable in a tactic cache: {e}") from e
-
-
-def key_of(entry: Entry) -> Key:
-    """What an entry is for."""
-    names = tuple(sorted(entry.dims))
-    group = _group(entry.kernel, entry.source, entry.backend, entry.dtypes, entry.attributes, names)
-    return Key(group, entry.device, tuple([dim_key(entry.dims[n]) for n in names]))
-
-
-def _problem_key(problem: Problem, source: str, backend: str, device: str) -> Key:
-    names = tuple(sorted(problem.dims))
-    group = _group(problem.kernel.id, source, backend, problem.dtypes, problem.attributes, names)
-    shape = tuple([tuple([(r.min, r.opt, r.max) for r in problem.dims[n]]) for n in names])
-    return Key(group, device, shape)
-
-
-def _group(
-    kernel: str,
-    source: str,
-    backend: str,
-    dtypes: Mapping[str, str],
-    attributes: Mapping[str, Attribute],
-    dims: tuple[str, ...],
-) -> _Group:
-    # repr tells 1, 1.0 and True apart.
-    values = tuple(sorted([(n, repr(v)) for n, v in attributes.items()]))
-    return _Group(kernel, source, backend, tuple(sorted(dtypes.items())), values, dims)
 
 
 def _legal(entry: Entry, problem: Problem) -> tuple[Tactic, ...]:

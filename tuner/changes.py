@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from tuner.cache import Key, key_of
 from tuner.entry import Entry
+from tuner.keys import Key, key_of
 
 What: TypeAlias = Literal["added", "removed", "winner", "time", "details"]
 
