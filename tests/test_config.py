@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 
 from tuner import Range
-from tuner.config import CompileOptions, Config, SearchOptions, dump_config, load_config, with_overrides
+from tuner.config import Config, dump_config, load_config, with_overrides
 from tuner.errors import ConfigError
+from tuner.options import CompileOptions, SearchOptions
 from tuner.search import DEFAULT_SAMPLER
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import random
 import tomllib
@@ -10,89 +9,24 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
 
+from tuner import toml
 from tuner.devices import find_device
 from tuner.dims import RangeData, Size, dim_from_data, dim_to_data
 from tuner.errors import ConfigError
 from tuner.kernel import Attribute, Kernel
 from tuner.loader import load_kernel
 from tuner.names import did_you_mean
+from tuner.options import CompileOptions, SearchOptions, TensorrtOptions
 from tuner.problem import Problem, Range, Timed
-from tuner.search.samplers import DEFAULT_SAMPLER, find
+from tuner.search.samplers import find
 from tuner.shapes.grid import expand
 
-Count: TypeAlias = Annotated[int, Meta(ge=1, le=10**9)]
-Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=10**9)]
 T = TypeVar("T")
-
-
-class SearchOptions(Struct, frozen=True, forbid_unknown_fields=True):
-    """How a problem is searched.
-
-    Attributes:
-        trials: budget per problem.
-        shared_trials: budget of each further problem with the same data types and attributes, which starts from
-            what was found for the ones before it; None: a quarter of `trials`, and at least 8.
-        timeout_s: stop asking for new trials after this many seconds; None: never.
-        sampler: who proposes what to try.
-        seed: of everything random.
-        finalists: how many of the fastest are confirmed.
-    """
-
-    trials: Count = 64
-    shared_trials: Count | None = None
-    timeout_s: Seconds | None = None
-    sampler: str = DEFAULT_SAMPLER
-    seed: Annotated[int, Meta(ge=0, lt=2**32)] = 0
-    finalists: Count = 5
-
-    @property
-    def further_trials(self) -> int:
-        """Budget of a problem that starts from what was found for others."""
-        return min(self.trials, self.shared_trials or max(8, -(-self.trials // 4)))
-
-
-class CompileOptions(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a compile may take.
-
-    Attributes:
-        timeout_s: seconds for one compile.
-        memory_mb: megabytes of private memory for one compile process.
-        workers: compile processes; 0: one per core.
-    """
-
-    timeout_s: Seconds = 60.0
-    memory_mb: Count = 8192
-    workers: Annotated[int, Meta(ge=0, le=1024)] = 0
-
-
-class ShapesData(Struct, frozen=True, forbid_unknown_fields=True):
-    """The shapes of a network's input, as in an optimization profile."""
-
-    min: tuple[Size, ...]
-    opt: tuple[Size, ...]
-    max: tuple[Size, ...]
-
-
-class TensorrtOptions(Struct, frozen=True, forbid_unknown_fields=True):
-    """How the tensorrt backend builds engines.
-
-    Attributes:
-        network: a network around the plugin, to time as a whole: an ONNX file, or ``file.py:function``;
-            None: there is none.
-        shapes: the shapes of its dynamic inputs.
-        workspace_mb: megabytes of scratch memory for its layers.
-        build_timeout_s: seconds for one engine build.
-    """
-
-    network: str | None = None
-    shapes: dict[str, ShapesData] = {}
-    workspace_mb: Count = 1024
-    build_timeout_s: Seconds = 300.0
 
 
 @dataclass(frozen=True)
@@ -213,13 +147,13 @@ def with_overrides(
 
 def dump_config(config: Config) -> str:
     """The effective values as a config that loads back to the same, from any folder."""
-    lines = ["version = 1", f"kernel = {_toml(config.kernel)}", f"target = {_toml(config.target)}"]
+    lines = ["version = 1", f"kernel = {toml.spelt(config.kernel)}", f"target = {toml.spelt(config.target)}"]
     for problem in config.problems:
         dims = {name: dim_to_data(ranges) for name, ranges in problem.dims.items()}
         lines += [
             "",
             "[[problems]]",
-            *_pairs(
+            *toml.pairs(
                 {
                     "dims": dims,
                     "dtypes": problem.dtypes,
@@ -228,13 +162,10 @@ def dump_config(config: Config) -> str:
                 }
             ),
         ]
-    lines += ["", "[search]", *_pairs(msgspec.structs.asdict(config.search))]
-    lines += ["", "[compile]", *_pairs(msgspec.structs.asdict(config.compile))]
-    lines += ["", "[tensorrt]", *_pairs(msgspec.structs.asdict(config.tensorrt))]
+    lines += ["", "[search]", *toml.pairs(msgspec.structs.asdict(config.search))]
+    lines += ["", "[compile]", *toml.pairs(msgspec.structs.asdict(config.compile))]
+    lines += ["", "[tensorrt]", *toml.pairs(msgspec.structs.asdict(config.tensorrt))]
     return "\n".join(lines) + "\n"
-
-
-# -- reading ---------------------------------------------------------------------------------------
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -373,31 +304,3 @@ def _join(key: str, name: str) -> str:
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
-
-
-# -- writing ---------------------------------------------------------------------------------------
-
-
-def _pairs(table: Mapping[str, Any]) -> list[str]:
-    return [f"{_key(name)} = {_toml(value)}" for name, value in _given(table).items()]
-
-
-def _toml(value: Any) -> str:
-    match value:
-        case str():
-            # JSON's escapes are TOML's, but for DEL, which only TOML escapes.
-            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")
-        case bool():
-            return "true" if value else "false"
-        case Struct():
-            return _toml(msgspec.structs.asdict(value))
-        case tuple():
-            return f"[{', '.join(map(_toml, value))}]"
-        case Mapping():
-            return f"{{ {', '.join(_pairs(value))} }}" if value else "{}"
-        case _:
-            return repr(value)
-
-
-def _key(name: str) -> str:
-    return name if name.isascii() and name.isidentifier() else _toml(name)

@@ -15,10 +15,11 @@ from tuner.backends.base import Backend
 from tuner.backends.select import Choice, open_backend
 from tuner.cache import Cache, default_path, update
 from tuner.compile.store import Store, default_folder
-from tuner.config import CompileOptions, Config, SearchOptions
+from tuner.config import Config
 from tuner.entry import entry_of
 from tuner.errors import StorageError, TunerError
 from tuner.journal import Journal, exclusive, open_journal
+from tuner.options import CompileOptions, SearchOptions
 from tuner.problem import Problem
 from tuner.record import write_summary, write_trials
 from tuner.search import Search

@@ -11,8 +11,9 @@ from tuner import Problem, Range, Timed
 from tuner.backends.model import ModelBackend
 from tuner.backends.select import Choice, open_backend
 from tuner.compile.store import Store
-from tuner.config import CompileOptions, Config, SearchOptions
+from tuner.config import Config
 from tuner.loader import load_kernel
+from tuner.options import CompileOptions, SearchOptions
 from tuner.trial import Failure, FailureClass, Outcome, Timing
 
 GOOD = {"BLOCK": 256, "num_warps": 4}

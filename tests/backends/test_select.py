@@ -8,10 +8,11 @@ import pytest
 from tuner import Problem
 from tuner.backends.select import BACKENDS, Choice, open_backend
 from tuner.compile.store import Store
-from tuner.config import CompileOptions, Config, SearchOptions
+from tuner.config import Config
 from tuner.cuda.device import available
 from tuner.errors import ConfigError, UnavailableError
 from tuner.loader import load_kernel
+from tuner.options import CompileOptions, SearchOptions
 
 ROOT = Path(__file__).parents[2]
 NO_GPU = available() is not None

@@ -12,12 +12,13 @@ from tuner.backends.base import Backend
 from tuner.compile.artifact import Target
 from tuner.compile.service import Compiler
 from tuner.compile.store import Store, default_folder
-from tuner.config import Config, TensorrtOptions
+from tuner.config import Config
 from tuner.cuda.device import available
 from tuner.cuda.driver import driver_version
 from tuner.devices import find_device
 from tuner.errors import ConfigError, UnavailableError
 from tuner.names import did_you_mean
+from tuner.options import TensorrtOptions
 from tuner.problem import Problem
 from tuner.trt.library import lack, version
 

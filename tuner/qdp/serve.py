@@ -10,11 +10,11 @@ from tuner.cache import Cache, default_path
 from tuner.compile.artifact import Target
 from tuner.compile.service import Compiler
 from tuner.compile.store import Store, default_folder
-from tuner.config import CompileOptions
 from tuner.cuda.device import available, describe
 from tuner.devices import find_device
 from tuner.errors import ConfigError, UnavailableError
 from tuner.kernel import Kernel
+from tuner.options import CompileOptions
 from tuner.qdp import plugin
 from tuner.qdp.plugin import Plugin
 from tuner.qdp.tactics import Choose, Compiled, Frozen, given, legal

@@ -17,8 +17,9 @@ from common import HERE, ROOT, machine, tune, write
 
 from tuner.backends.select import Choice, open_backend
 from tuner.compile.store import Store, default_folder
-from tuner.config import CompileOptions, Config, SearchOptions
+from tuner.config import Config
 from tuner.loader import load_kernel
+from tuner.options import CompileOptions, SearchOptions
 from tuner.problem import Problem
 from tuner.timing import relation
 from tuner.trial import Timing

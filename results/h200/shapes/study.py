@@ -140,7 +140,8 @@ def replay(name: str, tables: dict[int, Any]) -> dict[str, Any]:
     """Tune every shape alone, and all of them sharing, on recorded tables; then the portfolio of these tables."""
     from math import log2
 
-    from tuner.config import SearchOptions, load_config
+    from tuner.config import load_config
+    from tuner.options import SearchOptions
     from tuner.shapes.cover import smallest
     from tuner.shapes.neighbours import SEEDS as STARTS
     from tuner.shapes.neighbours import Tuned, elsewhere, order, seeds

@@ -81,8 +81,9 @@ def autotune(name: str) -> dict[str, Any]:
 def ours(name: str, trials: int) -> dict[str, Any]:
     """Run our tuner over the same configurations."""
     from tuner.backends.select import Choice
-    from tuner.config import CompileOptions, Config, SearchOptions
+    from tuner.config import Config
     from tuner.job import Places, Silent, run_job
+    from tuner.options import CompileOptions, SearchOptions
 
     problem = chosen(name)
     with tempfile.TemporaryDirectory() as folder:

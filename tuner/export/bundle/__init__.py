@@ -14,12 +14,13 @@ from tuner.cache import Cache
 from tuner.compile.artifact import Target
 from tuner.compile.service import Compiler
 from tuner.compile.store import Store, default_folder
-from tuner.config import CompileOptions, load_config
+from tuner.config import load_config
 from tuner.entry import Entry, problem_of
 from tuner.errors import ConfigError
 from tuner.export import Request
 from tuner.export.bundle.contents import Held, configs_of, hold
 from tuner.export.bundle.folder import write_bundle
+from tuner.options import CompileOptions
 from tuner.problem import Problem
 from tuner.qdp.tactics import LOOKUP_ORDER
 from tuner.source import kernel_hash
