@@ -190,6 +190,40 @@ def test_a_matrix_product_passes(check: Check, dtype: str) -> None:
     assert check(GEMM, GEMM_AT, dtype, BLOCKS) is None
 
 
+CONDITIONAL = """
+from tuner import Param
+
+
+@triton.jit
+def double(x_ptr, n, y_ptr, BLOCK: tl.constexpr, LOOP: tl.constexpr, TIMES: tl.constexpr):
+    for i in tl.static_range(TIMES if LOOP else 1):
+        offsets = (tl.program_id(0) * TIMES + i) * BLOCK + tl.arange(0, BLOCK)
+        mask = offsets < n
+        tl.store(y_ptr + offsets, tl.load(x_ptr + offsets, mask=mask) * 2, mask=mask)
+
+
+kernel = Kernel(
+    id="test::double",
+    source=double,
+    inputs={"x": Tensor("T", "*N")},
+    outputs={"y": Tensor("T", "*N")},
+    dtypes={"T": FLOATS},
+    params=[choice("BLOCK", 16, 64), choice("LOOP", False, True), Param("TIMES", (1, 2, 4), when=("LOOP", (True,)))],
+    default={"BLOCK": 64, "LOOP": False},
+    launch=lambda N, BLOCK, TIMES: Launch(grid=(cdiv(N, BLOCK * TIMES),), args=(N,)),
+    reference=lambda x: 2 * x,
+    tiles={"N": "BLOCK"},
+)
+"""
+
+
+@pytest.mark.parametrize("config", [{"BLOCK": 64, "LOOP": False}, {"BLOCK": 16, "LOOP": True, "TIMES": 4}])
+def test_a_parameter_that_does_not_apply_has_its_first_value_in_the_kernel_and_its_launch(
+    check: Check, config: Config
+) -> None:
+    assert check(CONDITIONAL, {"N": 1000}, "fp32", config) is None
+
+
 def test_bfloat16_is_calculated_and_rounded_as_the_hardware_does(check: Check) -> None:
     half_a_unit = 'tolerances={"bf16": Tolerance(rtol=2**-9, atol=0.0)},\n    tiles='
     assert check(INCREMENT, {"N": 100}, "bf16", {"BLOCK": 1024}, "tiles=", half_a_unit) is None

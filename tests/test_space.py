@@ -232,6 +232,24 @@ def test_neighbours_never_differ_in_what_does_not_apply() -> None:
     ]
 
 
-def test_a_parameter_depends_on_one_declared_before_it() -> None:
-    with pytest.raises(ConfigError, match="parameter 'x' depends on 'way', which is not declared before it"):
-        Space((Param("x", (1, 2), when=("way", ("a",))), choice("way", "a", "b")))
+X = Param("x", (1, 2), when=("way", ("a",)))
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ((X, choice("way", "a", "b")), "'x' depends on 'way', which is not declared before it"),
+        (
+            (choice("way", "a", "b"), X, Param("y", (1, 2), when=("x", (1,)))),
+            "'y' depends on 'x', which may not apply itself",
+        ),
+        ((choice("way", "c", "b"), X), "way='a' is not in the space"),
+    ],
+)
+def test_a_parameter_depends_on_values_of_one_that_always_applies(params: tuple[Param, ...], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        Space(params)
+
+
+def test_a_parameter_that_does_not_apply_completes_a_configuration_with_its_first_value() -> None:
+    assert CONDITIONAL.complete({"way": "b", "y": 2, "z": 1}) == {"way": "b", "x": 1, "y": 2, "z": 1}

@@ -7,7 +7,7 @@ from tuner.constraints import Constraint
 from tuner.dtypes import itemsize
 from tuner.kernel import Kernel
 from tuner.launch import Launch
-from tuner.params import choice, integers, powers_of_two
+from tuner.params import Param, choice, integers, powers_of_two
 from tuner.problem import Problem, Range, Timed
 from tuner.space import Space
 from tuner.tactic import Tactic
@@ -38,6 +38,7 @@ __all__ = [
     "Constraint",
     "Kernel",
     "Launch",
+    "Param",
     "Problem",
     "Range",
     "Space",

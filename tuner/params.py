@@ -17,7 +17,8 @@ class Param:
         name: as the kernel spells it, or a launch option (`num_warps`, `num_stages`, …).
         values: distinct, of one type.
         when: a parameter declared earlier, and those of its values with which this one applies; with any other
-            it is no part of a configuration. None: it always applies.
+            it is no part of a configuration, and the source, the launch and constraints see the first of its values.
+            None: it always applies.
     """
 
     name: str

@@ -205,7 +205,7 @@ class Problem:
         problem, own = self.chosen(config)
         if problem is not self:
             return problem.evaluate(own, sizes)
-        scope = {**self.scope(), **sizes, **config}
+        scope = {**self.scope(), **sizes, **self.kernel.space.complete(config)}
         launch = self._call(f"the launch of ({Tactic(config)})", self.kernel.launch, scope)
         if not isinstance(launch, Launch):
             raise ConfigError(f"kernel {self.kernel.id!r}: launch must return a Launch, not {launch!r}")

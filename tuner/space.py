@@ -43,8 +43,14 @@ class Space:
         if len(set(names)) < len(names):
             raise ConfigError(f"the space declares a parameter twice: {', '.join(names)}")
         for position, p in enumerate(self.params):
-            if p.when is not None and p.when[0] not in names[:position]:
-                raise ConfigError(f"parameter {p.name!r} depends on {p.when[0]!r}, which is not declared before it")
+            if p.when is not None:
+                if p.when[0] not in names[:position]:
+                    raise ConfigError(f"parameter {p.name!r} depends on {p.when[0]!r}, which is not declared before it")
+                governor = self.params[names.index(p.when[0])]
+                if governor.when is not None:
+                    raise ConfigError(f"parameter {p.name!r} depends on {governor.name!r}, which may not apply itself")
+                for value in p.when[1]:
+                    governor.index(value)
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -90,6 +96,10 @@ class Space:
             for position, (p, i) in enumerate(zip(self.params, indices, strict=True))
             if self.applies(position, indices)
         }
+
+    def complete(self, config: Config) -> dict[str, Value]:
+        """A value for every parameter: the first one where the configuration has none because it does not apply."""
+        return {p.name: config.get(p.name, p.values[0]) for p in self.params}
 
     def applies(self, position: int, indices: Sequence[int]) -> bool:
         """Whether the parameter at a position is part of a configuration; `indices` may end before it."""

@@ -125,5 +125,5 @@ def constant_values(problem: Problem, config: Config) -> dict[str, Value]:
                 f"{problem}: the source takes dimension {dim!r} as a constant, so it needs one size, not a range; "
                 "pass it as an extra integer of the launch to keep it dynamic"
             )
-    values = {**sizes, **problem.attributes, **config}
+    values = {**sizes, **problem.attributes, **problem.kernel.space.complete(config)}
     return {name: values[name] for name in names if name in values}
