@@ -101,6 +101,18 @@ def test_an_update_moves_the_cache_entry_of_unchanged_code(recorded: Workspace) 
     assert {**new, "source": before[0]["source"]} == before[0]
 
 
+def test_an_update_does_not_move_an_entry_of_another_winner(recorded: Workspace) -> None:
+    cache = recorded.folder / "tactics.json"
+    document = json.loads(cache.read_text())
+    (entry,) = document["entries"]
+    other = next(t for t in (*entry["ties"], entry["default"]) if t["id"] != entry["winner"]["id"])
+    cache.write_text(json.dumps({**document, "entries": [{**entry, "winner": other}]}))
+    before = cache.read_bytes()
+    edit(recorded, *HARMLESS)
+    assert "does not serve" in check(recorded, "--update").err
+    assert cache.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("old", "new", "rule"),
     [

@@ -136,7 +136,8 @@ def _record(
         done.refused += worse
         return
     if entry is None:
-        if previous is not None and old is not None and winner.fingerprint == old.winner.fingerprint:
+        unchanged = old is not None and winner.fingerprint == old.winner.fingerprint
+        if previous is not None and previous.winner.id == tactic.id and unchanged:
             entry = msgspec.structs.replace(previous, source=source)
             done.moved.append(entry)
             done.notes.append(f"{problem}: code unchanged; its entry in {setting.cache_path} moves to the new source")
