@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from simulated import write_shims
-from workspace import Run, Workspace
+from workspace import KERNEL, Run, Workspace
 
 from tuner import Tactic
 
@@ -42,6 +42,7 @@ class Engines:
         self,
         *,
         n: str = "65536",
+        kernel: str = KERNEL,
         trials: int = 20,
         more: str = "",
         us: Mapping[Tactic, float] = TIMES,
@@ -51,7 +52,7 @@ class Engines:
     ) -> Run:
         """Run `tuner tune`; `us` and `faults` by tactic."""
         folder = self.workspace.folder
-        self.workspace.write(trials=trials, more=more)
+        self.workspace.write(kernel, trials=trials, more=more)
         job = (folder / "job.toml").read_text().replace("N = 4194304", f"N = {n}")
         (folder / "job.toml").write_text(job)
         told = {
@@ -95,6 +96,20 @@ def test_each_tactic_is_built_checked_and_timed_and_the_fastest_wins(engines: En
     assert {row["status"] for row in rows.values()} == {"ok"}
     assert {row["verified"] for row in rows.values()} == {"verified"}
     assert all(float(row["engine_bytes"]) > 0 and float(row["build_s_timing_cache"]) > 0 for row in rows.values())
+
+
+def test_inputs_go_to_their_names_in_whatever_order_the_engine_lists_them(engines: Engines) -> None:
+    kernel = KERNEL
+    for old, new in (
+        ("x_ptr, n,", "x_ptr, z_ptr, n,"),
+        ("mask=mask) * factor", "mask=mask) * factor - tl.load(z_ptr + offsets, mask=mask)"),
+        ('"x": Tensor("T", "*N")', '"x": Tensor("T", "*N"), "z": Tensor("T", "*N")'),
+        ("lambda x, factor: x * factor", "lambda x, z, factor: x * factor - z"),
+    ):
+        assert old in kernel
+        kernel = kernel.replace(old, new)
+    engines.tune(kernel=kernel, trials=2)
+    assert {row["status"] for row in engines.trials.values()} == {"ok"}
 
 
 def test_the_first_engine_is_also_built_without_a_timing_cache_to_see_what_it_is_worth(engines: Engines) -> None:

@@ -63,7 +63,8 @@ class ICudaEngine:
         return make(EngineInspector, engine=self)  # type: ignore[no-any-return]
 
     def _io(self) -> list[dict[str, Any]]:
-        return [t for t in self._plan["tensors"] if t["io"] is not None]
+        """Inputs and outputs, in an order of their own, as TensorRT promises none."""
+        return sorted((t for t in self._plan["tensors"] if t["io"] is not None), key=lambda t: t["name"], reverse=True)
 
     def _tensor(self, name: str) -> dict[str, Any]:
         return next(t for t in self._io() if t["name"] == name)

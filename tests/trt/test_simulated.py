@@ -30,7 +30,7 @@ RAISED = {
     "a plugin without aot": "Misuse: the plugin is compiled ahead of time",
     "no optimization profile": "EngineError: the engine is not built: no reason given ['IBuilder",
     "a config of another builder": "Misuse: the network or its config comes from another builder",
-    "no addresses": "Misuse: 'x' has no address",
+    "no addresses": "Misuse: 'y' has no address",
     "no shape": "Misuse: the shape of 'x' is not set",
     "a shape outside of the profile": "EngineError: the engine refuses shape (129,) for input 'x'",
     "an address that is not aligned": "Misuse: the address of 'x' is not aligned",

@@ -61,9 +61,11 @@ class EngineBench(Bench):
             define = partial(add_alone, plugin=self._plugin, problem=self._problem)
         else:
             define = partial(add_host, plugin=self._plugin, host=order.host, logger=self._logger)
+        kernel = self._problem.kernel
+        names = (*kernel.inputs, *kernel.outputs) if order.host is None else ()
         try:
             plan = build(self._logger, define, order.workspace_bytes, before)
-            engine = Engine(self._logger, plan.data)
+            engine = Engine(self._logger, plan.data, names)
         except (EngineError, ValueError, TypeError, RuntimeError) as e:
             raise self._refusal("TensorRT builds no engine", e) from None
         if not (order.fresh and cache.exists()):

@@ -75,8 +75,14 @@ def build(logger: trt.ILogger, define: Define, workspace_bytes: int, timing_cach
 class Engine:
     """An engine that is loaded, with one execution context."""
 
-    def __init__(self, logger: trt.ILogger, data: bytes) -> None:
+    def __init__(self, logger: trt.ILogger, data: bytes, names: Sequence[str] = ()) -> None:
         """Load a serialized engine.
+
+        Args:
+            logger: is told what happens.
+            data: the engine.
+            names: inputs and outputs in the order in which addresses and shapes will be given; those that
+                it leaves out stay in TensorRT's order, of which nothing is documented.
 
         Raises:
             EngineError: when TensorRT cannot; why is in the log.
@@ -90,7 +96,8 @@ class Engine:
         self._context = self._engine.create_execution_context()
         if self._context is None:
             raise EngineError("the engine has no execution context", ())
-        self.tensors = tuple(sorted(self._tensors(), key=lambda t: not t.is_input))
+        places = {name: place for place, name in enumerate(names)}
+        self.tensors = tuple(sorted(self._tensors(), key=lambda t: (not t.is_input, places.get(t.name, len(places)))))
         self._shapes: dict[str, Shape] = {}
         self.switches = 0
 
