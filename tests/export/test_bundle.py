@@ -177,7 +177,6 @@ def prepared(workspace: Workspace) -> Made:
     made.remember(made.problem({"M": 64, "N": 1024}, dtypes={"T": "fp16"}), BEST)
     made.remember(made.problem({"M": Range(1, 8, 128), "N": Range(16, 512, 4096)}, attributes={"flip": True}), WIDE)
     return made
-    return made
 
 
 def bare(bundle: Path, calls: Sequence[str], **variables: str) -> subprocess.CompletedProcess[str]:
@@ -324,6 +323,31 @@ def test_the_manifest_says_what_was_measured(bundle: Path) -> None:
     (tactic,) = exact["tactics"]
     assert (tactic["config"], tactic["time_us"], exact["default"]["time_us"]) == (BEST, 5.0, 7.0)
     assert exact["environment"] == {"driver": "580"} and "triton" in exact["compiler"]
+
+
+def test_an_input_may_be_a_scalar(made: Made) -> None:
+    kernel = made.folder / "kernel.py"
+    kernel.write_text(kernel.read_text().replace('"bias": Tensor("T", "N")', '"bias": Tensor("T", "")'))
+    (made.folder / "job.toml").write_text(CONFIG.rsplit("[[problems]]", 1)[0])
+    made.remember(made.problem({"M": 64, "N": 1024}, dtypes={"T": "fp16"}), BEST)
+    bundle = made.export()
+    scalar = EXACT.replace("fp16[1024]", "fp16[()]")
+    (rehearsal,) = answers(bundle, scalar)
+    assert rehearsal.offered == (Tactic(BEST).id,)
+    assert "input 'bias' has rank 1; its shape is ''" in refusal(bundle, EXACT)
+    run = made.workspace.run("rehearse", "--module", str(bundle / "plugin.py"), "--json")
+    assert [line["what"] for line in run.document["rehearsals"]] == [scalar]
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "[]", "{}"])
+def test_a_damaged_manifest_is_found_on_import(made: Made, content: str | None) -> None:
+    bundle = made.export()
+    (bundle / "manifest.json").unlink()
+    if content is not None:
+        (bundle / "manifest.json").write_text(content)
+    message = refusal(bundle, EXACT).splitlines()[-1]
+    assert "BundleError" in message and "manifest.json cannot be read" in message
+    assert message.endswith("export the bundle again")
 
 
 @pytest.mark.parametrize("damage", ["flip", "remove", "plugin"])

@@ -131,6 +131,6 @@ def call_of(problem: Problem) -> str:
     for tensor in problem.kernel.inputs.values():
         extents = zip(*(problem.shape(tensor, which) for which in WHICH), strict=True)
         texts = [str(e[0]) if len(set(e)) == 1 else ":".join(map(str, e)) for e in extents]
-        tensors.append(f"{problem.dtype(tensor)}[{', '.join(texts)}]")
+        tensors.append(f"{problem.dtype(tensor)}[{', '.join(texts) or '()'}]")
     attributes = [f"{name}={value!r}" for name, value in problem.attributes.items()]
     return f"{problem.kernel.id}({', '.join(tensors + attributes)})"

@@ -24,8 +24,13 @@ class BundleError(Exception):
 
 def _read(folder: Path) -> dict[str, Any]:
     """The manifest, after every file it lists was found to be as it was written."""
-    manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
-    for name, expected in manifest["files"].items():
+    try:
+        manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
+        files = manifest["files"]
+    except (OSError, ValueError, KeyError, TypeError) as e:
+        why = f"{type(e).__name__}: {e}"
+        raise BundleError(f"{folder / 'manifest.json'} cannot be read ({why}); export the bundle again") from e
+    for name, expected in files.items():
         try:
             found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
         except OSError as e:
@@ -164,12 +169,13 @@ def _spelling(dtype: Any) -> str:
 def _parts(kernel: dict[str, Any], inputs: Iterable[Sequence[Any]]) -> Iterator[tuple[str, list[Any]]]:
     """Each dimension of each input with its extents: one, or any number for one declared as *name."""
     for (name, tensor), extents in zip(kernel["inputs"].items(), inputs, strict=True):
-        first, *others = tensor["shape"].split()
-        leading = len(extents) - len(others)
-        if leading < 0 or (first[0] != "*" and leading != 1):
+        dims = tensor["shape"].split()
+        variadic, leading = tensor["shape"].startswith("*"), len(extents) - len(dims) + 1
+        if leading < 0 or (not variadic and leading != 1):
             raise BundleError(f"input {name!r} has rank {len(extents)}; its shape is {tensor['shape']!r}")
-        yield first.lstrip("*"), list(extents[:leading])
-        for dim, extent in zip(others, extents[leading:], strict=True):
+        if variadic:
+            yield dims.pop(0)[1:], list(extents[:leading])
+        for dim, extent in zip(dims, extents[leading if variadic else 0 :], strict=True):
             yield dim, [extent]
 
 
