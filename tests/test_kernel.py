@@ -109,6 +109,12 @@ def test_an_attribute_that_tensorrt_passes_itself_is_reserved(name: str) -> None
         kernel(attributes={"factor": 2, name: 1})
 
 
+@pytest.mark.parametrize("name", ["outputs", "stream", "tactic", "in", "x y"])
+def test_an_input_that_no_plugin_can_take_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"TensorRT does not allow an input called '{name}'"):
+        kernel(inputs={name: Tensor("T", "*M N")}, reference=lambda: 0)
+
+
 @pytest.mark.parametrize(
     ("grid", "args", "said"),
     [

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from keyword import iskeyword
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tuner.constraints import Constraint
@@ -32,7 +33,8 @@ Reference: TypeAlias = "Callable[..., np.ndarray[Any, Any] | tuple[np.ndarray[An
 
 _ID = re.compile(r"[A-Za-z_]\w*::[A-Za-z_]\w*")
 _RESERVED_NAMESPACES = ("trt", "tensorrt", "std")
-_RESERVED_ATTRIBUTES = ("outputs", "stream", "tactic")
+RESERVED_NAMES = ("outputs", "stream", "tactic")
+"""What TensorRT itself calls parameters of a plugin's functions."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,9 +208,11 @@ class Kernel:
             for name in names:
                 if seen.setdefault(name, kind) != kind or names.count(name) > 1:
                     raise ConfigError(f"{name!r} is declared twice, as {seen[name]} and as {kind}; rename one")
+        for name in (*self.inputs, *self.attributes):
+            if name in RESERVED_NAMES or not name.isidentifier() or iskeyword(name):
+                kind = "input" if name in self.inputs else "attribute"
+                raise ConfigError(f"TensorRT does not allow an {kind} called {name!r}")
         for name, value in self.attributes.items():
-            if name in _RESERVED_ATTRIBUTES:
-                raise ConfigError(f"TensorRT does not allow an attribute called {name!r}")
             if not isinstance(value, int | float):
                 raise ConfigError(f"attribute {name!r} must be an int, a float or a bool, not {value!r}")
         for variable, supported in self.dtypes.items():

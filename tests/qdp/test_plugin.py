@@ -111,6 +111,15 @@ def test_a_variadic_dimension_takes_any_rank(
     assert {p.launches["opt"].extra for p in rehearsal.played} == {(600,)}
 
 
+def test_a_scalar_is_one_element_of_a_variadic_dimension(layer: ModuleType, tmp_path: Path, offer: Compiled) -> None:
+    kernel = write(tmp_path, "scalar", SCALE.replace('"y": Tensor("T", "*N")', '"y": Tensor("T", "N")'))
+    register(kernel, offer)
+    rehearsal, broken = rehearse(Problem.of(kernel, {"N": ()}), offer, TARGET)
+    assert not broken
+    assert rehearsal.outputs[0][1]["opt"] == (1,)
+    assert {p.launches["opt"].extra for p in rehearsal.played} == {(1,)}
+
+
 class Nothing:
     """Offers no tactics, as a plugin without autotune."""
 
@@ -203,8 +212,10 @@ def test_an_id_that_another_package_took_is_taken(layer: ModuleType, tmp_path: P
 SCHEMAS = {
     "unknown": ({"block": "BLOK"}, "would set 'BLOK', which is neither .*did you mean 'BLOCK'"),
     "twice": ({"a": "BLOCK", "b": "BLOCK"}, "two attributes set the same value"),
-    "reserved": ({"tactic": "BLOCK"}, "does not allow an input or attribute called 'tactic'"),
+    "reserved": ({"tactic": "BLOCK"}, "does not allow an attribute called 'tactic'"),
+    "an input": ({"x": "BLOCK"}, "does not allow an attribute called 'x'"),
     "no name": ({"block size": "BLOCK"}, "called 'block size'"),
+    "a word of Python": ({"if": "BLOCK"}, "called 'if'"),
 }
 
 

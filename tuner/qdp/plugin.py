@@ -10,11 +10,12 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from keyword import iskeyword
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from tuner.compile.artifact import Artifact
 from tuner.errors import ConfigError
-from tuner.kernel import Attribute, Kernel
+from tuner.kernel import RESERVED_NAMES, Attribute, Kernel
 from tuner.names import did_you_mean
 from tuner.problem import Problem
 from tuner.qdp.binding import dtypes_of, extents, problem_of, sizes
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 
 DEFAULT = 0
 """The tactic that TensorRT asks for when a plugin offers none."""
-
-_RESERVED_INPUTS = ("outputs", "stream", "tactic")
 
 
 class Offer(Protocol):
@@ -186,8 +185,10 @@ def _shape(tensor: Tensor, dims: Mapping[str, tuple[trtp.ShapeExpr, ...]]) -> tu
     for dim in tensor.dims:
         if dim.isdigit():
             exprs.append(int(dim))
-        elif dim.startswith("*") or len(dims[dim]) == 1:
-            exprs += dims[dim.lstrip("*")]
+        elif dim.startswith("*"):
+            exprs += dims[dim[1:]]
+        elif not dims[dim]:  # a variadic dimension of a scalar
+            exprs.append(1)
         else:
             product, *others = dims[dim]
             for other in others:
@@ -201,9 +202,9 @@ def _check(kernel: Kernel, schema: Mapping[str, str]) -> None:
     for tensor in (*kernel.inputs.values(), *kernel.outputs.values()):
         for name in kernel.dtypes.get(tensor.dtype, (tensor.dtype,)):
             spelling(name)
-    for name in (*kernel.inputs, *schema):
-        if name in _RESERVED_INPUTS or not name.isidentifier():
-            raise ConfigError(f"{kernel.id}: TensorRT does not allow an input or attribute called {name!r}")
+    for name in schema:
+        if name in (*RESERVED_NAMES, *kernel.inputs) or not name.isidentifier() or iskeyword(name):
+            raise ConfigError(f"{kernel.id}: TensorRT does not allow an attribute called {name!r}")
     known = [*kernel.attributes, *kernel.space.names]
     for name, target in schema.items():
         if target not in known:
