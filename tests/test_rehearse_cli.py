@@ -87,10 +87,7 @@ USAGE = {
 
 @pytest.mark.parametrize(("arguments", "said"), USAGE.values(), ids=USAGE)
 def test_what_cannot_be_done_is_one_line_and_code_2(workspace: Workspace, arguments: list[str], said: str) -> None:
-    plugin = (
-        "import tensorrt.plugin as p\n\n\n@p.register('a::b')\ndef b(x: p.TensorDesc) -> p.TensorDesc:\n    return x\n"
-    )
-    (workspace.folder / "plugin.py").write_text(plugin)
+    (workspace.folder / "plugin.py").write_text(PLUGIN)
     run = workspace.run("rehearse", *arguments)
     assert (run.code, run.out) == (2, "")
     (line,) = run.err.splitlines()
@@ -104,6 +101,20 @@ def test_without_the_bindings_the_extra_is_named(workspace: Workspace) -> None:
     run = hidden.run("rehearse", "job.toml")
     assert (run.code, run.out) == (3, "")
     assert run.err == "error: NVIDIA's Python layer is not installed; pip install 'qdp-tuner[rehearse]'\n"
+
+
+def test_a_c_compiler_may_be_named_with_options(workspace: Workspace) -> None:
+    path = workspace.folder / "plugins.py"
+    path.write_text(PLUGIN)
+    named = Workspace(workspace.folder, workspace.compiled, {"CC": "env cc -O1"})
+    assert "a::b: registered, and not played" in named.run("rehearse", "--module", str(path)).out
+
+
+def test_what_is_no_c_compiler_is_said(workspace: Workspace) -> None:
+    for compiler, said in (("/", "CC='/' is no program"), ("false", "false makes no empty library")):
+        run = Workspace(workspace.folder, workspace.compiled, {"CC": compiler}).run("rehearse", "job.toml")
+        assert (run.code, run.out) == (3, "")
+        assert run.err.startswith(f"error: {said}") and run.err.count("\n") == 1
 
 
 def test_without_a_c_compiler_that_is_said(workspace: Workspace) -> None:

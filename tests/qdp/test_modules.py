@@ -345,6 +345,23 @@ def test_a_list_in_the_module_names_its_calls(workspace: Workspace) -> None:
     assert [line["what"] for line in run.document["rehearsals"]] == calls
 
 
+@pytest.mark.parametrize("calls", [CALL, [1], None])
+def test_calls_that_are_no_list_of_texts_are_an_error_of_use(workspace: Workspace, calls: object) -> None:
+    path = plant(workspace.folder, [("PTX = ", f"REHEARSAL = {calls!r}\nPTX = ")])
+    run = workspace.run("rehearse", "--module", str(path))
+    assert (run.code, run.out) == (2, "")
+    assert "plugins.py: REHEARSAL is " in run.err and "give a list of texts, such as ['planted::add(" in run.err
+
+
+def test_a_module_in_a_folder_called_plugin_is_not_taken_for_nvidias(workspace: Workspace) -> None:
+    folder = workspace.folder / "plugin"
+    folder.mkdir()
+    (folder / "plugins.py").write_text("import tensorrt.plugin\nraise ValueError('mine')\n")
+    run = workspace.run("rehearse", "--module", str(folder / "plugins.py"))
+    assert (run.code, run.out) == (2, "")
+    assert "plugins.py:2 raised ValueError on import: mine" in run.err
+
+
 def test_without_a_call_the_text_to_type_is_shown(workspace: Workspace) -> None:
     path = plant(workspace.folder)
     run = workspace.run("rehearse", "--module", str(path))

@@ -13,6 +13,7 @@ import importlib
 import importlib.util
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -202,17 +203,20 @@ def _load_stubs(extension: Path) -> None:
     content = extension.read_bytes()
     names = sorted({m.decode() for m in re.findall(rb"\0(libnv\w+\.so\.\d+)(?=\0)", content)})
     symbols = sorted({m.decode() for m in re.findall(rb"\0(" + _SYMBOLS + rb")(?=\0)", content)})
-    compiler = os.environ.get("CC", "cc")
+    compiler = shlex.split(os.environ.get("CC", "")) or ["cc"]  # CC may carry options: "ccache gcc"
     with tempfile.TemporaryDirectory(prefix="tuner-") as folder:
         source = Path(folder, "stub.c")
         source.write_text("".join(f"void *{symbol}(void) {{ return 0; }}\n" for symbol in symbols))
         for name in names:
             library = Path(folder, name)
-            command = [compiler, "-shared", "-fPIC", f"-Wl,-soname,{name}", "-o", str(library), str(source)]
+            command = [*compiler, "-shared", "-fPIC", f"-Wl,-soname,{name}", "-o", str(library), str(source)]
             try:
                 subprocess.run(command, capture_output=True, text=True, check=True)
             except FileNotFoundError:
-                raise BindingsError(f"no C compiler called {compiler!r}; install gcc, or name one with CC") from None
+                raise BindingsError(f"no C compiler called {compiler[0]!r}; install gcc, or name one with CC") from None
+            except PermissionError:
+                raise BindingsError(f"CC={compiler[0]!r} is no program; name a C compiler, such as gcc") from None
             except subprocess.CalledProcessError as e:
-                raise BindingsError(f"{compiler} failed on an empty library: {e.stderr.strip()}") from e
+                said = " ".join(e.stderr.split())
+                raise BindingsError(f"{shlex.join(compiler)} makes no empty library ({said}); install gcc") from e
             ctypes.CDLL(str(library))  # stays loaded, and answers to its SONAME

@@ -26,7 +26,7 @@ def calling(stage: str, rule: str = "") -> Iterator[None]:
         raise
     except (Exception, SystemExit) as e:
         frames = traceback.extract_tb(e.__traceback__)
-        own = [f for f in frames if not _in_layer(f) and not _is_ours(f)]
+        own = [f for f in frames if not in_layer(f) and not _is_ours(f)]
         # A class of a package's own is no slip of the pen, and its message says what it is about.
         slip = own and type(e).__module__ == "builtins"
         place = f" at {Path(own[-1].filename).name}:{own[-1].lineno}" if slip else ""
@@ -34,7 +34,7 @@ def calling(stage: str, rule: str = "") -> Iterator[None]:
         for said, hint in _HINTS.items():
             if said in str(e):
                 raise RuleBroken("extra arguments", f"{text}; {hint}") from e
-        if stage == "autotune" and _in_layer(frames[-1]):
+        if stage == "autotune" and in_layer(frames[-1]):
             raise RuleBroken(
                 "combinations",
                 f"{text}; autotune returns a list of combinations, each with one type for every input and output, "
@@ -43,7 +43,8 @@ def calling(stage: str, rule: str = "") -> Iterator[None]:
         raise RuleBroken(rule or stage, text) from e
 
 
-def _in_layer(frame: traceback.FrameSummary) -> bool:
+def in_layer(frame: traceback.FrameSummary) -> bool:
+    """Whether a frame is one of NVIDIA's Python layer."""
     return Path(frame.filename).parts[-3:-1] == ("tensorrt_bindings", "plugin")
 
 

@@ -15,6 +15,7 @@ from tuner.loader import import_file
 from tuner.names import did_you_mean
 from tuner.qdp.rehearsal.builder import DEFAULT, Broken, Rehearsal, play
 from tuner.qdp.rehearsal.call import Call, example, parse
+from tuner.qdp.rehearsal.calling import in_layer
 from tuner.qdp.rehearsal.rules import examine
 
 CALLS = "REHEARSAL"
@@ -51,7 +52,7 @@ def load_module(path: Path) -> Loaded:
     except ConfigError as e:
         cause = e.__cause__
         frames = traceback.extract_tb(cause.__traceback__) if cause is not None else []
-        if frames and Path(frames[-1].filename).parent.name == "plugin":
+        if frames and in_layer(frames[-1]):
             return Loaded({}, (), Broken(None, "signature", str(e)))
         raise
     plugins = {
@@ -59,7 +60,10 @@ def load_module(path: Path) -> Loaded:
         for name, definition in registry.items()
         if name not in before
     }
-    return Loaded(plugins, tuple(variables.get(CALLS, ())))
+    calls = variables.get(CALLS, ())
+    if not isinstance(calls, list | tuple) or not all(isinstance(call, str) for call in calls):
+        raise ConfigError(f"{path}: {CALLS} is {calls!r}; give a list of texts, such as {list(plugins.values())}")
+    return Loaded(plugins, tuple(calls))
 
 
 def rehearse_call(text: str, tactics: int | None, target: Target | None) -> tuple[Rehearsal, tuple[Broken, ...]]:
