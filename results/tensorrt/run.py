@@ -22,7 +22,7 @@ ROOT = HERE.parents[1]
 sys.path.insert(0, str(HERE.parent / "h200"))
 from common import machine, write  # noqa: E402
 
-CONFIGS = (*sorted((ROOT / "configs").glob("*.toml")), HERE / "masked_softmax.toml")
+CONFIGS = (*sorted((ROOT / "configs").rglob("*.toml")), HERE / "masked_softmax.toml")
 BUILDS = 5
 """Engine builds with the timing cache, and as many without."""
 

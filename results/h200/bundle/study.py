@@ -108,7 +108,7 @@ def first_problems(folder: Path) -> list[Path]:
 
     folder.mkdir(parents=True, exist_ok=True)
     found = []
-    for path in sorted((ROOT / "configs").glob("*.toml")):
+    for path in sorted((ROOT / "configs").rglob("*.toml")):
         try:
             job = load_config(path)
         except TunerError as e:
