@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from simulated import write_shims
-from workspace import KERNEL, Run, Workspace
+from workspace import KERNEL, STORE, Run, Workspace
 
 from tuner import Tactic
 
@@ -98,13 +98,18 @@ def test_each_tactic_is_built_checked_and_timed_and_the_fastest_wins(engines: En
     assert all(float(row["engine_bytes"]) > 0 and float(row["build_s_timing_cache"]) > 0 for row in rows.values())
 
 
-def test_inputs_go_to_their_names_in_whatever_order_the_engine_lists_them(engines: Engines) -> None:
+def test_tensors_go_to_their_names_in_whatever_order_the_engine_lists_them(engines: Engines) -> None:
     kernel = KERNEL
     for old, new in (
-        ("x_ptr, n,", "x_ptr, z_ptr, n,"),
-        ("mask=mask) * factor", "mask=mask) * factor - tl.load(z_ptr + offsets, mask=mask)"),
+        ("x_ptr, n, y_ptr,", "x_ptr, z_ptr, n, y_ptr, high_ptr,"),
+        (
+            STORE,
+            f"    z = tl.load(z_ptr + offsets, mask=mask)\n    tl.store(high_ptr + offsets, y + z, mask=mask)\n{STORE}",
+        ),
+        ("offsets, y, mask", "offsets, y - z, mask"),
         ('"x": Tensor("T", "*N")', '"x": Tensor("T", "*N"), "z": Tensor("T", "*N")'),
-        ("lambda x, factor: x * factor", "lambda x, z, factor: x * factor - z"),
+        ('"y": Tensor("T", "*N")', '"low": Tensor("T", "*N"), "top": Tensor("T", "*N")'),
+        ("lambda x, factor: x * factor", "lambda x, z, factor: (x * factor - z, x * factor + z)"),
     ):
         assert old in kernel
         kernel = kernel.replace(old, new)

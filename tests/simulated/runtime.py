@@ -158,20 +158,21 @@ class IExecutionContext:
                 known[number] = (self._read(tensor, shape) if compute else None, shape)
         for layer in self._engine._plan["layers"]:
             arrays = [known[i][0] for i in layer["inputs"]]
-            for number in layer["outputs"]:
+            values = self._values(layer, arrays) if compute else ()
+            for i, number in enumerate(layer["outputs"]):
                 shape = known[layer["inputs"][0]][1]  # all layers keep the shape of their first input
-                value = self._value(layer, arrays).astype(_numpy(tensors[number])) if compute else None
-                known[number] = (value, shape)
+                known[number] = (values[i].astype(_numpy(tensors[number])) if compute else None, shape)
         return known
 
-    def _value(self, layer: dict[str, Any], arrays: list[Any]) -> Any:
-        """What a layer computes, in float64."""
+    def _values(self, layer: dict[str, Any], arrays: list[Any]) -> tuple[Any, ...]:
+        """What a layer computes, in float64, for each output."""
         wide = [a.astype(np.float64) for a in arrays]
         if "operation" in layer:
-            return {"SUM": np.add, "PROD": np.multiply}[layer["operation"]](*wide)
+            return ({"SUM": np.add, "PROD": np.multiply}[layer["operation"]](*wide),)
         kernel = scenario.kernel()
         named = dict(zip(kernel.inputs, wide, strict=True))
-        return np.asarray(kernel.reference(**named, **layer["attributes"]))
+        computed = kernel.reference(**named, **layer["attributes"])
+        return tuple(map(np.asarray, computed if isinstance(computed, tuple) else (computed,)))
 
     def _read(self, tensor: dict[str, Any], shape: tuple[int, ...]) -> Any:
         kind = _numpy(tensor)
