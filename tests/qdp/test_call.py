@@ -47,6 +47,7 @@ WRONG = {
     "my::op(fp32[n])": "'n' is neither a number",
     "my::op(fp32[-1])": "'-1' is neither a number",
     "my::op(fp32[8:4:16])": "'8:4:16' is not min <= opt <= max",
+    "my::op(fp32[1:2:9223372036854775808])": "is more than a 64-bit integer holds",
     "my::op(fp32[4], n=int)": "'n=int' does not give a Python literal",
     "my::op(fp32[4], n=1 +)": "invalid syntax",
     "my::op(fp32[4], n=1, n=2)": "'n' is given twice",

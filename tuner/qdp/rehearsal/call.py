@@ -15,6 +15,7 @@ from tuner.errors import ConfigError
 from tuner.qdp.dtypes import member
 from tuner.qdp.rehearsal.builder import Tensor
 
+_LARGEST = 2**63 - 1
 _CALL = re.compile(r"\s*(\w+::\w+)\s*(\(.*\))\s*", re.DOTALL)
 
 
@@ -87,4 +88,6 @@ def _range(node: ast.expr) -> tuple[int, int, int]:
         raise ConfigError(f"{ast.unparse(node)!r} is neither a number nor min:opt:max")
     if not low <= opt <= high:
         raise ConfigError(f"{ast.unparse(node)!r} is not min <= opt <= max")
+    if high > _LARGEST:
+        raise ConfigError(f"{ast.unparse(node)!r} is more than a 64-bit integer holds")
     return low, opt, high
