@@ -40,7 +40,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> BaselineFi
 
 def _baseline(config: pytest.Config) -> Path | None:
     path: Path | None = config.getoption("tuner_baseline")
-    return None if path is None else config.invocation_params.dir / path
+    return None if path is None else (config.invocation_params.dir / path).resolve()
 
 
 class BaselineFile(pytest.File):
