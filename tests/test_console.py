@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tuner import Problem
-from tuner.console import format_us, what_the_number_is
+from tuner.console import format_us, new_table, print_table, what_the_number_is
 from tuner.loader import load_kernel
 from tuner.tactic import Tactic
 from tuner.trial import Failure, FailureClass, Kind, Timing
@@ -50,3 +52,12 @@ def test_a_launch_bound_winner_is_reported_as_such() -> None:
 
 def test_times_have_four_digits_and_a_unit() -> None:
     assert [format_us(t) for t in (3.14159, 12345.6, 2.5e6)] == ["3.142 us", "12.35 ms", "2.5 s"]
+
+
+def test_a_table_shows_its_texts_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    table = new_table("a[0]", "b")
+    table.add_row("install qdp-tuner[cuda]", ":warning: [red]")
+    print_table(table)
+    header, _, row = filter(None, capsys.readouterr().out.splitlines())
+    assert header.split() == ["a[0]", "b"]
+    assert row.split() == ["install", "qdp-tuner[cuda]", ":warning:", "[red]"]

@@ -48,7 +48,9 @@ def print_table(table: Table) -> None:
     """Print a table to stdout, as wide as the terminal, or as it needs when there is none."""
     from rich.console import Console
 
-    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 160, highlight=False)
+    width = None if sys.stdout.isatty() else 160
+    # What stands in brackets or between colons is text: pip install qdp-tuner[cuda].
+    console = Console(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False)
     with console.capture() as capture:
         console.print(table)
     print("\n".join(line.rstrip() for line in capture.get().strip("\n").splitlines()))
