@@ -279,6 +279,12 @@ def test_junit(recorded: Workspace) -> None:
     assert failure is not None and "was 0" in (failure.get("message") or "")
     assert cases["correct (winner)"].find("failure") is None
 
+    junit = ("--format", "junit", "--out", "check.xml")
+    recorded.run("check", "job.toml", "--baseline", "baseline.json", "--update", "--accept", "\x1b[1mwhy\nnot", *junit)
+    (suite,) = ET.parse(recorded.folder / "check.xml").getroot()
+    (accepted,) = {c.findtext("system-out") for c in suite if c.get("name") == "accepted"}
+    assert accepted is not None and "\ufffd[1mwhy not (barriers)" in accepted
+
 
 def test_github(recorded: Workspace) -> None:
     edit(recorded, ("    tl.store(y_ptr", "    tl.debug_barrier()\n    tl.store(y_ptr"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -16,6 +17,9 @@ from tuner.names import did_you_mean
 
 SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
 """Names the file whose Markdown GitHub shows for a step of a workflow."""
+
+_NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that XML cannot hold in any spelling, such as those that colour a compiler's message."""
 
 
 def check_shape(name: str) -> str:
@@ -88,7 +92,7 @@ def junit(checks: Sequence[Check]) -> str:
             else:
                 ET.SubElement(case, "failure" if c.verdict == "regression" else "error", message=c.message)
     ET.indent(root)
-    return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+    return _NOT_XML.sub("\ufffd", ET.tostring(root, encoding="unicode", xml_declaration=True)) + "\n"
 
 
 def github(checks: Sequence[Check]) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.option("--update", is_flag=True, help="Write winners and defaults into the baseline, then check.")
 @click.option("--accept", metavar="REASON", help="With --update: also record what has become worse, and why.")
 @click.option("--backend", default="auto", show_default=True, help="cuda: measure too; model: compile facts only.")
-@click.option("--margin", type=click.FloatRange(0, 100), metavar="PERCENT", help="How much slower may pass.  [3]")
+@click.option("--margin", type=click.FloatRange(0, 100), metavar="PERCENT", help="How much slower may pass.")
 @click.option("--retune", type=click.IntRange(1), metavar="N", help="Compare the winner with the best of N new trials.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Tactic cache file.  [default: the user's own]")
 @click.option("--served", is_flag=True, help="A winner that no lookup finds since an edit is a regression too.")
@@ -47,7 +47,8 @@ def check(
 
     Every winner and default is compiled with today's source and compiler for the GPU it was recorded for; none has
     to be present. The same machine code passes. Where it differs, what it takes is compared by rules, whose margins
-    stand in the baseline. With a GPU of the recorded model, old and new code are also timed in turns.
+    stand in the baseline; --margin takes the place of those of measured and predicted time. With a GPU of the recorded
+    model, old and new code are also timed in turns.
 
     An edit of a kernel's source makes its cache entries unreachable, so that a lookup gives the default again. A check
     tells, and --served makes it a regression. Where the code has not changed, --update moves the entries to the new
