@@ -339,6 +339,14 @@ def test_an_input_may_be_a_scalar(made: Made) -> None:
     assert [line["what"] for line in run.document["rehearsals"]] == [scalar]
 
 
+def test_an_id_that_is_taken_is_said(made: Made) -> None:
+    made.export()
+    (made.folder / "twice.py").write_text("import runpy\nfor _ in range(2):\n    runpy.run_path('bundle/plugin.py')\n")
+    run = made.workspace.run("rehearse", "--module", "twice.py")
+    assert (run.code, run.out) == (2, "")
+    assert "BundleError on import: the plugin id 'test::split' is already registered in this process" in run.err
+
+
 @pytest.mark.parametrize("content", [None, "", "{", "[]", "{}"])
 def test_a_damaged_manifest_is_found_on_import(made: Made, content: str | None) -> None:
     bundle = made.export()

@@ -40,7 +40,16 @@ def _read(folder: Path) -> dict[str, Any]:
     return manifest
 
 
+def _require_free(plugins: Iterable[str]) -> None:
+    """Refuse before the first of them is registered, so that it is all of them or none."""
+    for plugin in plugins:
+        namespace, name = plugin.split("::")
+        if hasattr(getattr(trtp.op, namespace, None), name):
+            raise BundleError(f"the plugin id {plugin!r} is already registered in this process; import one of the two")
+
+
 MANIFEST = _read(FOLDER)
+_require_free(MANIFEST["kernels"])
 
 
 def describe(plugin: str, inputs: Sequence[Any]) -> Any:
