@@ -228,6 +228,25 @@ def test_a_problem_without_a_record_is_inconclusive_and_a_record_without_its_pro
     assert (run.code, run.document["verdict"]) == (3, "inconclusive")
 
 
+def test_a_broken_kernel_is_a_regression_and_keeps_no_other_from_being_checked(recorded: Workspace) -> None:
+    other = KERNEL.replace("test::scale", "test::other")
+    (recorded.folder / "other.py").write_text(other)
+    job = (recorded.folder / "job.toml").read_text()
+    (recorded.folder / "other.toml").write_text(job.replace("kernel.py", "other.py"))
+    assert recorded.run("tune", "other.toml", "--trials", "1").code == 0
+    held = ("check", "--baseline", "baseline.json", "--backend", "model", "--json")
+    assert recorded.run(*held, "other.toml", "--update").code == 0
+    (recorded.folder / "other.py").write_text(other.replace('"BLOCK": 256', '"BLOCK": 128'))
+    run = recorded.run(*held)
+    assert run.code == 1
+    (lost,) = (c for c in run.document["checks"] if c["verdict"] == "regression")
+    assert (lost["kernel"], lost["rule"]) == ("test::other", "recorded")
+    assert "the kernel's default (BLOCK=128 num_warps=4) is not legal" in lost["message"]
+    assert any(c["kernel"] == "test::scale" and "code unchanged" in c["message"] for c in run.document["checks"])
+    named = recorded.run(*held, "other.toml")
+    assert (named.code, named.err.count("\n")) == (2, 1)
+
+
 def test_a_cache_that_matches_nothing_is_a_regression(recorded: Workspace) -> None:
     cache = recorded.folder / "tactics.json"
     cache.write_text(cache.read_text().replace("NVIDIA H200", "NVIDIA H100 80GB HBM3").replace('"model"', '"cuda"'))

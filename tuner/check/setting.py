@@ -11,7 +11,8 @@ import msgspec
 
 from tuner.backends.select import Choice
 from tuner.cache import Cache, default_path
-from tuner.check.baseline import Baseline, read_baseline
+from tuner.check.baseline import Baseline, Record, read_baseline
+from tuner.check.verdict import Check
 from tuner.compile.store import Store, default_folder
 from tuner.config import Config as Job
 from tuner.config import load_config
@@ -97,11 +98,34 @@ def load_jobs(configs: Sequence[Path], setting: Setting) -> list[tuple[Path, Job
     Raises:
         ConfigError: when there are none, or one cannot be used.
     """
-    named = {setting.path.parent / r.config: None for r in setting.baseline.records}
-    files = list(configs or named)
-    if not files:
+    return [(file, load_config(file)) for file in configs or _named(setting)]
+
+
+def load_held_jobs(setting: Setting) -> tuple[list[tuple[Path, Job]], list[Check]]:
+    """The configs that the baseline names, and a regression for each record whose config cannot be used any more.
+
+    So one kernel that is broken or gone does not keep the others from being checked.
+
+    Raises:
+        ConfigError: when the baseline names none.
+    """
+    jobs: list[tuple[Path, Job]] = []
+    lost: list[Check] = []
+    for file, records in _named(setting).items():
+        try:
+            jobs.append((file, load_config(file)))
+        except ConfigError as e:
+            lost += [Check(r.kernel, r.label, "recorded", "regression", r.winner.id, None, str(e)) for r in records]
+    return jobs, lost
+
+
+def _named(setting: Setting) -> dict[Path, list[Record]]:
+    named: dict[Path, list[Record]] = {}
+    for record in setting.baseline.records:
+        named.setdefault(setting.path.parent / record.config, []).append(record)
+    if not named:
         raise ConfigError(f"{setting.path} names no config; name one on the command line")
-    return [(file, load_config(file)) for file in files]
+    return named
 
 
 def _gpu(backend: str, baseline: Baseline) -> Gpu | None:

@@ -59,7 +59,7 @@ def check(
     from tuner.check.outputs import check_shape, deliver
     from tuner.check.record import update_baseline
     from tuner.check.run import check_jobs
-    from tuner.check.setting import load_jobs, open_setting
+    from tuner.check.setting import load_held_jobs, load_jobs, open_setting
     from tuner.check.verdict import EXIT_CODES, Check, overall
     from tuner.console import say
 
@@ -76,13 +76,13 @@ def check(
         )
 
     setting = opened(new=update)
-    jobs = load_jobs(configs, setting)
+    jobs, lost = (load_jobs(configs, setting), []) if configs or update else load_held_jobs(setting)
     checks: list[Check] = []
     if update:
         checks, notes = update_baseline(jobs, setting, accept and " ".join(accept.split()))
         for note in notes:
             say(note)
         setting = opened(new=False) if not checks else setting
-    checks = checks or list(check_jobs(jobs, setting))
+    checks = checks or [*lost, *check_jobs(jobs, setting)]
     deliver(checks, shape, out)
     sys.exit(EXIT_CODES[overall(checks)])
