@@ -296,6 +296,10 @@ BAD_VALUES = {
         HEAD + "[problem]\ndims = { M = { min = 1, opt = 2, max = 8 }, N = 512 }\ntimed = [{ dims = { m = 9 } }]\n",
         "problem: unknown dimension 'm'; there is M, N",
     ),
+    "timed misspelt": (
+        HEAD + "[problem]\ndims = { M = 4, N = 512 }\ntimed = [{ dims = {}, wieght = 3 }]\n",
+        "unknown key problem.timed[0].wieght; did you mean 'weight'?",
+    ),
     "timed twice": (
         HEAD + "[problem]\ndims = { M = 4, N = 512 }\ntimed = [{ dims = { M = 4 } }, { dims = {} }]\n",
         "problem: timed: M=4 N=512 is listed twice; add up the weights",

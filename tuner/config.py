@@ -58,7 +58,7 @@ class _Problem(Struct, frozen=True, forbid_unknown_fields=True):
     dims: dict[str, Any]
     dtypes: dict[str, str] = {}
     attributes: dict[str, Any] = {}
-    timed: tuple[_Timed, ...] = ()
+    timed: tuple[dict[str, Any], ...] = ()
 
 
 class _Document(Struct, frozen=True, forbid_unknown_fields=True):
@@ -215,8 +215,9 @@ def _problem(kernel: Kernel, table: _Problem, where: str, key: str) -> Problem:
         number: Any = _convert(value, Attribute, where, f"{key}.attributes.{name}")  # type: ignore[arg-type]
         if not math.isfinite(number):
             raise ConfigError(f"{where}: {key}.attributes.{name}: {number} is not a finite number")
+    shapes = [_convert(data, _Timed, where, f"{key}.timed[{i}]") for i, data in enumerate(table.timed)]
     try:
-        timed = [Timed(t.dims, t.weight) for t in table.timed]
+        timed = [Timed(shape.dims, shape.weight) for shape in shapes]
         problem = Problem.of(kernel, dims, table.dtypes, table.attributes, timed)
         refused = _why_refused(problem)
     except ConfigError as e:

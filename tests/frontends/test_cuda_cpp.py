@@ -179,5 +179,12 @@ def test_a_mistake_in_a_declaration_is_named(source: Any, said: str) -> None:
         source()
 
 
+def test_a_file_or_header_that_is_no_text_is_named(file: Path) -> None:
+    header = file.with_name("inner.cuh")
+    header.write_bytes(b"// caf\xe9\n")
+    with pytest.raises(ConfigError, match=r"inner\.cuh is not UTF-8 text .* at byte 6\); save it as UTF-8"):
+        CudaCpp(file, "twice")
+
+
 def test_tools_are_named_with_their_versions() -> None:
     assert set(tools(declare(CudaCpp(MACROS, "twice")), H100)) == {"nvrtc", "cudart", "ptxas"}

@@ -76,7 +76,7 @@ def check_shared_memory(size: int, capability: tuple[int, int]) -> None:
         raise CompileError(
             FailureClass.COMPILE,
             f"needs {size} bytes of shared memory; a block on compute capability {capability[0]}.{capability[1]} "
-            f"may use {limit * 1024}: use smaller tiles or fewer num_stages",
+            f"may use {limit * 1024}: use smaller tiles or fewer stages",
         )
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from tuner.compile.artifact import CompileError, Target
 from tuner.errors import ConfigError, UnavailableError
 from tuner.frontends.base import Emitted, Source, constant_values
-from tuner.frontends.comments import normalised
+from tuner.frontends.text import normalised, read
 from tuner.tactic import Config, Value
 from tuner.trial import FailureClass
 
@@ -145,7 +145,7 @@ class CudaCpp(Source):
     def _texts(self) -> dict[str, str]:
         """The text of each of the user's headers by the name it is included as, and under "" of the code itself."""
         own = self.code.parent if isinstance(self.code, Path) else None
-        texts = {"": self.code.read_text() if isinstance(self.code, Path) else self.code}
+        texts = {"": read(self.code) if isinstance(self.code, Path) else self.code}
         waiting = [(texts[""], own)]
         while waiting:
             text, folder = waiting.pop()
@@ -154,7 +154,7 @@ class CudaCpp(Source):
                 path = next((p for d in (*beside, *self.include) if (p := d / name).is_file()), None)
                 if path is None:  # one of the toolkit's, or NVRTC says that it is missing
                     continue
-                header = path.read_text()
+                header = read(path)
                 if name not in texts:
                     texts[name] = header
                     waiting.append((header, path.parent))

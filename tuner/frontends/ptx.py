@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from tuner.compile.artifact import CompileError, Target
 from tuner.errors import ConfigError
 from tuner.frontends.base import Emitted, Source, constant_values
-from tuner.frontends.comments import normalised
+from tuner.frontends.text import normalised, read
 from tuner.tactic import Config, Value
 from tuner.trial import FailureClass
 
@@ -82,7 +82,7 @@ class Ptx(Source):
     def _texts(self) -> dict[str, str]:
         """The text of every file, read once so that what is identified is what is compiled."""
         pattern = "".join(glob.escape(text) + "*" * (field is not None) for text, field, _, _ in _parts(self.path.name))
-        return {p.name: p.read_text() for p in sorted(self.path.parent.glob(pattern))}
+        return {p.name: read(p) for p in sorted(self.path.parent.glob(pattern))}
 
 
 def _parts(name: str) -> list[tuple[str, str | None, str | None, str | None]]:
