@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import random
 from pathlib import Path
 
@@ -56,6 +57,19 @@ GOOD: list[tuple[str, Config]] = [
     ("gemm", gemm(64, 128, 64, group=8, warps=4, stages=4)),
 ]
 """Regions known to be fast at the shipped sizes on an H200, or from public tutorials."""
+
+
+PARTS = (
+    *("id", "source", "inputs", "outputs", "dtypes", "attributes", "params", "constraints", "default", "launch"),
+    *("reference", "tolerances", "bytes", "flops", "tiles"),
+)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "kernels").glob("*.py")), ids=lambda path: path.stem)
+def test_each_file_of_the_gallery_declares_one_kernel_in_the_same_order_of_parts(path: Path) -> None:
+    calls = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)]
+    (declared,) = ([k.arg for k in c.keywords] for c in calls if getattr(c.func, "id", None) == "Kernel")
+    assert declared == [part for part in PARTS if part in declared]
 
 
 @pytest.mark.parametrize(("name", "tactic"), GOOD)

@@ -91,8 +91,12 @@ def compile_tactic(problem: Problem, config: Config, target: Target) -> Artifact
     except CompileError as e:
         if ptx.parse(emitted.text).version == module.version:
             raise
+        older_driver = module.version < tool.newest_ptx
+        mend = "a newer driver takes more" if older_driver else "TRITON_PTXAS_PATH may name a newer ptxas"
         newest = "{}.{}".format(*module.version)
-        raise CompileError(e.kind, f"the PTX was lowered to version {newest}, which it may be too new for: {e}") from e
+        raise CompileError(
+            e.kind, f"the PTX was lowered to version {newest}, which it may be too new for ({mend}): {e}"
+        ) from e
     check_shared_memory(shared_bytes + resources.shared_bytes, target.capability)
     return Artifact(
         ptx=module.text,
