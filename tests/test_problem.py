@@ -80,6 +80,28 @@ def test_a_tactic_must_be_legal_over_the_whole_range() -> None:
 
 
 @pytest.mark.parametrize(
+    ("dims", "legal"),
+    [
+        ({"M": 1, "N": 256}, 4),
+        ({"M": Range(1, 8, 16), "N": 256}, 4),
+        ({"M": 1, "N": Range(64, 128, 256)}, 0),
+        ({"M": (Range(64, 128, 256), 128), "N": 1}, 4),
+        ({"M": (Range(64, 128, 256), 3), "N": 1}, 0),
+    ],
+)
+def test_what_divides_at_the_ends_alone_is_not_legal_between(dims: dict[str, Any], legal: int) -> None:
+    whole = Constraint("whole", lambda BLOCK, M, N: M * N % BLOCK == 0, "the last block would hang over")
+    assert Problem.of(kernel(constraints=[whole]), dims).space.size == legal
+
+
+def test_a_tactic_must_be_legal_where_one_dimension_is_small_and_another_large() -> None:
+    square = Constraint("tall", lambda M, N: M >= N, "rows would be longer than columns")
+    made = kernel(constraints=[square])
+    assert Problem.of(made, {"M": Range(64, 128, 256), "N": 64}).space.size == 4
+    assert Problem.of(made, {"M": Range(64, 128, 256), "N": Range(64, 128, 256)}).space.size == 0
+
+
+@pytest.mark.parametrize(
     ("dims", "divisor"),
     [
         ({"M": Range(1, 4, 9), "N": 128}, 128),

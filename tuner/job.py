@@ -249,8 +249,8 @@ def _identity(problem: Problem, backend: Backend, source: str) -> Mapping[str, s
 
 
 def _describe(space: Space) -> str:
-    """The values of each parameter, and the code of each constraint."""
-    params = {p.name: list(p.values) for p in space.params}
+    """The values of each parameter and where it applies, and the code of each constraint."""
+    params = {p.name: [*p.values, *([list(p.when)] if p.when else [])] for p in space.params}
     constraints = {c.name: source_hash(c.holds) for c in space.constraints}
     return json.dumps([params, constraints])
 

@@ -185,8 +185,26 @@ class Problem:
     @cached_property
     def space(self) -> Space:
         """The kernel's space with every tactic legal over the whole range of the dimensions."""
-        scopes = {which: self.scope(which) for which in (WHICH if self.dynamic else ("opt",))}
-        return self.kernel.space.bind(*scopes.values())
+        return self.kernel.space.bind(*({**self.scope(), **sizes} for sizes in self.samples))
+
+    @cached_property
+    def samples(self) -> tuple[dict[str, int], ...]:
+        """Each dimension's number of elements at places over the range that tell what holds in all of it.
+
+        They are its optimum, ends and their neighbours, which divide by nothing in common, all dimensions in
+        step; and each dimension at its smallest while the others are at their largest. One where nothing varies.
+        """
+        if not self.dynamic:
+            return (self.sizes(),)
+        steps: tuple[tuple[Which, int], ...] = (("min", 1), ("opt", 1), ("opt", -1), ("max", -1))
+        ends = {which: self.sizes(which) for which in WHICH}
+        beside = [
+            {d: prod(min(max(r.at(which) + step, r.min), r.max) for r in ranges) for d, ranges in self.dims.items()}
+            for which, step in steps
+        ]
+        mixed = [{**ends["max"], dim: ends["min"][dim]} for dim in self.dims]
+        found = [ends["opt"], ends["min"], ends["max"], *beside, *mixed]
+        return tuple(sizes for i, sizes in enumerate(found) if sizes not in found[:i])
 
     def chosen(self, config: Config) -> tuple[Problem, Config]:
         """The kernel that a configuration runs, at these sizes, and its part of the configuration.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from types import MappingProxyType
@@ -118,7 +118,7 @@ class AutotunedSource(TritonSource):
     def _computed(self, problem: Problem, config: Config) -> dict[str, list[Any]]:
         """The values that each heuristic takes over the range of the dimensions."""
         found: dict[str, list[Any]] = {name: [] for name in self.heuristics}
-        for sizes in _samples(problem) if found else ():
+        for sizes in problem.samples if found else ():
             scope = {**problem.scope(), **sizes}
             arguments = {
                 **self.fixed,
@@ -144,18 +144,6 @@ def named_arguments(source: AutotunedSource, scope: Mapping[str, Any], integers:
     }
     names = [name for name in source.arguments if name not in tensors]
     return {**tensors, **dict(zip(names, integers, strict=True))}
-
-
-def _samples(problem: Problem) -> Iterator[dict[str, int]]:
-    """Sizes over a problem's range: its ends, its optimum, and their neighbours, which divide by nothing in common."""
-    sizes = {which: problem.sizes(which) for which in ("min", "opt", "max")}
-    yield sizes["opt"]
-    if problem.dynamic:
-        yield sizes["min"]
-        yield sizes["max"]
-        for which, step in (("min", 1), ("opt", 1), ("opt", -1), ("max", -1)):
-            inside = {d: min(max(n + step, sizes["min"][d]), sizes["max"][d]) for d, n in sizes[which].items()}
-            yield inside
 
 
 def declaration(
