@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tuner import Kernel
+from tuner import Kernel, Range
 from tuner.errors import ConfigError
 from tuner.loader import import_file, load_kernel
 from tuner.source import kernel_hash, source_hash, source_text
@@ -241,3 +241,13 @@ def test_file_edited_before_it_is_first_read_is_an_error(tmp_path: Path, edited:
 def test_builtin_is_not_a_python_function() -> None:
     with pytest.raises(ConfigError, match="is not a Python function"):
         source_text(len)
+
+
+def test_where_this_package_keeps_what_a_kernel_uses_leaves_no_trace(tmp_path: Path) -> None:
+    path = tmp_path / "uses.py"
+    path.write_text(
+        "from tuner import Launch, Range, cdiv\n\nROWS = Range(1, 2, 3)\n\n\n"
+        "def launch(N):\n    return Launch(grid=(cdiv(N, ROWS.opt),))\n"
+    )
+    meanings = [line for line in source_text(import_file(path).launch).splitlines() if line.startswith("#")]
+    assert meanings == ["# Launch = tuner.Launch", f"# ROWS = tuner.Range {Range(1, 2, 3)!r}", "# cdiv = tuner.cdiv"]

@@ -114,7 +114,7 @@ def _describe(value: Any, functions: list[FunctionType], outer: tuple[int, ...] 
         return f"module {value.__name__}" if _is_library(value.__name__) else "module"
     module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
     if isinstance(name, str) and _is_library(module):
-        return f"{module}.{name}"
+        return _library_name(module, name)
     if isinstance(value, FunctionType) or isinstance(getattr(value, "fn", None), FunctionType):
         function = _plain_function(value)
         if function not in functions:
@@ -128,8 +128,13 @@ def _describe(value: Any, functions: list[FunctionType], outer: tuple[int, ...] 
         return f"constexpr({inner(value.value)})"
     if _is_library(kind.__module__):
         text = repr(value)
-        return f"{kind.__module__}.{kind.__qualname__}" + ("" if " at 0x" in text else f" {text}")
+        return _library_name(kind.__module__, kind.__qualname__) + ("" if " at 0x" in text else f" {text}")
     return f"instance of {inner(kind)} with {inner(dict(vars(value)))}"
+
+
+def _library_name(module: str | None, name: str) -> str:
+    """What belongs to a library, by name. Which module of ours it is in may change without a change of the kernel."""
+    return f"tuner.{name}" if module is not None and module.split(".")[0] == "tuner" else f"{module}.{name}"
 
 
 def _references(function: FunctionType, node: Definition) -> Iterator[tuple[str, Any]]:
