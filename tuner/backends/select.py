@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuner.backends.base import Backend
-from tuner.compile.artifact import Target
 from tuner.compile.service import Compiler
 from tuner.compile.store import Store, default_folder
 from tuner.config import Config
@@ -86,7 +85,7 @@ def open_backend(choice: Choice, problem: Problem, config: Config, store: Store)
         from tuner.cuda.device import describe
 
         devices = describe(choice.devices)
-        compiler = _compiler(replace(devices[0].target, disassemble=False), config, store)
+        compiler = Compiler.of(replace(devices[0].target, disassemble=False), config.compile, store)
         if choice.name == "cuda":
             return CudaBackend(problem, devices, compiler, seed=config.search.seed, warm=choice.warm)
         from tuner.backends.tensorrt import TensorrtBackend
@@ -102,10 +101,10 @@ def open_backend(choice: Choice, problem: Problem, config: Config, store: Store)
         seed=config.search.seed,
         workers=config.compile.workers,
         timeout_s=_GATE_TIMEOUT_S,
-        memory_bytes=_memory(config),
+        memory_bytes=config.compile.memory_mb << 20,
         store=store,
     )
-    return ModelBackend(problem, device, _compiler(device.target, config, store), verifier)
+    return ModelBackend(problem, device, Compiler.of(device.target, config.compile, store), verifier)
 
 
 def _engine_options(options: TensorrtOptions, device: str) -> EngineOptions:
@@ -120,17 +119,3 @@ def _engine_options(options: TensorrtOptions, device: str) -> EngineOptions:
         workspace_bytes=options.workspace_mb << 20,
         build_timeout_s=options.build_timeout_s,
     )
-
-
-def _compiler(target: Target, config: Config, store: Store) -> Compiler:
-    return Compiler(
-        target,
-        store=store,
-        workers=config.compile.workers,
-        timeout_s=config.compile.timeout_s,
-        memory_bytes=_memory(config),
-    )
-
-
-def _memory(config: Config) -> int:
-    return config.compile.memory_mb << 20

@@ -87,14 +87,7 @@ def _configs(
             for problem in job.problems:
                 kernel = problem.kernel
                 if kernel.id not in offers:
-                    options = job.compile
-                    compiler = Compiler(
-                        device,
-                        store=Store(default_folder()),
-                        workers=options.workers,
-                        timeout_s=options.timeout_s,
-                        memory_bytes=options.memory_mb << 20,
-                    )
+                    compiler = Compiler.of(device, job.compile, Store(default_folder()))
                     stack.callback(compiler.close)
                     offer = Compiled(legal if count is None else Sample(count), compiler)
                     plugin.register(kernel, offer)

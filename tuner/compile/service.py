@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from tuner.compile.artifact import Artifact, CompileError, Target
 from tuner.compile.store import Store
@@ -15,6 +15,9 @@ from tuner.spec import LoadError, ProblemSpec
 from tuner.tactic import Config
 from tuner.trial import Failure, FailureClass
 from tuner.workers import WorkerPool, out_of_memory
+
+if TYPE_CHECKING:
+    from tuner.options import CompileOptions
 
 Compiled: TypeAlias = Artifact | Failure
 
@@ -56,6 +59,12 @@ class Compiler:
         self._answers: dict[str, Future[Compiled]] = {}
         self._tools: dict[str, str] = {}
         self._lock = threading.Lock()
+
+    @classmethod
+    def of(cls, target: Target, options: CompileOptions, store: Store | None) -> Compiler:
+        """A compiler within the limits that a config sets."""
+        memory_bytes = options.memory_mb << 20
+        return cls(target, store=store, workers=options.workers, timeout_s=options.timeout_s, memory_bytes=memory_bytes)
 
     def submit(self, problem: Problem, config: Config) -> Future[Compiled]:
         """Start compiling a tactic, or return the future of an earlier call.

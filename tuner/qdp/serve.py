@@ -52,14 +52,7 @@ def register(
         UnavailableError: without TensorRT, or without a GPU where none is named.
     """
     name, target = _device(device)
-    options = CompileOptions(workers=workers)
-    compiler = Compiler(
-        target,
-        store=Store(default_folder()),
-        workers=options.workers,
-        timeout_s=options.timeout_s,
-        memory_bytes=options.memory_mb << 20,
-    )
+    compiler = Compiler.of(target, CompileOptions(workers=workers), Store(default_folder()))
     return plugin.register(kernel, Compiled(_chooser(tactics, cache, name, target), compiler), attributes)
 
 

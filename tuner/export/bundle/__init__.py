@@ -76,20 +76,14 @@ def _portfolios(problems: list[Problem], cache: Cache, request: Request) -> list
 
 def _compiled(found: list[tuple[Problem, Entry]]) -> Iterator[Held]:
     """What each winner and default compile to, compiled in parallel."""
-    options = CompileOptions()
     with ExitStack() as stack:
         compilers: dict[tuple[int, int], Compiler] = {}
         for problem, entry in found:
             if entry.capability is None:
                 raise ConfigError(f"{entry}: the cache does not say for which compute capability; tune it again")
             if entry.capability not in compilers:
-                compiler = compilers[entry.capability] = Compiler(
-                    Target(entry.capability),
-                    store=Store(default_folder()),
-                    workers=options.workers,
-                    timeout_s=options.timeout_s,
-                    memory_bytes=options.memory_mb << 20,
-                )
+                compiler = Compiler.of(Target(entry.capability), CompileOptions(), Store(default_folder()))
+                compilers[entry.capability] = compiler
                 stack.callback(compiler.close)
             for config in configs_of(problem, entry):
                 compilers[entry.capability].submit(problem, config)
