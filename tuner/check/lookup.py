@@ -21,7 +21,7 @@ from tuner.cache import Cache, Hit
 from tuner.check.baseline import Record
 from tuner.check.subject import Subject
 from tuner.check.verdict import Check
-from tuner.qdp.tactics import LOOKUP_ORDER
+from tuner.qdp.tactics import LOOKUP_ORDER, lookup
 from tuner.source import kernel_hash
 from tuner.tactic import Tactic
 
@@ -64,11 +64,7 @@ def find(subject: Subject, record: Record, cache: Cache, source: str) -> Hit:
     """What the cache gives a plugin for a source of the recorded problem."""
     # Times of a warm cache are only found by who asks for them.
     own = [record.served.backend] if record.served and record.served.backend not in LOOKUP_ORDER else []
-    for backend in (*own, *LOOKUP_ORDER):
-        hit = cache.lookup(subject.problem, source, backend=backend, device=record.device, capability=record.capability)
-        if hit.tier != "default":
-            break
-    return hit
+    return lookup(cache, subject.problem, source, (*own, *LOOKUP_ORDER), record.device, record.capability)
 
 
 def _found(hit: Hit) -> str:

@@ -91,17 +91,28 @@ class Frozen:
 
     def lookup(self, problem: Problem) -> Hit:
         """What the cache says, by the first backend of `LOOKUP_ORDER` that it has times of."""
-        source = kernel_hash(problem.kernel)
-        for backend in LOOKUP_ORDER:
-            hit = self._cache.lookup(problem, source, backend=backend, device=self._device, capability=self._capability)
-            if hit.tier != "default":
-                break
-        return hit
+        return lookup(self._cache, problem, kernel_hash(problem.kernel), LOOKUP_ORDER, self._device, self._capability)
 
     def _report(self, level: int, message: str) -> None:
         if message not in self._reported:  # TensorRT asks again and again
             self._reported.add(message)
             _log.log(level, message)
+
+
+def lookup(
+    cache: Cache,
+    problem: Problem,
+    source: str,
+    backends: Sequence[str],
+    device: str,
+    capability: tuple[int, int] | None,
+) -> Hit:
+    """What a cache holds for a problem, by the first of the backends that it has times of; else the default."""
+    for backend in backends:
+        hit = cache.lookup(problem, source, backend=backend, device=device, capability=capability)
+        if hit.tier != "default":
+            break
+    return hit
 
 
 class Compiles(Protocol):
