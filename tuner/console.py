@@ -182,5 +182,5 @@ def what_the_number_is(result: Result) -> str:
 def _why_failed(result: Result, tactic: Tactic) -> str:
     for trial in result.trials:
         if trial.tactic == tactic and isinstance(trial.outcome, Failure):
-            return f"{trial.outcome.kind.value}, {trial.outcome.message.splitlines()[0]}"
+            return f"{trial.outcome.kind.value}, {trial.outcome.headline}"
     return "not tried"

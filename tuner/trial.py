@@ -30,6 +30,11 @@ class Failure:
     kind: FailureClass
     message: str
 
+    @property
+    def headline(self) -> str:
+        """The first line of the message."""
+        return self.message.splitlines()[0]
+
 
 @dataclass(frozen=True)
 class Timing:

@@ -237,5 +237,5 @@ def _why_none(trials: tuple[Trial, ...]) -> str:
     counts = ", ".join(f"{n} {kind}" for kind, n in failures_by_class(trials).items())
     first = next(t for t in trials if isinstance(t.outcome, Failure))
     assert isinstance(first.outcome, Failure)
-    message = first.outcome.message.splitlines()[0]
+    message = first.outcome.headline
     return f"no tactic is valid ({counts}); the first, ({first.tactic}), failed with: {message}"

@@ -28,14 +28,14 @@ def compare_tactic(
     """
     who = f"{role} ({Tactic(recorded.config)})"
     if isinstance(today, Failure) and today.kind is FailureClass.TIMEOUT:
-        message = f"{who} could not be compiled in time: {today.message.splitlines()[0]}; check on a quieter machine"
+        message = f"{who} could not be compiled in time: {today.headline}; check on a quieter machine"
         yield subject.check("compiles", "inconclusive", message, recorded.id, None, role)
         return
     if isinstance(today, Failure):
         failed, what, cost = _FAILED.get(
             today.kind, ("compiles", "no longer compiles", "what is served for it now is another tactic")
         )
-        why = today.message.splitlines()[0]
+        why = today.headline
         yield subject.check(failed, "regression", f"{who} {what}: {why}; {cost}", recorded.id, None, role)
         return
     if today.verified != VERIFIED and recorded.verified == VERIFIED:

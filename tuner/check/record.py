@@ -128,7 +128,7 @@ def _record(
     today = compile_today(problem, [tactic, problem.kernel.default_tactic], target, subject.job, setting.store)
     winner, default = today[tactic], today[problem.kernel.default_tactic]
     if isinstance(winner, Failure):
-        raise NoValidTacticError(f"{problem}: the winner ({tactic}) is not recorded: {winner.message.splitlines()[0]}")
+        raise NoValidTacticError(f"{problem}: the winner ({tactic}) is not recorded: {winner.headline}")
     worse = list(_worse(subject, old, today, setting)) if old else []
     if old and entry and entry.kind == "prediction":
         worse += _slower_winner(subject, old, tactic, winner, setting)

@@ -46,7 +46,7 @@ def retuned(subject: Subject, record: Record, choice: Choice, trials: int, margi
     if isinstance(old, Failure) or isinstance(new, Failure):
         failed = old if isinstance(old, Failure) else new
         assert isinstance(failed, Failure)
-        message = f"winner ({winner}) and ({best}) could not be compared: {failed.message.splitlines()[0]}"
+        message = f"winner ({winner}) and ({best}) could not be compared: {failed.headline}"
         return subject.check("retune", "inconclusive", message, winner.id, best.id)
     verdict = _verdict(old, new, margin)
     number = "predicted" if old.kind == "prediction" else "measured"

@@ -58,7 +58,7 @@ def judge(runs: list[Comparison], margin: float) -> tuple[Verdict, str]:
 
 
 def _faulty(subject: Subject, who: str, error: FaultyError) -> Check:
-    why = error.failure.message.splitlines()[0]
+    why = error.failure.headline
     if error.side == "recorded":
         message = f"{who}: the recorded code cannot be measured here: {why}; record it anew with --update"
         return subject.check("time", "inconclusive", message)

@@ -137,7 +137,7 @@ class Compiled:
         for tactic, outcome in outcomes:
             result = outcome.result()
             if isinstance(result, Failure):
-                self._report(f"{problem}: leaving out ({tactic}): {result.message.splitlines()[0]}")
+                self._report(f"{problem}: leaving out ({tactic}): {result.headline}")
             else:
                 good.append(tactic)
         return good or [default_tactic(problem, pinned)]

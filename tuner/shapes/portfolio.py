@@ -145,7 +145,7 @@ def _find(
             outcomes = _timed(at_shape, tried) if checked else _outcomes(at_shape, tried)
         times[label] = {t: o.time_us for t, o in outcomes.items() if isinstance(o, Timing)}
         served |= {t: o for t, o in outcomes.items() if isinstance(o, Failure)}
-    left_out |= {t: f"({t}) failed: {o.message.splitlines()[0]}" for t, o in served.items() if isinstance(o, Failure)}
+    left_out |= {t: f"({t}) failed: {o.headline}" for t, o in served.items() if isinstance(o, Failure)}
     means = {t: o for t, o in served.items() if isinstance(o, Timing)}
     if not means:
         raise NoValidTacticError(f"{whole}: no winner is right over the whole range: {'; '.join(left_out.values())}")

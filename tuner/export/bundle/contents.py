@@ -52,7 +52,7 @@ def hold(problem: Problem, entry: Entry, compiler: Compiles) -> Held:
     for config in configs_of(problem, entry):
         result = compiler.submit(problem, config).result()
         if isinstance(result, Failure):
-            why = result.message.splitlines()[0]
+            why = result.headline
             raise NoValidTacticError(f"{problem}: ({Tactic(config)}) does not compile: {why}")
         codes.append(result)
     served = entry.portfolio or (entry.winner,)
