@@ -42,8 +42,6 @@ def export(request: Request) -> list[Path]:
     problems = [problem for path in request.sources for problem in load_config(path).problems]
     found = [(problem, entry) for problem in problems for entry in _entries(problem, cache, request)]
     found += _portfolios(problems, cache, request)
-    if not found:
-        raise ConfigError(f"the cache {request.cache} holds no winner that {request.selection} selects")
     return write_bundle(request.out, list(_compiled(found)))
 
 
