@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -78,4 +79,5 @@ def _device(name: str | None) -> tuple[str, Target]:
     if reason is not None:
         raise UnavailableError(f'no GPU to build for: {reason}; name one with device="h200"')
     here = describe((0,))[0]
-    return here.name, here.target
+    # As for tuning on a GPU, so that what was compiled there is found.
+    return here.name, replace(here.target, disassemble=False)
