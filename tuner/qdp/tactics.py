@@ -14,7 +14,7 @@ from tuner.errors import ConfigError
 from tuner.problem import Problem
 from tuner.source import kernel_hash
 from tuner.space import Space
-from tuner.tactic import Config, Tactic, by_id
+from tuner.tactic import Config, Tactic, by_id, canonical
 from tuner.trial import Failure
 
 _log = logging.getLogger("tuner.qdp")
@@ -128,9 +128,17 @@ class Compiled:
     def __init__(self, choose: Choose, compiler: Compiles) -> None:
         self._choose, self._compiler = choose, compiler
         self._reported: set[str] = set()
+        self._offered: dict[tuple[str, str], list[Tactic]] = {}
 
     def tactics(self, problem: Problem, pinned: Config) -> list[Tactic]:
         """The tactics to offer, compiled; the default where none of the chosen ones compiles."""
+        # Asked once for each tactic that is launched: choosing anew would take the square of their number.
+        key = str(problem), canonical(pinned)
+        if key not in self._offered:
+            self._offered[key] = self._compiling(problem, pinned)
+        return self._offered[key]
+
+    def _compiling(self, problem: Problem, pinned: Config) -> list[Tactic]:
         chosen = self._choose(problem, pinned)
         outcomes = [(t, self._compiler.submit(problem, t.config)) for t in by_id(chosen).values()]
         good = []
