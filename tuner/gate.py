@@ -226,7 +226,7 @@ def judge(problem: Problem, inputs: Mapping[str, Array], outputs: Mapping[str, A
         ConfigError: the reference raises, or returns another number of outputs or another shape.
     """
     reference = expected(problem, inputs)
-    for name, tensor in problem.kernel.outputs.items():
+    for name, tensor in problem.kernel.results.items():
         fault = compare(problem, tensor, outputs[name], reference[name])
         if fault:
             return f"{name} is wrong at {problem.label}: {fault}"
@@ -249,10 +249,10 @@ def expected(problem: Problem, inputs: Mapping[str, Array]) -> dict[str, Array]:
         shapes = ", ".join(f"{n} {a.shape}" for n, a in inputs.items())
         raise ConfigError(f"{where} raised {type(e).__name__} for {shapes}: {e}") from e
     results = result if isinstance(result, tuple) else (result,)
-    if len(results) != len(kernel.outputs):
-        raise ConfigError(f"{where} returned {len(results)} arrays for {len(kernel.outputs)} outputs")
+    if len(results) != len(kernel.results):
+        raise ConfigError(f"{where} returned {len(results)} arrays for {len(kernel.results)} outputs")
     outputs = {}
-    for (name, tensor), array in zip(kernel.outputs.items(), results, strict=True):
+    for (name, tensor), array in zip(kernel.results.items(), results, strict=True):
         if np.shape(array) != problem.shape(tensor):
             raise ConfigError(
                 f"{where} returned shape {np.shape(array)} for {name!r}, declared {problem.shape(tensor)}"

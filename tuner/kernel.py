@@ -54,13 +54,13 @@ class Kernel:
         launch: returns a `Launch` from dimensions and parameters, with `+ - * //`, `cdiv`,
             `maximum` and `minimum` alone, so that it can also be evaluated on symbolic shapes.
         reference: the operator in float64: takes input arrays and attributes by name, returns the
-            output array, or a tuple of them.
+            output array, or a tuple of them. Scratch memory is not among them.
         dtypes: each dtype variable and the data types it may stand for, the usual one first.
         attributes: values that are fixed when the plugin is created and never tuned, with their
             defaults. They are compiled in, or passed by the launch as extra integers.
         constraints: what a legal tactic meets.
         tolerances: per output dtype; `default_tolerance` otherwise.
-        bytes: bytes that must cross device memory; by default every tensor once.
+        bytes: bytes that must cross device memory; by default every tensor once, scratch memory excepted.
         flops: floating-point operations; 0 marks a kernel that only moves data.
         tiles: for each dimension, the parameter whose value the kernel steps over it with. The
             correctness gate takes sizes on and beside those steps.
@@ -149,6 +149,16 @@ class Kernel:
         return self.id.split("::")[1]
 
     @cached_property
+    def results(self) -> Mapping[str, Tensor]:
+        """The outputs that mean something: all but scratch memory."""
+        return {name: t for name, t in self.outputs.items() if not t.scratch}
+
+    @property
+    def scratch(self) -> Tensor | None:
+        """The output that is scratch memory, if there is one."""
+        return next((t for t in self.outputs.values() if t.scratch), None)
+
+    @cached_property
     def code(self) -> Source:
         """The source as its front end sees it."""
         return as_source(self.source)
@@ -234,6 +244,11 @@ class Kernel:
                 raise ConfigError(f"tensor {name!r}: positions={tensor.positions!r} is not a dimension of the inputs")
             if tensor.positions and any(DTYPES[d].kind == "f" for d in self.dtypes.get(tensor.dtype, (tensor.dtype,))):
                 raise ConfigError(f"tensor {name!r}: positions are integers, not {tensor.dtype}")
+        for tensor in (*self.inputs.values(), *list(self.outputs.values())[:-1]):
+            if tensor.scratch:
+                raise ConfigError("scratch memory must be the last output")
+        if not self.results:
+            raise ConfigError("at least one output that is no scratch memory is needed")
         for name in self.tolerances:
             if name not in DTYPES:
                 raise ConfigError(f"tolerances: unknown dtype {name!r}{did_you_mean(name, DTYPES)}")

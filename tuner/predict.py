@@ -281,7 +281,7 @@ def _path(kernel: _Kernel) -> float:
     floor = issue = latest = end = 0.0  # no start before `floor`; the next issue slot; the latest start; the last end
     pipe = l2 = tensor = 0.0  # when the memory pipe, the SM's share of the L2 and the tensor cores are free
     open_group = {"cp": 0.0, "wgmma": 0.0}
-    groups: dict[str, deque[float]] = {"cp": deque(), "wgmma": deque()}
+    groups: dict[str, deque[float]] = {"cp": deque(), "wgmma": deque(), "mbarrier": deque()}
     busy = {
         id(i): max(_tensor_cycles(i, kernel), _operand_cycles(i, kernel))
         for i in {step.instruction for step, _ in kernel.trace.counts()}
@@ -304,11 +304,13 @@ def _path(kernel: _Kernel) -> float:
             start = max(start, pipe)
             pipe = start + access.wavefronts
             done = pipe + _memory_latency(kind, access.tensor, kernel)
-            if kind in ("load", "async"):
+            if kind in ("load", "async", "bulk"):
                 l2 = max(l2, start) + _l2_cycles(access.sectors, kernel) * _l2_part(kind, access.tensor, kernel)
                 done = max(done, l2 + _memory_latency(kind, access.tensor, kernel))
             if kind == "async":
                 open_group["cp"] = max(open_group["cp"], done)
+            elif kind == "bulk" and access.bytes:
+                groups["mbarrier"].append(done)
         elif kind == "shuffle":
             pipe = max(start, pipe) + kernel.warps * 32 / SHUFFLE_LANES
             done = pipe + LATENCY[kind]
@@ -321,9 +323,9 @@ def _path(kernel: _Kernel) -> float:
             groups[queue].append(open_group[queue])
             open_group[queue] = 0.0
         elif kind == "wait":
-            queue, allowed = instruction.parts[0], int(instruction.operands[0]) if instruction.operands else 0
-            while len(groups[queue]) > allowed:
-                floor = max(floor, groups[queue].popleft())
+            pending = groups[instruction.parts[0]]
+            for _ in range(_awaited(instruction, len(pending))):
+                floor = max(floor, pending.popleft())
         latest = max(latest, start)
         if kind == "barrier":
             floor = max(floor, latest) + LATENCY["barrier"] + kernel.warps
@@ -335,6 +337,14 @@ def _path(kernel: _Kernel) -> float:
         end = max(end, done)
     spills = kernel.spill_bytes / MEMORY_PIPE_BYTES
     return BLOCK_START_CYCLES + WARP_START_CYCLES * kernel.warps + end + spills
+
+
+def _awaited(instruction: Instruction, pending: int) -> int:
+    """How many of the pending groups of copies or products an instruction waits for."""
+    if instruction.parts[0] == "mbarrier":  # a stage of the pipeline, filled in the order in which it is used
+        return min(pending, 1)
+    left = int(instruction.operands[0]) if instruction.operands else 0
+    return max(pending - left, 0)
 
 
 def _l2_cycles(sectors: float, kernel: _Kernel) -> float:

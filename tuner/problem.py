@@ -253,7 +253,7 @@ class Problem:
         """Bytes that must cross device memory."""
         if self.kernel.bytes is not None:
             return int(self._call("bytes", self.kernel.bytes, self.scope(which)))
-        tensors = (*self.kernel.inputs.values(), *self.kernel.outputs.values())
+        tensors = (*self.kernel.inputs.values(), *self.kernel.results.values())
         return sum(prod(self.shape(t, which)) * itemsize(self.dtype(t)) for t in tensors)
 
     def flops(self, which: Which = "opt") -> int:

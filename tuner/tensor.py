@@ -22,11 +22,14 @@ class Tensor:
             all, so ``"*N"`` takes a tensor of any rank and ``"*M N"`` rows of N.
         positions: for an input of integers that are positions along a dimension, such as the rows of a
             table to gather: that dimension. They run from 0 to below its size.
+        scratch: for the last output: memory that blocks use while they run and nobody reads afterwards.
+            What Triton asks of a launcher as global scratch, for `tl.make_tensor_descriptor`, lies there.
     """
 
     dtype: str
     shape: str
     positions: str = ""
+    scratch: bool = False
 
     def __post_init__(self) -> None:
         for i, dim in enumerate(self.dims):

@@ -119,7 +119,7 @@ class Verifier:
 def _key(problem: Problem, config: Config, seed: int) -> str:
     """Everything that a verdict depends on, as one hash."""
     kernel = problem.kernel
-    outputs = {problem.dtype(t) for t in kernel.outputs.values()}
+    outputs = {problem.dtype(t) for t in kernel.results.values()}
     launches = {p.label: p.launch(config) for p in gate.instances(problem, config)}
     parts = [
         [gate.VERSION, importlib.metadata.version("triton"), seed],

@@ -198,3 +198,24 @@ def test_first_addresses_tell_which_blocks_share() -> None:
   ld.global.b32 %r5, [%rd1];"""
     starts = first_addresses(program(body), (64, 1, 1), (10, 1, 1), (1000,), 10)
     assert len(set(starts[0].tolist())) == 3
+
+
+def test_a_wait_for_the_tensor_memory_accelerator_ends_and_what_it_brings_counts() -> None:
+    body = """
+  setp.eq.s32 %p2, %r1, 0;
+  mov.b32 %r3, 0;
+$top:
+  @%p2 mbarrier.arrive.expect_tx.shared.b64 _, [%r9], 4096;
+  @%p2 cp.async.bulk.tensor.1d.shared::cluster.global.mbarrier::complete_tx::bytes [%r8], [%rd0, {%r3}], [%r9];
+  {
+    .reg .pred complete;
+    waitLoop:
+    mbarrier.try_wait.parity.shared.b64 complete, [%r9], 0;
+    @!complete bra.uni waitLoop;
+  }
+  add.s32 %r3, %r3, 64;
+  setp.lt.s32 %p1, %r3, %r0;
+  @%p1 bra $top;"""
+    found = run(body, n=640)
+    assert found.complete
+    assert accesses(found, "bulk") == 10 * [Access(-1, 4096, 128, 32)]

@@ -250,10 +250,7 @@ def failure(problem: Problem, config: Config, target: Target = H100) -> CompileE
         ("undefined", "no_such_function is not defined"),
         ("nested", "equal ranks >= 2 (in: return tl.dot(x, x))"),
         ("assembly", ": Not a name of any known instruction: 'bogus'"),
-        (
-            "scratch",
-            "the kernel needs a scratch buffer (global_scratch_size is 128 bytes), which TensorRT does not pass",
-        ),
+        ("scratch", "the kernel needs 128 bytes of scratch memory for each block, as for tensor descriptors"),
     ],
 )
 def test_first_line_of_a_failure_is_its_cause(

@@ -47,6 +47,8 @@ def _result(instruction: Instruction, registers: Mapping[str, Value], threads: i
     parts = instruction.parts
     if parts[0] == "ld":  # a parameter: what else is loaded is unknown before it gets here
         return registers.get(instruction.address[0][0])
+    if parts[0] == "mbarrier":  # every wait ends
+        return 1
     if parts[0] == "elect":
         elected: Value = (np.arange(threads) % 32 == 0).astype(np.int64)
         return elected

@@ -19,9 +19,10 @@ class Instruction:
 
     Attributes:
         parts: the opcode split at its dots.
-        kind: "load", "async", "store", "atomic" (global memory); "shared_load", "shared_store"; "mma",
-            "wgmma"; "special" (reciprocals, exponentials and their kin); "shuffle"; "barrier"; "commit", "wait";
-            "branch"; "exit"; "alu"; "free" (no machine instruction).
+        kind: "load", "async", "store", "atomic" (global memory); "bulk" (announces bytes that the tensor memory
+            accelerator brings); "shared_load", "shared_store"; "mma", "wgmma"; "special" (reciprocals,
+            exponentials and their kin); "shuffle"; "barrier"; "commit", "wait"; "branch"; "exit"; "alu"; "free"
+            (no machine instruction).
         guard: the predicate register in front, or None.
         unless: whether the guard is negated.
         writes, reads: registers.
@@ -107,7 +108,7 @@ def _instruction(statement: str) -> Instruction:
     kind = _kind(opcode, parts, rest)
     operands = tuple(o for o in _OPERAND.findall(rest.replace("|", ",")))
     address = tuple(_address(text) for text in _BRACKETS.findall(rest))
-    no_result = kind in ("store", "async", "shared_store", "branch", "barrier", "commit", "wait", "exit", "wgmma")
+    no_result = kind in ("store", "async", "bulk", "shared_store", "branch", "barrier", "commit", "exit", "wgmma")
     results = 0 if no_result or not operands or operands[0].startswith("[") else (2 if "|" in rest else 1)
     writes = tuple(r for o in operands[:results] for r in _REGISTER.findall(o))
     if kind == "wgmma":
@@ -145,7 +146,10 @@ def _kind(opcode: str, parts: tuple[str, ...], operands: str) -> str:
     if head in ("atom", "red"):
         return "shared_store" if "shared" in parts else "atomic"
     if head == "cp" and parts[1] == "async":
-        return "commit" if "commit_group" in parts else "wait" if parts[2].startswith("wait") else "async"
+        groups = {"commit_group": "commit", "wait_group": "wait", "wait_all": "wait"}
+        return next((groups[p] for p in parts if p in groups), "async")
+    if head == "mbarrier":
+        return "bulk" if "expect_tx" in parts else "wait" if "try_wait" in parts else "alu"
     if head == "wgmma":
         return {"mma_async": "wgmma", "commit_group": "commit", "wait_group": "wait"}.get(parts[1], "free")
     if head == "mma":
@@ -167,6 +171,6 @@ def _bytes(kind: str, parts: tuple[str, ...], operands: tuple[str, ...]) -> int:
             return 16
         vector = next((int(p[1:]) for p in parts if re.fullmatch(r"v[248]", p)), 1)
         return vector * int(re.sub(r"\D", "", parts[-1].split("x")[0])) // 8
-    if kind == "async" and len(operands) > 2 and "bulk" not in parts:
+    if (kind == "async" and len(operands) > 2 and "bulk" not in parts) or kind == "bulk":
         return int(operands[2], 0)
     return 0

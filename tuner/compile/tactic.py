@@ -12,11 +12,14 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping
+from math import prod
+from typing import cast
 
 from tuner.compile import launch_rules, ptx
 from tuner.compile.artifact import Artifact, CompileError, Target
 from tuner.compile.assemble import Assembler, assemble, check_shared_memory
 from tuner.compile.ptxas import newest_ptx, ptxas
+from tuner.dtypes import itemsize
 from tuner.errors import ConfigError
 from tuner.frontends.base import Emitted
 from tuner.kernel import Kernel
@@ -49,6 +52,7 @@ def compile_key(problem: Problem, config: Config, target: Target) -> str:
         "source": source.text(),
         "request": source.request(problem, config, target),
         "parameters": [len(problem.kernel.inputs), len(launch.args), len(problem.kernel.outputs)],
+        "scratch": _scratch(problem, config),
         "block": launch.block,
         "shared_bytes": launch.shared_bytes,
         "capability": target.capability,
@@ -76,6 +80,7 @@ def compile_tactic(problem: Problem, config: Config, target: Target) -> Artifact
     problem, config = problem.chosen(config)
     launch = _checked_launch(problem, config)
     emitted = problem.kernel.code.emit(problem, config, target)
+    _check_scratch(problem, config, emitted.scratch_bytes)
     shared_bytes = launch.shared_bytes if emitted.shared_bytes is None else emitted.shared_bytes
     check_shared_memory(shared_bytes, target.capability)
     module, block = _launchable(emitted, problem.kernel, launch, target)
@@ -139,6 +144,31 @@ def _checked_launch(problem: Problem, config: Config) -> Launch:
                     FailureClass.CONSTRAINT, f"the grid has {blocks} blocks along {axis}; CUDA takes 1 to {limit}"
                 )
     return problem.launch(config)
+
+
+def _scratch(problem: Problem, config: Config) -> list[tuple[int, int]]:
+    """Over the whole range of the dimensions: how many blocks share the scratch memory, and its size in bytes."""
+    tensor = problem.kernel.scratch
+    if tensor is None:
+        return []
+    size = itemsize(problem.dtype(tensor))
+    return [
+        (
+            prod(cast(tuple[int, int, int], problem.launch(config, which).grid)),
+            prod(problem.shape(tensor, which)) * size,
+        )
+        for which in WHICH
+    ]
+
+
+def _check_scratch(problem: Problem, config: Config, each: int) -> None:
+    for blocks, room in _scratch(problem, config):
+        if blocks * each > room:
+            raise CompileError(
+                FailureClass.CONSTRAINT,
+                f"{blocks} blocks use {each} bytes of scratch memory each, {blocks * each} in all; "
+                f"the scratch output has {room}",
+            )
 
 
 def _launchable(emitted: Emitted, kernel: Kernel, launch: Launch, target: Target) -> tuple[ptx.Module, ptx.Dim3]:

@@ -228,7 +228,7 @@ def _access(
 
     shared = instruction.kind.startswith("shared")
     base, offset = instruction.address[-1 if instruction.kind == "async" else 0]
-    address = operand(base, registers)
+    address = operand(base, registers) if instruction.kind != "bulk" else None
     active = np.broadcast_to(np.asarray(_active(instruction, registers, guard), bool), threads)
     width = instruction.bytes
     requested = int(active.sum()) * width

@@ -71,7 +71,7 @@ class Case:
     @property
     def elements(self) -> int:
         """How many output elements there are."""
-        return sum(prod(self.problem.shape(t)) for t in self.problem.kernel.outputs.values())
+        return sum(prod(self.problem.shape(t)) for t in self.problem.kernel.results.values())
 
 
 def make_case(problem: Problem, seed: int, rotate_bytes: int = 0) -> Case:
@@ -99,9 +99,9 @@ def make_case(problem: Problem, seed: int, rotate_bytes: int = 0) -> Case:
     for tensor in kernel.outputs.values():
         dtype = problem.dtype(tensor)
         size, pattern = DTYPES[dtype].itemsize, bytes([poison(dtype)])
-        samples = _flat(problem, tensor, positions).astype(np.uint64)
-        unlikely = DTYPES[dtype].kind == "f"
-        outputs.append(Output(prod(problem.shape(tensor)) * size, pattern * size, unlikely, samples))
+        samples = np.zeros(1) if tensor.scratch else _flat(problem, tensor, positions)
+        unlikely = DTYPES[dtype].kind == "f" and not tensor.scratch
+        outputs.append(Output(prod(problem.shape(tensor)) * size, pattern * size, unlikely, samples.astype(np.uint64)))
     return Case(problem, Workload(tuple(inputs), tuple(outputs), rotate_bytes), part, expected(part, cut))
 
 
@@ -118,6 +118,8 @@ def judge(case: Case, evidence: Evidence) -> str | None:
         if unwritten:
             return f"{unwritten} of {prod(case.problem.shape(tensor))} elements of {name} were never written {where}"
     for (name, tensor), raw in zip(outputs, evidence.samples, strict=True):
+        if tensor.scratch:
+            continue
         got = np.frombuffer(raw, DTYPES[case.problem.dtype(tensor)].numpy).reshape(case.part.shape(tensor))
         fault = compare(case.part, tensor, got, case.expected[name])
         if fault:
@@ -136,7 +138,7 @@ def cuttable(problem: Problem) -> tuple[str, ...]:
         whole = expected(example, inputs)
     except ConfigError:
         return ()  # the reference wants other sizes than these, so nothing is known
-    everywhere = [d for d in kernel.dims if d not in fixed and all(d in t.names for t in kernel.outputs.values())]
+    everywhere = [d for d in kernel.dims if d not in fixed and all(d in t.names for t in kernel.results.values())]
     return tuple(d for d in everywhere if _may_cut(example, d, inputs, whole))
 
 
@@ -168,7 +170,7 @@ def _positions(
     sizes = problem.sizes()
     counts = dict(sizes)
     limits = [(t, INPUT_ELEMENTS) for t in problem.kernel.inputs.values()]
-    limits += [(t, OUTPUT_ELEMENTS) for t in problem.kernel.outputs.values()]
+    limits += [(t, OUTPUT_ELEMENTS) for t in problem.kernel.results.values()]
     while True:
         large = [t for t, limit in limits if prod(counts[n] for n in t.names) > limit]
         narrowable = [n for t in large for n in t.names if n in cut and counts[n] > _MIN_POSITIONS]

@@ -33,6 +33,7 @@ class Emitted:
         block: threads per block along x, y and z, where the compiler decides; None: the launch, or the PTX, says.
         shared_bytes: dynamic shared memory, where the compiler decides; None: the launch says.
         hidden: whether the entry's parameters may be followed by others, which no launch passes.
+        scratch_bytes: of the kernel's scratch memory, what each block uses.
         ptxas: arguments for the assembler.
     """
 
@@ -40,6 +41,7 @@ class Emitted:
     block: tuple[int, int, int] | None = None
     shared_bytes: int | None = None
     hidden: bool = False
+    scratch_bytes: int = 0
     ptxas: tuple[str, ...] = ()
 
 

@@ -2,7 +2,8 @@
 
 Triton runs up to PTX only, without its cache on disk and without line numbers, so that the text
 depends on nothing but the kernel and the options. It appends parameters for scratch memory, which
-TensorRT does not pass; a kernel that needs such memory is refused.
+TensorRT does not pass. Where a kernel needs such memory, for tensor descriptors, it lies in an output
+that the kernel declares as scratch; a kernel without one is refused.
 """
 
 from __future__ import annotations
@@ -36,6 +37,9 @@ LAUNCH_OPTIONS = MappingProxyType({"num_warps": 4, "num_stages": 3, "num_ctas": 
 
 _ALIGNMENT = 16
 """Bytes that every TensorRT buffer is aligned to, and the divisibility Triton asks about."""
+
+_SCRATCH_ALIGNMENT = 128
+"""Bytes that scratch memory may ask to be aligned to, as a tensor descriptor does; device allocators give 256."""
 
 _WARP = 32
 _TENSOR_MEMORY_COLUMNS = 512
@@ -96,26 +100,46 @@ class TritonSource(Source):
                 f"num_ctas={ctas} needs a cluster launch, which a TensorRT plugin cannot describe",
             )
         text, metadata, arguments = _run(self.jit, request, target)
-        for scratch in ("global_scratch_size", "profile_scratch_size"):
-            if metadata.get(scratch):
-                raise CompileError(
-                    FailureClass.COMPILE,
-                    f"the kernel needs a scratch buffer ({scratch} is {metadata[scratch]} bytes), "
-                    "which TensorRT does not pass",
-                )
+        scratch_bytes = _scratch_bytes(metadata, problem)
         if (columns := metadata.get("tmem_size") or 0) > _TENSOR_MEMORY_COLUMNS:
             raise CompileError(
                 FailureClass.COMPILE, f"needs {columns} columns of tensor memory; there are {_TENSOR_MEMORY_COLUMNS}"
             )
         compiled = [p for p, kind in request.signature.items() if kind != "constexpr"]
-        text = arrange_params(parse(text), [compiled.index(a) if a in compiled else None for a in self.arguments]).text
+        order = [compiled.index(a) if a in compiled else None for a in self.arguments]
+        if scratch_bytes:
+            order[-1] = len(compiled)  # the first that Triton appends takes the place of the declared output
+        text = arrange_params(parse(text), order).text
         block = (int(metadata["num_warps"]) * _WARP, 1, 1)
-        return Emitted(text, block, int(metadata["shared"]), hidden=True, ptxas=arguments)
+        return Emitted(text, block, int(metadata["shared"]), True, scratch_bytes, arguments)
 
     def tools(self) -> Mapping[str, str]:
         import triton
 
         return {"triton": triton.__version__}
+
+
+def _scratch_bytes(metadata: Mapping[str, Any], problem: Problem) -> int:
+    """What each block uses of the scratch memory that Triton has the launcher allocate.
+
+    Raises:
+        CompileError: when the kernel has no output for it, or it would have to be aligned better than outputs are.
+    """
+    if metadata.get("profile_scratch_size"):
+        raise CompileError(
+            FailureClass.COMPILE, "the kernel is instrumented for profiling, which TensorRT cannot serve"
+        )
+    size = int(metadata.get("global_scratch_size") or 0)
+    if size and problem.kernel.scratch is None:
+        raise CompileError(
+            FailureClass.COMPILE,
+            f"the kernel needs {size} bytes of scratch memory for each block, as for tensor descriptors, which "
+            "TensorRT does not pass; declare a last output Tensor('i8', '…', scratch=True), and a parameter for it "
+            "that the code leaves alone",
+        )
+    if size and (align := int(metadata["global_scratch_align"])) > _SCRATCH_ALIGNMENT:
+        raise CompileError(FailureClass.COMPILE, f"the kernel needs scratch memory aligned to {align} bytes")
+    return size
 
 
 def _parameters(function: Callable[..., Any]) -> list[tuple[str, bool]]:
