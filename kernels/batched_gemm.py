@@ -1,75 +1,92 @@
-"""Products of a batch of matrices with fp32 accumulation, tiles visited in groups of rows that share the L2."""
+"""Products of a batch of matrices: programs that stay, and tiles brought by the tensor memory accelerator."""
 
 import triton
 import triton.language as tl
 
-from tuner import Constraint, Kernel, Launch, Tensor, Tolerance, cdiv, choice, integers, itemsize, powers_of_two
+from tuner import (
+    Constraint,
+    Kernel,
+    Launch,
+    Tensor,
+    Tolerance,
+    cdiv,
+    choice,
+    integers,
+    itemsize,
+    minimum,
+    powers_of_two,
+)
 
 
 @triton.jit
 def batched_gemm(
     a_ptr,
     b_ptr,
+    B,
     M,
     N,
+    K,
     c_ptr,
-    K: tl.constexpr,
+    scratch_ptr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
     GROUP_M: tl.constexpr,
+    PARTS: tl.constexpr,
 ):
-    batch = tl.program_id(1).to(tl.int64)
-    a_ptr += batch * M * K
-    b_ptr += batch * K * N
-    c_ptr += batch * M * N
-    # Walk down GROUP_M tiles before moving right: neighbours in time read the same columns of b.
+    # Beyond the edges descriptors read zeros and store nothing, so nothing needs a mask.
+    a = tl.make_tensor_descriptor(a_ptr, [B, M, K], [M.to(tl.int64) * K, K, 1], [1, BLOCK_M, BLOCK_K])
+    b = tl.make_tensor_descriptor(b_ptr, [B, K, N], [K.to(tl.int64) * N, N, 1], [1, BLOCK_K, BLOCK_N])
+    c = tl.make_tensor_descriptor(c_ptr, [B, M, N], [M.to(tl.int64) * N, N, 1], [1, BLOCK_M, BLOCK_N // PARTS])
     tiles_m = tl.cdiv(M, BLOCK_M)
-    per_group = GROUP_M * tl.cdiv(N, BLOCK_N)
-    group = tl.program_id(0) // per_group
-    height = min(tiles_m - group * GROUP_M, GROUP_M)
-    tile_m = group * GROUP_M + (tl.program_id(0) % per_group) % height
-    tile_n = (tl.program_id(0) % per_group) // height
-
-    # Rows and columns beyond the edge wrap around: they are computed and not stored, so loads need no mask.
-    rows = (tile_m * BLOCK_M + tl.arange(0, BLOCK_M)) % M
-    columns = (tile_n * BLOCK_N + tl.arange(0, BLOCK_N)) % N
-    depth = tl.arange(0, BLOCK_K)
-    a_ptrs = a_ptr + rows.to(tl.int64)[:, None] * K + depth[None, :]
-    b_ptrs = b_ptr + depth.to(tl.int64)[:, None] * N + columns[None, :]
-    accumulator = tl.zeros([BLOCK_M, BLOCK_N], tl.float32)
-    for k in range(0, K, BLOCK_K):
-        if K % BLOCK_K == 0:
-            a = tl.load(a_ptrs)
-            b = tl.load(b_ptrs)
+    tiles_n = tl.cdiv(N, BLOCK_N)
+    tiles = tiles_m * tiles_n
+    per_group = GROUP_M * tiles_n
+    # Flattened, the loops over tiles and depth are one pipeline: the next tile is loaded while this one is stored.
+    for item in tl.range(tl.program_id(0), B * tiles, tl.num_programs(0), flatten=True):
+        batch = item // tiles
+        tile = item % tiles
+        # Walk down GROUP_M tiles before moving right: neighbours in time read the same columns of b.
+        group = tile // per_group
+        height = min(tiles_m - group * GROUP_M, GROUP_M)
+        row = (group * GROUP_M + (tile % per_group) % height) * BLOCK_M
+        column = (tile % per_group) // height * BLOCK_N
+        total = tl.zeros([BLOCK_M, BLOCK_N], tl.float32)
+        for k in range(0, K, BLOCK_K):
+            x = a.load([batch, row, k]).reshape(BLOCK_M, BLOCK_K)
+            y = b.load([batch, k, column]).reshape(BLOCK_K, BLOCK_N)
+            total = tl.dot(x, y, total)
+        if PARTS == 1:
+            c.store([batch, row, column], total.to(c_ptr.dtype.element_ty)[None])
         else:
-            a = tl.load(a_ptrs, mask=depth[None, :] < K - k, other=0.0)
-            b = tl.load(b_ptrs, mask=depth[:, None] < K - k, other=0.0)
-        accumulator = tl.dot(a, b, accumulator)
-        a_ptrs += BLOCK_K
-        b_ptrs += BLOCK_K * N
-
-    rows = tile_m * BLOCK_M + tl.arange(0, BLOCK_M)
-    columns = tile_n * BLOCK_N + tl.arange(0, BLOCK_N)
-    c_ptrs = c_ptr + rows.to(tl.int64)[:, None] * N + columns[None, :]
-    tl.store(c_ptrs, accumulator.to(c_ptr.dtype.element_ty), mask=(rows < M)[:, None] & (columns < N)[None, :])
+            left, right = total.reshape(BLOCK_M, 2, BLOCK_N // 2).permute(0, 2, 1).split()
+            c.store([batch, row, column], left.to(c_ptr.dtype.element_ty)[None])
+            c.store([batch, row, column + BLOCK_N // 2], right.to(c_ptr.dtype.element_ty)[None])
 
 
 kernel = Kernel(
     id="example::batched_gemm",
     source=batched_gemm,
     inputs={"a": Tensor("T", "*B M K"), "b": Tensor("T", "*B K N")},
-    outputs={"c": Tensor("T", "*B M N")},
+    # Each program keeps three descriptors of 128 bytes.
+    outputs={"c": Tensor("T", "*B M N"), "scratch": Tensor("i8", "101376", scratch=True)},
     dtypes={"T": ("bf16", "fp16")},
     params=[
         powers_of_two("BLOCK_M", 64, 256),
         powers_of_two("BLOCK_N", 64, 256),
         powers_of_two("BLOCK_K", 32, 128),
-        choice("GROUP_M", 1, 4, 8, 16),
+        choice("GROUP_M", 4, 8, 16),
+        choice("PARTS", 1, 2),
+        choice("PROGRAMS", 132, 264),  # one or two for each of the 132 multiprocessors of an H100 or H200
         choice("num_warps", 4, 8),
         integers("num_stages", 2, 5),
     ],
     constraints=[
+        Constraint(
+            "aligned_rows",
+            lambda N, K, T: N * itemsize(T) % 16 == 0 and K * itemsize(T) % 16 == 0,
+            "a descriptor takes rows of a multiple of 16 bytes",
+        ),
         Constraint(
             "registers_per_thread",
             lambda BLOCK_M, BLOCK_N, num_warps: BLOCK_M * BLOCK_N <= 32 * num_warps * 128,
@@ -77,10 +94,21 @@ kernel = Kernel(
         ),
         Constraint(
             "shared_memory",
-            lambda BLOCK_M, BLOCK_N, BLOCK_K, num_stages, T: (
-                (BLOCK_M + BLOCK_N) * BLOCK_K * itemsize(T) * num_stages <= 227 * 1024
+            lambda BLOCK_M, BLOCK_N, BLOCK_K, PARTS, PROGRAMS, num_stages, T: (
+                ((BLOCK_M + BLOCK_N) * BLOCK_K * num_stages + BLOCK_M * BLOCK_N // PARTS) * itemsize(T)
+                <= 227 * 1024 * 132 // PROGRAMS
             ),
-            "the stages of the pipeline would not fit the 227 KiB of shared memory a block may have",
+            "the stages of the pipeline and what is stored would not fit the 227 KiB of a multiprocessor",
+        ),
+        Constraint(
+            "pipeline",
+            lambda BLOCK_K, num_stages: BLOCK_K * num_stages >= 128,
+            "too few loads would be under way to hide the latency of memory",
+        ),
+        Constraint(
+            "wide_parts",
+            lambda BLOCK_N, PARTS: BLOCK_N >= 128 * PARTS or PARTS == 1,
+            "less than 256 bytes of a row would be stored at a time",
         ),
         Constraint(
             "enough_per_warp",
@@ -88,8 +116,19 @@ kernel = Kernel(
             "a warp would have too small a tile for the widest tensor-core instructions",
         ),
     ],
-    default={"BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 64, "GROUP_M": 8, "num_warps": 4, "num_stages": 3},
-    launch=lambda B, M, N, BLOCK_M, BLOCK_N: Launch(grid=(cdiv(M, BLOCK_M) * cdiv(N, BLOCK_N), B), args=(M, N)),
+    default={
+        "BLOCK_M": 128,
+        "BLOCK_N": 128,
+        "BLOCK_K": 64,
+        "GROUP_M": 8,
+        "PARTS": 1,
+        "PROGRAMS": 132,
+        "num_warps": 8,
+        "num_stages": 4,
+    },
+    launch=lambda B, M, N, K, BLOCK_M, BLOCK_N, PROGRAMS: Launch(
+        grid=(minimum(PROGRAMS, B * cdiv(M, BLOCK_M) * cdiv(N, BLOCK_N)),), args=(B, M, N, K)
+    ),
     reference=lambda a, b: a @ b,
     # Inputs are exact products in fp32; each of K additions is off by 2^-24 of a partial sum of about sqrt(K) for
     # operands of unit variance: 2^-5 bounds it for K up to 8192. Then one rounding to T.

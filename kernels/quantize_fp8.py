@@ -60,8 +60,8 @@ kernel = Kernel(
         ),
         Constraint(
             "registers_per_thread",
-            lambda ROWS, BLOCK_N, num_warps: ROWS * BLOCK_N <= 32 * num_warps * 64,
-            "a thread would keep more than 64 elements in registers",
+            lambda ROWS, BLOCK_N, num_warps: ROWS * BLOCK_N <= 32 * num_warps * 128,
+            "a thread would keep more than 128 elements in registers",
         ),
         Constraint(
             "register_file",

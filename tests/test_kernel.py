@@ -72,7 +72,7 @@ def kernel(**changes: Any) -> Kernel:
         ),
         (
             {"params": [*GOOD["params"], choice("waves", 1)]},
-            "'waves' is neither a constant of the source nor a launch option",
+            "'waves' is neither a constant of the source, nor a launch option, nor named by the launch",
         ),
         ({"default": {"BLOCK": 64}}, "parameter 'num_warps' is missing"),
         ({"default": {"BLOCK": 63, "num_warps": 1}}, "BLOCK=63 is not in the space"),
@@ -143,8 +143,23 @@ def test_what_a_declaration_says_of_itself() -> None:
     assert made.dims == ("M", "N")
     assert made.variadic_dims == ("M",)
     assert made.name == "scale"
-    assert made.tolerance("fp16") == Tolerance(1, 2)
-    assert made.tolerance("fp32").rtol == 4 * 2**-23
+    problem = Problem.of(made, {"M": 2, "N": 3})
+    assert problem.tolerance("fp16") == Tolerance(1, 2)
+    assert problem.tolerance("fp32").rtol == 4 * 2**-23
+
+
+def test_a_tolerance_may_grow_with_the_dimensions() -> None:
+    made = kernel(tolerances={"fp32": lambda N, factor: Tolerance(factor, N)})
+    assert Problem.of(made, {"M": 2, "N": 3}).tolerance("fp32") == Tolerance(2, 3)
+    with pytest.raises(ConfigError, match="tolerance of fp32 asks for 'K'"):
+        kernel(tolerances={"fp32": lambda K: Tolerance(K, 0)})
+
+
+def test_a_parameter_may_be_one_of_the_launch_alone() -> None:
+    launch = lambda M, N, BLOCK, programs: Launch((minimum(programs, cdiv(M * N, BLOCK)),), (M * N,))  # noqa: E731
+    changed = {"params": [*GOOD["params"], choice("programs", 4, 8)], "default": {**GOOD["default"], "programs": 4}}
+    problem = Problem.of(kernel(launch=launch, **changed), {"M": 100, "N": 3})
+    assert problem.launch({"BLOCK": 64, "num_warps": 1, "programs": 4}).grid == (4, 1, 1)
 
 
 def test_a_dimension_may_stand_for_one_size_in_several_tensors_and_a_number_for_itself() -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from math import isqrt, prod
 from typing import Any
 
@@ -26,7 +27,7 @@ from tuner.tensor import Tensor
 Array = np.ndarray[Any, Any]
 Extents = tuple[Extent, ...]
 
-VERSION = 2
+VERSION = 3
 """Goes up whenever a verdict could change: with the instances, the inputs or the comparison."""
 
 MAX_ELEMENTS = 1 << 20
@@ -51,7 +52,8 @@ def instances(problem: Problem, config: Config) -> list[Problem]:
     and attributes are the problem's, and so is a fixed dimension that the source takes as a constant.
     Of a problem whose dimensions vary, the `device_instances` are taken as well.
 
-    Left out are sizes at which the tactic is illegal and those above `MAX_ELEMENTS`. If that leaves
+    Where the tactic is illegal at such sizes, the next multiples of 16 are taken: rows may have to be aligned.
+    Left out are sizes at which it is illegal even so and those above `MAX_ELEMENTS`. If that leaves
     none, the problem itself is taken where it is that small. May be empty.
     """
     steps = {d: _Steps.of(problem, d, config) for d in problem.kernel.dims}
@@ -64,7 +66,9 @@ def instances(problem: Problem, config: Config) -> list[Problem]:
         {d: s.several for d, s in steps.items()},
     ]
     within = _within(problem) if problem.dynamic else []
-    found = _legal(problem, [*cases, *within], config) or _legal(problem, [_at(problem, "opt")], config)
+    legal = [_legal(problem, [case], config) or _legal(problem, [_aligned(case)], config) for case in cases]
+    found = list({p.label: p for p in [*chain(*legal), *_legal(problem, within, config)]}.values())
+    found = found or _legal(problem, [_at(problem, "opt")], config)
     return sorted((p for p in found if _elements(p) <= MAX_ELEMENTS), key=_elements)
 
 
@@ -108,6 +112,11 @@ def _legal(problem: Problem, cases: Sequence[Mapping[str, Extents]], config: Con
         if config in instance.space:
             found.setdefault(instance.label, instance)
     return list(found.values())
+
+
+def _aligned(case: Mapping[str, Extents]) -> dict[str, Extents]:
+    """The next multiples of 16; what is fixed because it is compiled in stays."""
+    return {d: tuple(-(-e // 16) * 16 if isinstance(e, int) else e for e in extents) for d, extents in case.items()}
 
 
 def _at(problem: Problem, which: Which) -> dict[str, Extents]:
@@ -271,7 +280,7 @@ def _widen(array: Array, dtype: str) -> Array:
 def compare(problem: Problem, tensor: Tensor, got: Array, expected: Array) -> str | None:
     """Compare one output with what was expected; None, or what is wrong and where."""
     dtype = problem.dtype(tensor)
-    tolerance = problem.kernel.tolerance(dtype)
+    tolerance = problem.tolerance(dtype)
     with np.errstate(all="ignore"):
         rounded = expected.astype(got.dtype).astype(np.float64)
         expected, actual = expected.astype(np.float64), got.astype(np.float64)

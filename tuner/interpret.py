@@ -143,7 +143,8 @@ class _Memory:
         return _native.atomic_cas(pointers, compare, value, order)  # type: ignore[no-any-return]
 
     def _check(self, pointers: Array, mask: Array, itemsize: int, verb: str, *, writes: bool) -> None:
-        addresses = pointers[np.broadcast_to(mask, pointers.shape)]
+        # A mask that a plain Python bool took part in, such as a comparison of loop counters, holds integers.
+        addresses = pointers[np.broadcast_to(mask, pointers.shape).astype(bool)]
         if not addresses.size:
             return
         first, last = int(addresses.min()), int(addresses.max()) + itemsize

@@ -242,7 +242,7 @@ def _identity(problem: Problem, backend: Backend, source: str) -> Mapping[str, s
         "source": source,
         "traffic": source_hash(kernel.flops, *([kernel.bytes] if kernel.bytes else [])),
         "reference": source_hash(kernel.reference),
-        "tolerances": repr({name: kernel.tolerance(problem.dtype(t)) for name, t in kernel.outputs.items()}),
+        "tolerances": repr({name: problem.tolerance(problem.dtype(t)) for name, t in kernel.results.items()}),
         "space": _describe(kernel.space),
         "versions": json.dumps({"tuner": __version__, **backend.environment()}, sort_keys=True),
     }

@@ -23,7 +23,7 @@ from tuner.names import did_you_mean, names_of, require_known
 from tuner.params import Param
 from tuner.space import Space
 from tuner.tactic import Config, Tactic
-from tuner.tensor import Tensor, Tolerance, default_tolerance
+from tuner.tensor import Tensor, Tolerance
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,7 +59,8 @@ class Kernel:
         attributes: values that are fixed when the plugin is created and never tuned, with their
             defaults. They are compiled in, or passed by the launch as extra integers.
         constraints: what a legal tactic meets.
-        tolerances: per output dtype; `default_tolerance` otherwise.
+        tolerances: per output dtype; `default_tolerance` otherwise. A function asks by name for dimensions,
+            attributes and dtype variables, for errors that grow with them.
         bytes: bytes that must cross device memory; by default every tensor once, scratch memory excepted.
         flops: floating-point operations; 0 marks a kernel that only moves data.
         tiles: for each dimension, the parameter whose value the kernel steps over it with. The
@@ -77,7 +78,7 @@ class Kernel:
     dtypes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
     constraints: Sequence[Constraint] = ()
-    tolerances: Mapping[str, Tolerance] = field(default_factory=dict)
+    tolerances: Mapping[str, Tolerance | Callable[..., Tolerance]] = field(default_factory=dict)
     bytes: Callable[..., int] | None = None
     flops: Callable[..., int] = lambda: 0
     tiles: Mapping[str, str] = field(default_factory=dict)
@@ -188,10 +189,6 @@ class Kernel:
         """The compile-time parameters of the source."""
         return self.code.constants((*self.space.names, *self.attributes))
 
-    def tolerance(self, dtype: str) -> Tolerance:
-        """The tolerance for an output of this data type."""
-        return self.tolerances.get(dtype) or default_tolerance(dtype)
-
     def _check(self) -> None:
         if not _ID.fullmatch(self.id):
             raise ConfigError("the id must read 'namespace::name'")
@@ -275,13 +272,13 @@ class Kernel:
                     f"constant {name!r} of the source is neither a parameter, an attribute nor a dimension"
                     f"{did_you_mean(name, known)}"
                 )
-        launch = names_of(self.launch) if self.code.sized_by_launch else ()
-        used = [*self.constants, *self.code.options, *launch]
+        used = [*self.constants, *self.code.options, *names_of(self.launch)]
         for name in self.space.names:
             if name not in used:
-                what = "named by the launch" if self.code.sized_by_launch else "a launch option"
+                options = "a launch option, nor " if self.code.options else ""
                 raise ConfigError(
-                    f"parameter {name!r} is neither a constant of the source nor {what}{did_you_mean(name, used)}"
+                    f"parameter {name!r} is neither a constant of the source, nor {options}named by the launch"
+                    f"{did_you_mean(name, used)}"
                 )
 
     def _check_functions(self) -> None:
@@ -290,6 +287,9 @@ class Kernel:
         require_known(self.flops, sizes, "flops")
         if self.bytes is not None:
             require_known(self.bytes, sizes, "bytes")
+        for dtype, tolerance in self.tolerances.items():
+            if not isinstance(tolerance, Tolerance):
+                require_known(tolerance, sizes, f"tolerance of {dtype}")
         require_known(self.reference, [*self.inputs, *self.attributes], "reference")
         for c in self.constraints:
             known = [*sizes, *self.space.names]

@@ -16,7 +16,7 @@ from tuner.launch import Launch
 from tuner.names import call, describe, did_you_mean
 from tuner.space import Space
 from tuner.tactic import Config, Tactic
-from tuner.tensor import Tensor
+from tuner.tensor import Tensor, Tolerance, default_tolerance
 
 T = TypeVar("T")
 Which: TypeAlias = Literal["min", "opt", "max"]
@@ -255,6 +255,11 @@ class Problem:
             return int(self._call("bytes", self.kernel.bytes, self.scope(which)))
         tensors = (*self.kernel.inputs.values(), *self.kernel.results.values())
         return sum(prod(self.shape(t, which)) * itemsize(self.dtype(t)) for t in tensors)
+
+    def tolerance(self, dtype: str) -> Tolerance:
+        """How far an output of this data type may be from the reference."""
+        declared = self.kernel.tolerances.get(dtype) or default_tolerance(dtype)
+        return declared if isinstance(declared, Tolerance) else self._call("tolerance", declared, self.scope())
 
     def flops(self, which: Which = "opt") -> int:
         """Floating-point operations."""

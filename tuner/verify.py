@@ -120,11 +120,12 @@ def _key(problem: Problem, config: Config, seed: int) -> str:
     """Everything that a verdict depends on, as one hash."""
     kernel = problem.kernel
     outputs = {problem.dtype(t) for t in kernel.results.values()}
-    launches = {p.label: p.launch(config) for p in gate.instances(problem, config)}
+    checked = gate.instances(problem, config)
+    launches = {p.label: p.launch(config) for p in checked}
     parts = [
         [gate.VERSION, importlib.metadata.version("triton"), seed],
         [kernel_hash(kernel), source_hash(kernel.reference), [t.positions for t in kernel.inputs.values()]],
-        {name: [kernel.tolerance(name).rtol, kernel.tolerance(name).atol] for name in sorted(outputs)},
+        {name: [[t.rtol, t.atol] for t in (p.tolerance(name) for p in checked)] for name in sorted(outputs)},
         [dict(problem.dtypes), dict(problem.attributes)],
         {name: value for name, value in sorted(config.items()) if name in kernel.constants},
         {label: [launch.grid, launch.args] for label, launch in launches.items()},

@@ -34,7 +34,7 @@ from pathlib import Path
 from tuner.loader import load_kernel
 
 whole = load_kernel({path!r}, Path())
-fewer = {{"GROUP_M": (8,), "num_stages": (3, 4)}}
+fewer = {{"GROUP_M": (8,), "PARTS": (1,), "PROGRAMS": (132,), "num_stages": (3, 4)}}
 kernel = replace(whole, params=[replace(p, values=fewer.get(p.name, p.values)) for p in whole.params])
 """
 """The gemm for its tables: 64 tactics instead of 512."""

@@ -111,13 +111,15 @@ def _embedding(L: int, **_: Any) -> dict[str, Operator]:
 
 
 def _depthwise_conv(R: int, S: int, C: int, **_: Any) -> dict[str, Operator]:
+    import torch
     from torch.nn import functional
 
-    def convolve(x: list[Any], y: list[Any]) -> Any:
+    def convolve(benchmark: bool, x: list[Any], y: list[Any]) -> Any:
         image, weight = x[0].permute(0, 3, 1, 2), x[1].permute(2, 0, 1).unsqueeze(1)
-        return functional.conv2d(image, weight, padding=(R // 2, S // 2), groups=C).permute(0, 2, 3, 1)
+        with torch.backends.cudnn.flags(enabled=True, benchmark=benchmark):
+            return functional.conv2d(image, weight, padding=(R // 2, S // 2), groups=C).permute(0, 2, 3, 1)
 
-    return {"conv2d, channels last": convolve}
+    return {"conv2d": partial(convolve, False), "conv2d, cudnn.benchmark": partial(convolve, True)}
 
 
 def _gemm(**_: Any) -> dict[str, Operator]:
@@ -126,7 +128,7 @@ def _gemm(**_: Any) -> dict[str, Operator]:
     return {"torch.matmul": lambda x, y: torch.matmul(x[0], x[1], out=y[0])}
 
 
-def _quantized_gemm(Q: str, silu: bool, **_: Any) -> dict[str, Operator]:
+def _quantized_gemm(Q: str, silu: bool, fast: bool, **_: Any) -> dict[str, Operator]:
     import torch
     from torch.nn import functional
 
@@ -141,7 +143,9 @@ def _quantized_gemm(Q: str, silu: bool, **_: Any) -> dict[str, Operator]:
 
     def scaled(x: list[Any], y: list[Any]) -> Any:
         scales = {"scale_a": x[2].unsqueeze(1), "scale_b": x[3].unsqueeze(0)}
-        return activate(torch._scaled_mm(x[0], x[1].t(), **scales, bias=x[4], out_dtype=x[4].dtype))
+        return activate(
+            torch._scaled_mm(x[0], x[1].t(), **scales, bias=x[4], out_dtype=x[4].dtype, use_fast_accum=fast)
+        )
 
     def integer(x: list[Any], y: list[Any]) -> Any:
         return epilogue(torch._int_mm(x[0], x[1].t()), x)

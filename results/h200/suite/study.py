@@ -44,7 +44,7 @@ CONFIGS = (
 )
 """The Triton kernels, those that matter most first."""
 
-TRIALS = 16
+TRIALS = 40
 TIMEOUT_S = 60.0
 """Longest time that one comparison may take."""
 
