@@ -8,7 +8,7 @@ import pytest
 import triton
 import triton.language as tl
 
-from tuner import Constraint, Kernel, Launch, Problem, Tensor, Tolerance, cdiv, choice
+from tuner import Constraint, Kernel, Launch, Problem, Tensor, Tolerance, cdiv, choice, minimum
 from tuner.errors import ConfigError
 
 

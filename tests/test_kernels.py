@@ -12,7 +12,6 @@ from tuner import Kernel, Problem, Range
 from tuner.compile.artifact import Target
 from tuner.compile.tactic import compile_tactic
 from tuner.config import load_config
-from tuner.errors import ConfigError
 from tuner.loader import load_kernel
 from tuner.problem import Dims
 from tuner.tactic import Config

@@ -80,12 +80,16 @@ class Tactic:
         _ok(driver.cuFuncSetAttribute(self._function, attribute, artifact.shared_bytes))
         self._artifact = artifact
         self._launch = problem.launch(config)
+        self._outputs = len(problem.kernel.outputs)
+        self.results = len(problem.kernel.results)
 
     def __call__(self, inputs: list[Any], outputs: list[Any]) -> None:
+        """Launch; outputs beyond the kernel's own, such as the scratch memory of others, are left alone."""
         import ctypes
 
         import torch
 
+        outputs = outputs[: self._outputs]
         values = [t.data_ptr() for t in inputs], list(self._launch.args), [t.data_ptr() for t in outputs]
         types = [ctypes.c_void_p] * len(inputs), [ctypes.c_int] * len(values[1]), [ctypes.c_void_p] * len(outputs)
         arguments = (sum(map(tuple, values), ()), sum(map(tuple, types), ()))

@@ -130,7 +130,7 @@ def _product(dtype: str, size: int) -> Operator:
 def _launcher(tactic: Tactic) -> Operator:
     def launch(x: list[Any], y: list[Any]) -> list[Any]:
         tactic(x, y)
-        return y
+        return y[: tactic.results]
 
     return launch
 
