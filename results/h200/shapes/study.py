@@ -67,8 +67,9 @@ def main() -> None:
         return
     until = time.monotonic() + (float(sys.argv[3]) if len(sys.argv) > 3 else 240.0)
     for name in sys.argv[4:] or list(FIXED):
-        data["kernels"][name] = {"machine": machine(), "commands": run_commands(name, out)}
-        write(out / "data.json", data)
+        if "commands" not in data["kernels"].get(name, {}):
+            data["kernels"][name] = {"machine": machine(), "commands": run_commands(name, out)}
+            write(out / "data.json", data)
         measure(name, out, until)
 
 
