@@ -40,10 +40,9 @@ class FakeBench:
     def healthy(self) -> bool:
         return not self._spoilt
 
-    def assemble(self, ptx: str) -> bytes:
+    def compile(self, ptx: str) -> None:
         if json.loads(ptx).get("fault") == "CUDA_ERROR_INVALID_PTX":
-            raise DriverError("CUDA_ERROR_INVALID_PTX", "cuLinkAddData", "line 7; fatal: no such instruction")
-        return ptx.encode()
+            raise DriverError("CUDA_ERROR_INVALID_PTX", "cuModuleLoadDataEx", "line 7; fatal: no such instruction")
 
     def place(self, key: int, workload: Workload) -> int:
         if workload.size > 1 << 30:

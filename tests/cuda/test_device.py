@@ -57,8 +57,8 @@ def test_conditions_of_an_unknown_gpu_are_unknown() -> None:
 
 
 def test_a_driver_error_carries_the_drivers_name_and_log() -> None:
-    assert str(DriverError("CUDA_ERROR_INVALID_PTX", "cuLinkAddData", "line 7")) == (
-        "CUDA_ERROR_INVALID_PTX from cuLinkAddData: line 7"
+    assert str(DriverError("CUDA_ERROR_INVALID_PTX", "cuModuleLoadDataEx", "line 7")) == (
+        "CUDA_ERROR_INVALID_PTX from cuModuleLoadDataEx: line 7"
     )
 
 

@@ -151,22 +151,6 @@ def fill(address: Address, byte: int, size: int) -> None:
     _call("cuMemsetD8", address, byte, size)
 
 
-def assemble(ptx: str) -> bytes:
-    """Let the driver's own compiler turn PTX into machine code for the current context's device."""
-    from cuda.bindings import driver
-
-    options, values, log = _logging()
-    state = _call("cuLinkCreate", len(options), options, values)
-    try:
-        text = ptx.encode() + b"\0"
-        kind = driver.CUjitInputType.CU_JIT_INPUT_PTX
-        _call("cuLinkAddData", state, kind, text, len(text), b"kernel.ptx", 0, [], [], log=log)
-        pointer, size = _call("cuLinkComplete", state, log=log)
-        return ctypes.string_at(int(pointer), int(size))
-    finally:
-        driver.cuLinkDestroy(state)
-
-
 def load(image: bytes) -> Handle:
     """Load PTX text, which the driver compiles now, or machine code; returns the module."""
     options, values, log = _logging()
