@@ -41,7 +41,7 @@ def backend(
         FakeCompiler(codes),
         warm=warm,
         factories=[FakeBench] * devices,
-        assemblers=1,
+        ahead_processes=1,
         confirmation=Confirmation(max_rounds=40),
     )
     try:
@@ -159,7 +159,7 @@ def test_one_device_named_twice_takes_turns() -> None:
         [GPU, GPU],
         FakeCompiler({n: {"us": n} for n in range(100, 104)}),
         factories=[FakeBench] * 2,
-        assemblers=1,
+        ahead_processes=1,
     )
     try:
         assert all(isinstance(o, Timing) for o in outcomes(made, list(range(100, 104))))

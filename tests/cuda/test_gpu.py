@@ -112,7 +112,7 @@ class PtxCompiler:
 def backend(
     codes: Mapping[int, str], problem: Problem = PROBLEM, shared_bytes: int = 0, ordinals: tuple[int, ...] = (0,)
 ) -> Iterator[CudaBackend]:
-    made = CudaBackend(problem, describe(ordinals), PtxCompiler(codes, shared_bytes), assemblers=1)
+    made = CudaBackend(problem, describe(ordinals), PtxCompiler(codes, shared_bytes), ahead_processes=1)
     try:
         yield made
     finally:

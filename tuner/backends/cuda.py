@@ -16,9 +16,9 @@ from typing import Protocol, TypeAlias
 
 from tuner.backends.worker import Factory
 from tuner.compile.artifact import Artifact
-from tuner.cuda.assemble import Assembler
 from tuner.cuda.bench import Bench
 from tuner.cuda.cases import Case, make_case
+from tuner.cuda.compile_ahead import AheadCompiler
 from tuner.cuda.device import DeviceInfo, require_one_model
 from tuner.cuda.mixed import Mixed
 from tuner.cuda.nvml import Nvml
@@ -82,7 +82,7 @@ class CudaBackend:
         screening: Screening = SCREENING,
         confirmation: Confirmation = CONFIRMATION,
         factories: Sequence[Factory] | None = None,
-        assemblers: int | None = None,
+        ahead_processes: int | None = None,
     ) -> None:
         """Start the processes that own the devices.
 
@@ -94,8 +94,8 @@ class CudaBackend:
             warm: time launches that find their tensors in the L2 rather than evicted from it.
             screening, confirmation: how long and how precisely to time.
             factories: what makes each device's `Bench`; another one simulates a device.
-            assemblers: processes that assemble PTX; by default one for four CPUs: on 16, twice as many
-                took longer to start than they saved. 0 leaves it to whoever loads the PTX.
+            ahead_processes: those that have the driver compile PTX ahead; by default one for four CPUs: on 16, twice as
+                many took longer to start than they saved. 0 leaves it to whoever loads the PTX.
         """
         require_one_model(devices)
         self._problem, self._compiler, self._seed = problem, compiler, seed
@@ -105,8 +105,8 @@ class CudaBackend:
         factories = factories or [partial(Bench, d.ordinal) for d in devices]
         locks = {d.uuid: threading.Lock() for d in devices}
         self._stations = [Station(f, locks[d.uuid]) for f, d in zip(factories, devices, strict=True)]
-        processes = max(1, (os.cpu_count() or 4) // 4) if assemblers is None else assemblers
-        self._assembler = Assembler(factories[0], processes) if processes else None
+        processes = max(1, (os.cpu_count() or 4) // 4) if ahead_processes is None else ahead_processes
+        self._ahead = AheadCompiler(factories[0], processes) if processes else None
         self._nvml = [Nvml(d.uuid) for d in devices]
         self._info = devices[0]
         self._ready: dict[str, Future[Ready]] = {}
@@ -189,14 +189,14 @@ class CudaBackend:
         }
 
     def close(self) -> None:
-        if self._assembler is not None:
-            self._assembler.close()
+        if self._ahead is not None:
+            self._ahead.close()
         for station in self._stations:
             station.close()
         self._compiler.close()
 
     def _prepared(self, config: Config) -> Future[Ready]:
-        """The tactic's PTX and machine code, begun at the first call."""
+        """The tactic's PTX, compiled by the driver too; begun at the first call."""
         key = canonical(config)
         if key in self._ready:
             return self._ready[key]
@@ -208,13 +208,13 @@ class CudaBackend:
                 artifact = future.result()
                 if isinstance(artifact, Failure):
                     ready.set_result(artifact)
-                elif self._assembler is None:
+                elif self._ahead is None:
                     image = artifact.ptx.encode()
                     ready.set_result((artifact, Code(image, artifact.entry, artifact.block, artifact.shared_bytes)))
                 else:
-                    self._assembler.submit(artifact.ptx, lambda image: assembled(artifact, image))
+                    self._ahead.submit(artifact.ptx, lambda image: loadable(artifact, image))
 
-        def assembled(artifact: Artifact, future: Future[bytes | Failure]) -> None:
+        def loadable(artifact: Artifact, future: Future[bytes | Failure]) -> None:
             with _settling(ready):
                 image = future.result()
                 if isinstance(image, Failure):

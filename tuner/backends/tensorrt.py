@@ -81,7 +81,7 @@ class TensorrtBackend(CudaBackend):
             screening=screening,
             confirmation=confirmation,
             factories=factories or [partial(EngineBench, d.ordinal, spec) for d in devices],
-            assemblers=0,  # TensorRT takes PTX
+            ahead_processes=0,  # TensorRT takes PTX
         )
         self.name = "tensorrt-warm" if warm else "tensorrt"
         self._options = options

@@ -38,8 +38,8 @@ Times are medians in microseconds; `data.json` has the samples.
 
 - **trials**: tactics that the search tried. These are short searches: the configs' own budgets are 64 and 96. Those of
   add_rms_norm, argmax, depthwise_conv, embedding, layer_norm, quantize_fp8 and two of attention timed the code that the
-  driver makes of PTX on loading, as everything in this table is; the others, at commit e2992e5, what the driver's
-  linker makes of it (see [what that changed](../README.md#code-that-was-timed)), so they may have missed a better tactic.
+  driver makes of PTX on loading, as everything in this table is. The others, at commit e2992e5, timed what the driver's
+  linker makes of it (see [what that changed](../README.md#code-that-was-timed)), and may have missed a better tactic.
 - **torch**: the fastest of its equivalents whose output is ours (all but 0.1 % of the elements within 5 % of themselves
   and of the root mean square), in eager mode, launched from a CUDA graph as ours are.
 - **roofline**: the time of what bounds the problem, over the winner's. For memory that is the problem's bytes at the

@@ -22,8 +22,8 @@ LIMIT_S = 60.0
 """Longest time for one kernel."""
 
 
-class Assembler:
-    """A pool of processes that assemble."""
+class AheadCompiler:
+    """A pool of processes that have the driver compile."""
 
     def __init__(self, factory: Factory, processes: int) -> None:
         """Start the processes; `factory` makes something with a method `compile`, as `Bench` has."""
@@ -31,11 +31,11 @@ class Assembler:
         self._all = [Isolated(factory, spare=False) for _ in range(processes)]
         for process in self._all:
             self._idle.put(process)
-        self._threads = ThreadPoolExecutor(processes, thread_name_prefix="assemble")
+        self._threads = ThreadPoolExecutor(processes, thread_name_prefix="compile-ahead")
 
     def submit(self, ptx: str, then: Callable[[Future[bytes | Failure]], None]) -> None:
         """Compile, and call `then` with what to load or with why the driver refuses it."""
-        self._threads.submit(self._assemble, ptx).add_done_callback(then)
+        self._threads.submit(self._compile, ptx).add_done_callback(then)
 
     def close(self) -> None:
         """End the processes; what was not begun is cancelled."""
@@ -45,7 +45,7 @@ class Assembler:
         for process in self._all:
             process.close()
 
-    def _assemble(self, ptx: str) -> bytes | Failure:
+    def _compile(self, ptx: str) -> bytes | Failure:
         process = self._idle.get()
         try:
             process.call("compile", ptx, timeout_s=LIMIT_S)
