@@ -119,10 +119,10 @@ def test_tensors_go_to_their_names_in_whatever_order_the_engine_lists_them(engin
 
 def test_the_first_engine_is_also_built_without_a_timing_cache_to_see_what_it_is_worth(engines: Engines) -> None:
     engines.tune(trials=2)
-    first, *others = engines.trials.values()
+    rows = list(engines.trials.values())
+    (first,) = (row for row in rows if row["build_s"])  # whichever is compiled first is built first
     assert float(first["build_s"]) > 0
-    assert float(first["timing_cache_bytes"]) > 0
-    assert all(not row["build_s"] and float(row["timing_cache_bytes"]) > 0 for row in others)
+    assert all(float(row["timing_cache_bytes"]) > 0 for row in rows)
 
 
 def test_the_timing_cache_serves_the_next_run_and_a_damaged_one_is_begun_anew(engines: Engines, tmp_path: Path) -> None:
