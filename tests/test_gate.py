@@ -93,8 +93,27 @@ def test_a_variadic_dimension_also_comes_with_two_dimensions(tmp_path: Path) -> 
 
 def test_sizes_at_which_the_tactic_is_illegal_are_left_out(tmp_path: Path) -> None:
     rule = 'Constraint("whole", lambda M, BM: M % BM == 0, "it has no mask")'
-    found = instances(problem(matmul(tmp_path, constraints=rule), {"M": 64, "K": 8, "N": 8}), {"BM": 16, "BN": 16})
-    assert {p.sizes()["M"] for p in found} == {16, 32}
+    found = instances(problem(matmul(tmp_path, constraints=rule), {"M": 64, "K": 8, "N": 8}), {"BM": 64, "BN": 16})
+    assert {p.sizes()["M"] for p in found} == {64, 128}  # neither 33 and 129 nor the multiples of 16 after them
+
+
+def test_where_ragged_sizes_are_illegal_the_next_multiples_of_16_are_taken(tmp_path: Path) -> None:
+    rule = 'Constraint("aligned_rows", lambda N: N % 16 == 0, "the hardware takes no others")'
+    dims: Dims = {"M": Range(1, 8, 64), "K": Range(1, 8, 64), "N": Range(1, 8, 64)}
+    aligned, tactic = problem(matmul(tmp_path, constraints=rule), dims), {"BM": 64, "BN": 16}
+    found = sizes(instances(aligned, tactic))  # (M, K, N)
+    assert {(16, 16, 16), (48, 16, 16), (64, 16, 48), (144, 16, 48)} <= set(found)
+    assert {(64, 3, 16), (129, 3, 16), (64, 7, 16), (128, 6, 32)} <= set(found)  # legal as they are
+    assert {n % 16 for _, _, n in found} == {0}
+    assert len(found) == len(set(found))
+    assert set(sizes(device_instances(aligned, tactic))) == {(64, 64, 64), (1, 64, 64), (64, 1, 64)}
+
+
+def test_a_constant_of_the_source_stays_fixed_where_the_next_multiples_of_16_are_taken(tmp_path: Path) -> None:
+    rule = 'Constraint("aligned", lambda M: M % 8 == 0, "the hardware takes no others")'
+    found = instances(problem(matmul(tmp_path, constraints=rule), {"M": 1000, "K": 40, "N": 24}), {"BM": 64, "BN": 16})
+    assert {p.sizes()["M"] for p in found} == {16, 48, 64, 128, 144}
+    assert {(p.sizes()["K"], p.sizes()["N"]) for p in found} == {(40, 24)}
 
 
 def test_the_problem_itself_is_taken_where_nothing_smaller_is_legal(tmp_path: Path) -> None:
