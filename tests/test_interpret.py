@@ -224,6 +224,60 @@ def test_a_parameter_that_does_not_apply_has_its_first_value_in_the_kernel_and_i
     assert check(CONDITIONAL, {"N": 1000}, "fp32", config) is None
 
 
+ADD_ROWS = """
+@triton.jit
+def add_rows(x_ptr, rows, n, y_ptr, BLOCK: tl.constexpr):
+    offsets = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    total = tl.zeros([BLOCK], tl.float32)
+    for row in range(-1, 4):
+        total += tl.load(x_ptr + row * n + offsets, mask=LOAD_MASK, other=0.0).to(tl.float32)
+    for row in range(-1, 4):
+        tl.store(y_ptr + row * n + offsets, total.to(y_ptr.dtype.element_ty), mask=STORE_MASK)
+
+
+kernel = Kernel(
+    id="test::add_rows",
+    source=add_rows,
+    inputs={"x": Tensor("T", "3 N")},
+    outputs={"y": Tensor("T", "3 N")},
+    dtypes={"T": FLOATS},
+    params=[choice("BLOCK", 16, 64)],
+    default={"BLOCK": 64},
+    launch=lambda N, BLOCK: Launch(grid=(cdiv(N, BLOCK),), args=(3, N)),
+    reference=lambda x: np.repeat(x.sum(axis=0, keepdims=True), 3, axis=0),
+    tiles={"N": "BLOCK"},
+)
+"""
+ROW_MASKS = ("(row >= 0) & (row < 3) & (offsets < n)", "(offsets < n) & (row >= 0) & (row < rows)")
+"""On the interpreter the counter is a plain integer. Its comparison with a number is a plain truth value; that with an
+argument, spread over a block that came first, holds integers."""
+
+
+def added_rows(load_mask: str, store_mask: str) -> str:
+    return ADD_ROWS.replace("LOAD_MASK", load_mask).replace("STORE_MASK", store_mask)
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "fp16"])
+@pytest.mark.parametrize("mask", ROW_MASKS)
+def test_a_mask_that_a_loop_counter_takes_part_in_is_followed(check: Check, mask: str, dtype: str) -> None:
+    assert check(added_rows(mask, mask), {"N": 1000}, dtype, {"BLOCK": 16}) is None
+
+
+@pytest.mark.parametrize("mask", ROW_MASKS)
+@pytest.mark.parametrize(
+    ("bound", "wider", "element"),
+    [("row >= 0", "row >= -1", "element -1 of 3"), ("row < ", "row - 1 < ", "element 3 of 3")],
+)
+def test_a_row_that_only_the_loop_counter_keeps_out_is_found(
+    check: Check, mask: str, bound: str, wider: str, element: str
+) -> None:
+    wrong = mask.replace(bound, wider)
+    read = check(added_rows(wrong, mask), {"N": 1000}, "fp32", {"BLOCK": 16})
+    written = check(added_rows(mask, wrong), {"N": 1000}, "fp32", {"BLOCK": 16})
+    assert read is not None and f"reads 'x' out of bounds: {element}" in read
+    assert written is not None and f"writes 'y' out of bounds: {element}" in written
+
+
 def test_bfloat16_is_calculated_and_rounded_as_the_hardware_does(check: Check) -> None:
     half_a_unit = 'tolerances={"bf16": Tolerance(rtol=2**-9, atol=0.0)},\n    tiles='
     assert check(INCREMENT, {"N": 100}, "bf16", {"BLOCK": 1024}, "tiles=", half_a_unit) is None

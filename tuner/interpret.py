@@ -143,7 +143,7 @@ class _Memory:
         return _native.atomic_cas(pointers, compare, value, order)  # type: ignore[no-any-return]
 
     def _check(self, pointers: Array, mask: Array, itemsize: int, verb: str, *, writes: bool) -> None:
-        # A mask that a plain Python bool took part in, such as a comparison of loop counters, holds integers.
+        # A comparison of scalars, such as an argument with a loop's counter, holds integers once it meets a block.
         addresses = pointers[np.broadcast_to(mask, pointers.shape).astype(bool)]
         if not addresses.size:
             return
