@@ -77,12 +77,18 @@ def test_space_is_worth_searching_and_can_be_exhausted(name: str) -> None:
         assert 25 <= problem.space.size <= 1000
 
 
+FEW_BYTES = 64
+"""A thread that keeps more than its registers hold spills 130 to 2100 bytes; one that just fits them may spill 16 words
+once, outside its loops."""
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_default_and_sampled_tactics_compile_without_spills(name: str) -> None:
+def test_defaults_compile_without_spills_and_sampled_tactics_with_few(name: str) -> None:
     problem = problems(name)[0]
-    for tactic in [problem.kernel.default, *problem.space.sample(random.Random(7), 1)]:
+    assert compile_tactic(problem, problem.kernel.default, H200).resources.spill_store_bytes == 0
+    for tactic in problem.space.sample(random.Random(7), 2):
         resources = compile_tactic(problem, tactic, H200).resources
-        assert (tactic, resources.spill_store_bytes) == (tactic, 0)
+        assert resources.spill_store_bytes <= FEW_BYTES, tactic
 
 
 @pytest.mark.parametrize("name", ["add_rms_norm", "layer_norm", "gelu", "embedding"])
@@ -112,14 +118,16 @@ CASES: list[tuple[str, Dims, dict[str, str], dict[str, Attribute], Config]] = [
     ("add_rms_norm", {"M": 9, "N": 600}, {"T": "bf16"}, {"eps": 0.5}, rows(2, 256, 2)),
     ("layer_norm", {"M": 9, "N": 600}, {"T": "fp32"}, {"eps": 0.5}, rows(2, 256, 2)),
     ("gelu", {"N": 600}, {"T": "fp32"}, {}, {"BLOCK_SIZE": 128, "BLOCKS": 2, "num_warps": 1}),
+    ("gelu", {"N": 600}, {"T": "fp16"}, {}, {"BLOCK_SIZE": 128, "BLOCKS": 1, "num_warps": 1}),
+    ("gelu", {"N": 600}, {"T": "bf16"}, {}, {"BLOCK_SIZE": 128, "BLOCKS": 2, "num_warps": 1}),
     ("gelu", {"N": 600}, {"T": "fp16"}, {"approximate": True}, {"BLOCK_SIZE": 128, "BLOCKS": 1, "num_warps": 1}),
     ("rope", {"M": 5, "H": 6, "G": 3, "C": 40}, {"T": "bf16"}, {}, {"TOKENS": 2, "HEADS": 4, "num_warps": 1}),
     ("quantize_fp8", {"M": 9, "N": 600}, {"T": "bf16"}, {}, rows(2, 256, 2)),
     ("attention", {"B": 2, "G": 2, "S": 100, "D": 16}, {"T": "fp16"}, {"causal": True}, attend(64, 32, 4, 2)),
     ("attention", {"B": 2, "G": 2, "S": 100, "D": 16}, {"T": "bf16"}, {"causal": False}, attend(64, 32, 4, 2)),
-    ("quantized_gemm", {"M": 70, "N": 80, "K": 96}, {"Q": "fp8e4nv"}, {"silu": True}, tile(64, 64, 64, 4, 2)),
-    ("quantized_gemm", {"M": 70, "N": 80, "K": 96}, {"Q": "i8", "T": "fp16"}, {}, tile(64, 64, 64, 4, 2)),
-    ("batched_gemm", {"B": 3, "M": 70, "N": 80, "K": 96}, {"T": "bf16"}, {}, tile(64, 64, 32, 4, 2)),
+    ("quantized_gemm", {"M": 70, "N": 80, "K": 96}, {"Q": "fp8e4nv"}, {"silu": True}, tile(64, 64, 64, 4, 4)),
+    ("quantized_gemm", {"M": 70, "N": 80, "K": 96}, {"Q": "i8", "T": "fp16"}, {}, tile(64, 64, 64, 4, 4)),
+    ("batched_gemm", {"B": 3, "M": 70, "N": 80, "K": 96}, {"T": "bf16"}, {}, tile(64, 64, 32, 4, 4)),
     ("argmax", {"M": 9, "N": 600}, {"T": "fp16"}, {}, rows(2, 256, 2)),
     ("embedding", {"V": 50, "D": 300, "B": 9, "L": 3}, {"T": "fp16"}, {}, {"BAGS": 2, "BLOCK_D": 128, "num_warps": 1}),
     (
@@ -127,7 +135,14 @@ CASES: list[tuple[str, Dims, dict[str, str], dict[str, Attribute], Config]] = [
         {"B": 2, "H": 9, "W": 5, "C": 40, "R": 3, "S": 2},
         {"T": "fp16"},
         {},
-        {"ROWS": 7, "GROUPS": 2, "COLUMNS": 2, "BLOCK_C": 64, "HOLD": False, "num_warps": 1},
+        {"ROWS": 7, "GROUPS": 2, "COLUMNS": 2, "BLOCK_C": 64, "HOLD": True, "num_warps": 1},
+    ),
+    (
+        "depthwise_conv",
+        {"B": 2, "H": 9, "W": 5, "C": 40, "R": 2, "S": 3},
+        {"T": "bf16"},
+        {},
+        {"ROWS": 7, "GROUPS": 4, "COLUMNS": 1, "BLOCK_C": 64, "HOLD": False, "num_warps": 1},
     ),
 ]
 """Small problems and tiles, so that a tactic crosses every edge in little time."""
