@@ -151,7 +151,7 @@ def test_what_a_declaration_says_of_itself() -> None:
 def test_a_tolerance_may_grow_with_the_dimensions() -> None:
     made = kernel(tolerances={"fp32": lambda N, factor: Tolerance(factor, N)})
     assert Problem.of(made, {"M": 2, "N": 3}).tolerance("fp32") == Tolerance(2, 3)
-    with pytest.raises(ConfigError, match="tolerance of fp32 asks for 'K'"):
+    with pytest.raises(ConfigError, match="tolerance of fp32 names 'K', which is not declared"):
         kernel(tolerances={"fp32": lambda K: Tolerance(K, 0)})
 
 
