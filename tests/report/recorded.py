@@ -22,6 +22,8 @@ SPACE = {
     "BLOCK_N": (16, 32, 64, 128, 256, 512),
     "BLOCK_K": (16, 32, 64, 128, 256),
     "GROUP_M": range(1, 17),
+    "PARTS": (1, 2),
+    "PROGRAMS": (132, 264),
     "num_stages": range(1, 7),
     "num_warps": (1, 2, 4, 8, 16),
 }
