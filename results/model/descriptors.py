@@ -1,0 +1,64 @@
+"""Hold the model against a kernel it was not calibrated with: the gemm with tensor descriptors.
+
+python results/model/descriptors.py results/model/descriptors.json
+
+The measurements are the tables of ../h200/shapes: 49 tactics at each M, N = K = 4096. No constant was changed for them.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from math import log
+from pathlib import Path
+from statistics import median
+
+import pandas as pd
+
+from tuner import Problem
+from tuner.compile.artifact import Artifact
+from tuner.compile.service import Compiler
+from tuner.devices import find_device
+from tuner.loader import load_kernel
+from tuner.predict import predict
+from tuner.tables import read_table
+from tuner.trial import Timing
+
+ROOT = Path(__file__).parents[2]
+SIZES = (1, 16, 64, 256, 1024, 4096)
+
+
+def main() -> None:
+    device = find_device("h200")
+    kernel = load_kernel("gemm.py", ROOT / "kernels")
+    target = replace(device.target, disassemble=False)
+    compiler = Compiler(target, store=None, workers=0, timeout_s=100, memory_bytes=4 << 30)
+    found = {}
+    for size in SIZES:
+        table = read_table(ROOT / "results" / "h200" / "shapes" / f"gemm_M{size}_T4.json.gz")
+        problem = Problem.of(kernel, {"M": size, "N": 4096, "K": 4096}, {"T": "fp16"})
+        outcomes = [(config, table.outcome(config)) for config in table.space]
+        begun = [(c, o.time_us, compiler.submit(problem, c)) for c, o in outcomes if isinstance(o, Timing)]
+        measured, predicted = [], []
+        for config, time_us, code in begun:
+            artifact = code.result()
+            if isinstance(artifact, Artifact):
+                measured.append(time_us)
+                predicted.append(predict(device, problem, config, artifact).time_us)
+        picks = [m for _, m in sorted(zip(predicted, measured, strict=True))]
+        best = min(measured)
+        found[f"M={size}"] = {
+            "tactics": len(measured),
+            "best_us": best,
+            "spearman": round(pd.Series(measured).corr(pd.Series(predicted), method="spearman"), 3),
+            "median_log_error": round(median(abs(log(p / m)) for p, m in zip(predicted, measured, strict=True)), 3),
+            "regret_percent": {f"top_{n}": round(100 * (min(picks[:n]) / best - 1), 1) for n in (1, 5, 10)},
+        }
+        print(size, found[f"M={size}"], flush=True)
+    compiler.close()
+    Path(sys.argv[1]).write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
