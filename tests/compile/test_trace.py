@@ -219,3 +219,19 @@ $top:
     found = run(body, n=640)
     assert found.complete
     assert accesses(found, "bulk") == 10 * [Access(-1, 4096, 128, 32)]
+
+
+@pytest.mark.parametrize(
+    ("announced", "size"),
+    [
+        ("mbarrier.arrive.expect_tx.release.cta.shared::cta.b64 %rd1, [%r9], 0x80", 128),
+        ("mbarrier.expect_tx.relaxed.cta.shared::cta.b64 [%r9], 128", 128),
+        ("mbarrier.arrive.expect_tx.shared.b64 _, [%r9], %r0", 0),
+        ("mbarrier.expect_tx.relaxed.cta.shared::cta.b64 [%r9], %r0", 0),
+    ],
+)
+def test_bytes_to_come_are_announced_in_several_forms(announced: str, size: int) -> None:
+    found = run(f"  {announced};")
+    (step,) = (s for s in found.steps if s.instruction.kind == "bulk")
+    assert step.instruction.bytes == size
+    assert found.complete

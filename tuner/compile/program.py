@@ -171,6 +171,8 @@ def _bytes(kind: str, parts: tuple[str, ...], operands: tuple[str, ...]) -> int:
             return 16
         vector = next((int(p[1:]) for p in parts if re.fullmatch(r"v[248]", p)), 1)
         return vector * int(re.sub(r"\D", "", parts[-1].split("x")[0])) // 8
-    if (kind == "async" and len(operands) > 2 and "bulk" not in parts) or kind == "bulk":
+    if kind == "async" and len(operands) > 2 and "bulk" not in parts:
         return int(operands[2], 0)
+    if kind == "bulk":  # 0 where a register says how many
+        return int(operands[-1], 0) if re.fullmatch(r"\d\w*", operands[-1]) else 0
     return 0
