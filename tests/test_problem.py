@@ -160,6 +160,12 @@ def test_a_launch_that_does_not_fit_is_named(launch: Any, said: str) -> None:
         Problem.of(made, {"M": 4, "N": 128}).launch(made.default)
 
 
+def test_a_tolerance_that_is_none_is_named() -> None:
+    problem = Problem.of(kernel(tolerances={"fp16": lambda N: N * 1e-3}), {"M": 4, "N": 128})
+    with pytest.raises(ConfigError, match=r"tolerance of fp16 must return a Tolerance, not 0.128; see .*test_problem"):
+        problem.tolerance("fp16")
+
+
 def test_a_launch_that_branches_on_a_dynamic_size_is_refused() -> None:
     made = kernel(launch=lambda N: Launch(grid=(1,), args=(8 if N == 128 else N,)))
     assert Problem.of(made, {"M": 4, "N": 128}).argument_multiples(made.default) == (8,)

@@ -259,7 +259,15 @@ class Problem:
     def tolerance(self, dtype: str) -> Tolerance:
         """How far an output of this data type may be from the reference."""
         declared = self.kernel.tolerances.get(dtype) or default_tolerance(dtype)
-        return declared if isinstance(declared, Tolerance) else self._call("tolerance", declared, self.scope())
+        if isinstance(declared, Tolerance):
+            return declared
+        found = self._call("tolerance", declared, self.scope())
+        if not isinstance(found, Tolerance):
+            raise ConfigError(
+                f"kernel {self.kernel.id!r}: tolerance of {dtype} must return a Tolerance, not {found!r}; "
+                f"see {describe(declared)}"
+            )
+        return found
 
     def flops(self, which: Which = "opt") -> int:
         """Floating-point operations."""
