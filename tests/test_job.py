@@ -160,6 +160,18 @@ def test_a_changed_kernel_starts_a_new_study_and_says_why(workspace: Workspace) 
         assert run.job["resumed"] == 0
 
 
+def test_a_tolerance_that_differs_at_other_sizes_alone_starts_a_new_study(workspace: Workspace) -> None:
+    tolerant = KERNEL.replace("Tensor, cdiv", "Tensor, Tolerance, cdiv", 1)
+    tiles = '    tiles={"N": "BLOCK"},'
+    for bound in ("N / 4194304", "max(1, N - 4194303)"):  # 1 at the size that is tuned
+        declared = '    tolerances={"fp32": lambda N: Tolerance(0, ' + bound + ")},\n"
+        workspace.write(tolerant.replace(tiles, declared + tiles))
+        run = workspace.replay()
+        assert run.code == 0, run.err
+        assert run.job["resumed"] == 0
+    assert "new study: other tolerances than" in run.err
+
+
 def test_a_changed_problem_starts_a_new_study_and_the_old_one_goes_on(workspace: Workspace) -> None:
     workspace.replay()
     job = workspace.folder / "job.toml"

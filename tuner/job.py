@@ -26,6 +26,7 @@ from tuner.search import Search
 from tuner.shapes.neighbours import SEEDS, Tuned, elsewhere, order, place_of, seeds
 from tuner.source import kernel_hash, source_hash
 from tuner.space import Space
+from tuner.tensor import Tolerance
 from tuner.trial import Timing
 from tuner.tuning import Progress, Result, Trial, finished_trials, tune_problem
 
@@ -242,10 +243,16 @@ def _identity(problem: Problem, backend: Backend, source: str) -> Mapping[str, s
         "source": source,
         "traffic": source_hash(kernel.flops, *([kernel.bytes] if kernel.bytes else [])),
         "reference": source_hash(kernel.reference),
-        "tolerances": repr({name: problem.tolerance(problem.dtype(t)) for name, t in kernel.results.items()}),
+        "tolerances": repr({name: _tolerance(problem, problem.dtype(t)) for name, t in kernel.results.items()}),
         "space": _describe(kernel.space),
         "versions": json.dumps({"tuner": __version__, **backend.environment()}, sort_keys=True),
     }
+
+
+def _tolerance(problem: Problem, dtype: str) -> Tolerance | tuple[Tolerance, str]:
+    """What it is at the usual sizes and, of a function, its code: tactics are also checked at other sizes."""
+    declared, here = problem.kernel.tolerances.get(dtype), problem.tolerance(dtype)
+    return (here, source_hash(declared)) if callable(declared) else here
 
 
 def _describe(space: Space) -> str:
