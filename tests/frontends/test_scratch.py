@@ -111,6 +111,19 @@ def test_blocks_that_need_more_than_there_is_are_refused(declare: Callable[..., 
     assert "4 blocks use 256 bytes of scratch memory each, 1024 in all; the scratch output has 1023" in str(error)
 
 
+def test_blocks_may_be_many_where_one_dimension_is_small_and_another_large(tmp_path: Path) -> None:
+    text = KERNEL.replace("M 32", "N M 32").replace('"1024"', '"N 1024"')
+    (tmp_path / "kernel.py").write_text(text.replace("lambda M, ROWS: Launch", "lambda N, M, ROWS: Launch"))
+    kernel = load_kernel("kernel.py", tmp_path)
+    assert compile_tactic(Problem.of(kernel, {"N": Range(1, 2, 4), "M": Range(1, 16, 64)}), {"ROWS": 16}, H100)
+    (tmp_path / "narrow.py").write_text((tmp_path / "kernel.py").read_text().replace('"N 1024"', '"N 256"'))
+    kernel = load_kernel("narrow.py", tmp_path)
+    assert compile_tactic(Problem.of(kernel, {"N": 4, "M": 64}), {"ROWS": 16}, H100)
+    error = refusal(Problem.of(kernel, {"N": Range(1, 2, 4), "M": Range(1, 16, 64)}))
+    assert error.kind is FailureClass.CONSTRAINT
+    assert "4 blocks use 256 bytes of scratch memory each, 1024 in all; the scratch output has 768" in str(error)
+
+
 def test_the_code_may_not_use_what_triton_uses(declare: Callable[..., Problem]) -> None:
     error = refusal(declare("    for block", "    tl.store(scratch_ptr, 1)\n    for block"))
     assert error.kind is FailureClass.COMPILE

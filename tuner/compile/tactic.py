@@ -151,14 +151,12 @@ def _scratch(problem: Problem, config: Config) -> list[tuple[int, int]]:
     tensor = problem.kernel.scratch
     if tensor is None:
         return []
-    size = itemsize(problem.dtype(tensor))
-    return [
-        (
-            prod(cast(tuple[int, int, int], problem.launch(config, which).grid)),
-            prod(problem.shape(tensor, which)) * size,
-        )
-        for which in WHICH
+    width = itemsize(problem.dtype(tensor))
+    room = [
+        width * prod(int(d) if d.isdigit() else sizes[d.lstrip("*")] for d in tensor.dims) for sizes in problem.samples
     ]
+    blocks = [prod(cast(tuple[int, int, int], problem.evaluate(config, sizes).grid)) for sizes in problem.samples]
+    return list(zip(blocks, room, strict=True))
 
 
 def _check_scratch(problem: Problem, config: Config, each: int) -> None:
