@@ -209,18 +209,14 @@ class CudaBackend:
                 if isinstance(artifact, Failure):
                     ready.set_result(artifact)
                 elif self._ahead is None:
-                    image = artifact.ptx.encode()
-                    ready.set_result((artifact, Code(image, artifact.entry, artifact.block, artifact.shared_bytes)))
+                    ready.set_result((artifact, _code(artifact)))
                 else:
-                    self._ahead.submit(artifact.ptx, lambda image: loadable(artifact, image))
+                    self._ahead.submit(artifact.ptx, lambda done: accepted(artifact, done))
 
-        def loadable(artifact: Artifact, future: Future[bytes | Failure]) -> None:
+        def accepted(artifact: Artifact, future: Future[Failure | None]) -> None:
             with _settling(ready):
-                image = future.result()
-                if isinstance(image, Failure):
-                    ready.set_result(image)
-                else:
-                    ready.set_result((artifact, Code(image, artifact.entry, artifact.block, artifact.shared_bytes)))
+                refused = future.result()
+                ready.set_result(refused or (artifact, _code(artifact)))
 
         self._compiler.submit(self._problem, config).add_done_callback(compiled)
         return ready
@@ -357,6 +353,11 @@ class _Finalist:
     def run(self, launches: int) -> float:
         with _blaming(self.position):
             return self._runner.run(launches)
+
+
+def _code(artifact: Artifact) -> Code:
+    """What a device loads: PTX, as TensorRT has it."""
+    return Code(artifact.ptx.encode(), artifact.entry, artifact.block, artifact.shared_bytes)
 
 
 @contextmanager

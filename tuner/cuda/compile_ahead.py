@@ -33,8 +33,8 @@ class AheadCompiler:
             self._idle.put(process)
         self._threads = ThreadPoolExecutor(processes, thread_name_prefix="compile-ahead")
 
-    def submit(self, ptx: str, then: Callable[[Future[bytes | Failure]], None]) -> None:
-        """Compile, and call `then` with what to load or with why the driver refuses it."""
+    def submit(self, ptx: str, then: Callable[[Future[Failure | None]], None]) -> None:
+        """Compile, and call `then` with None or with why the driver refuses it."""
         self._threads.submit(self._compile, ptx).add_done_callback(then)
 
     def close(self) -> None:
@@ -45,11 +45,11 @@ class AheadCompiler:
         for process in self._all:
             process.close()
 
-    def _compile(self, ptx: str) -> bytes | Failure:
+    def _compile(self, ptx: str) -> Failure | None:
         process = self._idle.get()
         try:
             process.call("compile", ptx, timeout_s=LIMIT_S)
-            return ptx.encode()
+            return None
         except (DriverError, WorkerError) as e:
             return Failure(FailureClass.COMPILE, f"the driver does not compile the PTX: {e}")
         finally:

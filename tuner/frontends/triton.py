@@ -111,7 +111,8 @@ class TritonSource(Source):
             order[-1] = len(compiled)  # the first that Triton appends takes the place of the declared output
         text = arrange_params(parse(text), order).text
         block = (int(metadata["num_warps"]) * _WARP, 1, 1)
-        return Emitted(text, block, int(metadata["shared"]), True, scratch_bytes, arguments)
+        shared_bytes = int(metadata["shared"])
+        return Emitted(text, block, shared_bytes, hidden=True, scratch_bytes=scratch_bytes, ptxas=arguments)
 
     def tools(self) -> Mapping[str, str]:
         import triton
