@@ -77,18 +77,18 @@ def test_space_is_worth_searching_and_can_be_exhausted(name: str) -> None:
         assert 25 <= problem.space.size <= 1000
 
 
-FEW_BYTES = 64
-"""A thread that keeps more than its registers hold spills 130 to 2100 bytes; one that just fits them may spill 16 words
-once, outside its loops."""
+SPILLED = {"attention": 64, "rope": 64}
+"""Bytes that sampled tactics of these may spill; those of others may not. A thread that keeps more than its registers hold
+spills 130 to 2100 bytes; one that just fits them may spill 16 words once, outside its loops."""
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_defaults_compile_without_spills_and_sampled_tactics_with_few(name: str) -> None:
+def test_defaults_compile_without_spills_and_sampled_tactics_with_none_or_few(name: str) -> None:
     problem = problems(name)[0]
     assert compile_tactic(problem, problem.kernel.default, H200).resources.spill_store_bytes == 0
     for tactic in problem.space.sample(random.Random(7), 2):
         resources = compile_tactic(problem, tactic, H200).resources
-        assert resources.spill_store_bytes <= FEW_BYTES, tactic
+        assert resources.spill_store_bytes <= SPILLED.get(name, 0), tactic
 
 
 @pytest.mark.parametrize("name", ["add_rms_norm", "layer_norm", "gelu", "embedding"])
