@@ -78,8 +78,8 @@ def test_space_is_worth_searching_and_can_be_exhausted(name: str) -> None:
 
 
 SPILLED = {"attention": 64, "rope": 64}
-"""Bytes that sampled tactics of these may spill; those of others may not. A thread that keeps more than its registers hold
-spills 130 to 2100 bytes; one that just fits them may spill 16 words once, outside its loops."""
+"""Bytes that sampled tactics of these may spill; those of others may not. A thread that keeps more than its registers
+hold spills 130 to 2100 bytes; one that just fits them may spill 16 words once, outside its loops."""
 
 
 @pytest.mark.parametrize("name", NAMES)
