@@ -11,6 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "h200"))
+from common import as_recorded
+
 from tuner.cache import update
 from tuner.check.run import check_jobs
 from tuner.check.setting import Setting, load_jobs, open_setting
@@ -27,18 +30,9 @@ ROOT = HERE.parents[1]
 KERNELS = ("increment", "softmax", "rms_norm", "swiglu", "transpose", "gemm")
 
 
-EARLIER = ROOT / "results" / "h200" / "tables"
-"""Where a kernel and its config are kept as they were for this study, if the shipped ones have since become others."""
-
-
-def _file(folder: str, name: str) -> Path:
-    earlier = EARLIER / name
-    return earlier if earlier.exists() else ROOT / folder / name
-
-
 def sources() -> dict[str, str]:
     """The text of each kernel file by its name."""
-    return {name: _file("kernels", f"{name}.py").read_text() for name in KERNELS}
+    return {name: as_recorded("kernels", f"{name}.py").read_text() for name in KERNELS}
 
 
 def winners() -> dict[str, tuple[Tactic, float]]:
@@ -52,7 +46,7 @@ def write_job(folder: Path, kernel: str, text: str, device: str = "h200") -> Pat
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{kernel}.py").write_text(text)
     config = folder / f"{kernel}.toml"
-    shipped = _file("configs", f"{kernel}.toml").read_text()
+    shipped = as_recorded("configs", f"{kernel}.toml").read_text()
     named = re.sub(r"^kernel = .*$", f'kernel = "{kernel}.py"', shipped, flags=re.MULTILINE)
     config.write_text(re.sub(r"^target = .*$", f'target = "{device}"', named, flags=re.MULTILINE))
     return config

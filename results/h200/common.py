@@ -18,6 +18,12 @@ ROTATE_BYTES = 160 << 20
 """Tensor sets are rotated over more than twice the 60 MB L2 of an H200."""
 
 
+def as_recorded(folder: str, name: str) -> Path:
+    """A file of `kernels` or `configs` as it was for the tables: beside them, where it has since become another."""
+    earlier = HERE / "tables" / name
+    return earlier if earlier.exists() else ROOT / folder / name
+
+
 def machine() -> dict[str, Any]:
     """Device, driver, clocks, versions and date."""
     import importlib.metadata

@@ -20,6 +20,9 @@ from typing import Any
 
 import pandas as pd
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "h200"))
+from common import as_recorded
+
 from tuner.compile.artifact import Artifact
 from tuner.compile.service import Compiler
 from tuner.compile.store import Store
@@ -86,9 +89,7 @@ def score(measured: Sequence[float], predicted: Sequence[float]) -> dict[str, An
 
 def evaluate(name: str, sizes: Mapping[str, int], compiler: Compiler) -> dict[str, Any]:
     """Compile, predict and score one table."""
-    recorded = TABLES / f"{name}.toml"  # beside the tables, where the kernel has since become another
-    job = load_config(recorded if recorded.exists() else ROOT / "configs" / f"{name}.toml")
-    problem = job.problems[0].at(sizes)
+    problem = load_config(as_recorded("configs", f"{name}.toml")).problems[0].at(sizes)
     times = measured_times(name, sizes, problem)
     compiled = {t: compiler.submit(problem, t.config) for t in times}
     predicted = []

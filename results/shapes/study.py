@@ -18,6 +18,9 @@ from typing import Any
 
 import msgspec
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "h200"))
+from common import as_recorded
+
 ROOT = Path(__file__).parents[2]
 ALONE, SHARED = 64, 26
 COUNTS = (1, 2, 4, 8, 12, 16, 20, 26, 32, 48, 64)
@@ -51,9 +54,7 @@ def pair(name: str, first: Any, second: Any, seeds: int) -> dict[str, Any]:
     from tuner.shapes.neighbours import SEEDS, Tuned, elsewhere
     from tuner.shapes.neighbours import seeds as best_of
 
-    recorded = ROOT / "results" / "h200" / "tables" / f"{name}.toml"  # the gemm of these tables is not today's
-    job = load_config(recorded if recorded.exists() else ROOT / "configs" / f"{name}.toml")
-    default = job.problems[0].kernel.default
+    default = load_config(as_recorded("configs", f"{name}.toml")).problems[0].kernel.default
     here, there = place(second), place(first)
     alone: dict[int, list[float]] = {n: [] for n in COUNTS}
     shared: dict[int, list[float]] = {n: [] for n in COUNTS if n <= SHARED}

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from common import ROOT, machine
+from common import as_recorded, machine
 
 SIZES: dict[str, list[dict[str, int]]] = {
     "increment": [{"N": 64 << 20}, {"N": 4 << 20}],
@@ -43,8 +43,7 @@ def main() -> None:
             path = out / f"{name}_{shape}_T4.json.gz"
             if path.exists() or time.monotonic() - began > limit:
                 continue
-            recorded = Path(__file__).with_name(f"{name}.toml")  # the gemm of these tables is not today's
-            config = load_config(recorded if recorded.exists() else ROOT / "configs" / f"{name}.toml")
+            config = load_config(as_recorded("configs", f"{name}.toml"))
             problem = config.problems[0].at(sizes[position])
             with tempfile.TemporaryDirectory() as folder:
                 places = Places(Path(folder), Path(folder) / "tactics.json")
