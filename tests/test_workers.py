@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tuner.errors import ConfigError
-from tuner.trial import Failure, FailureClass
+from tuner.outcome import Failure, FailureClass
 from tuner.workers import WorkerPool
 
 GIB = 1 << 30
@@ -181,7 +181,7 @@ HEAD = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 import test_workers as tasks
-from tuner.trial import FailureClass
+from tuner.outcome import FailureClass
 from tuner.workers import WorkerPool
 
 pool = WorkerPool(1, memory_bytes=1 << 30, died=FailureClass.COMPILE)
@@ -368,7 +368,7 @@ def test_variables_are_set_in_workers_only(pool: WorkerPool) -> None:
 
 MAIN = """
 import triton
-from tuner.trial import FailureClass
+from tuner.outcome import FailureClass
 from tuner.workers import WorkerPool
 import interpreted
 

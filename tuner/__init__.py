@@ -2,32 +2,31 @@
 
 from typing import TYPE_CHECKING, Any
 
-from tuner.arith import cdiv, maximum, minimum, next_power_of_2
-from tuner.constraints import Constraint
-from tuner.dtypes import itemsize
-from tuner.kernel import Kernel
-from tuner.launch import Launch
-from tuner.params import Param, choice, integers, powers_of_two
-from tuner.problem import Problem, Range, Timed
-from tuner.space import Space
-from tuner.tactic import Tactic
-from tuner.tensor import Tensor, Tolerance
+from tuner.frontends.dtypes import itemsize
+from tuner.kernel.arith import cdiv, maximum, minimum, next_power_of_2
+from tuner.kernel.kernel import Kernel
+from tuner.kernel.launch import Launch
+from tuner.kernel.problem import Problem, Range, Timed
+from tuner.kernel.tensor import Tensor, Tolerance
+from tuner.search.constraints import Constraint
+from tuner.search.params import Param, choice, integers, powers_of_two
+from tuner.search.space import Space
+from tuner.search.tactic import Tactic
+from tuner.version import __version__
 
 if TYPE_CHECKING:
-    from tuner.cache import Cache
-    from tuner.job import tune
-
-__version__ = "0.1.0"
+    from tuner.store.cache import Cache
+    from tuner.tuning.job import tune
 
 
 def __getattr__(name: str) -> Any:
     """Import what is heavy when it is first asked for."""
     if name == "tune":
-        from tuner.job import tune
+        from tuner.tuning.job import tune
 
         return tune
     if name == "Cache":
-        from tuner.cache import Cache
+        from tuner.store.cache import Cache
 
         return Cache
     raise AttributeError(f"module 'tuner' has no attribute {name!r}")
@@ -46,6 +45,7 @@ __all__ = [
     "Tensor",
     "Timed",
     "Tolerance",
+    "__version__",
     "cdiv",
     "choice",
     "integers",

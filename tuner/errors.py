@@ -1,5 +1,10 @@
 """Errors a user can mend, each with the exit code the command line gives for it."""
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
 
 class TunerError(Exception):
     """Something the user can put right: a one-line message that says what, where and what to do.
@@ -30,3 +35,12 @@ class UnavailableError(TunerError):
     """What was asked for does not work in this environment."""
 
     exit_code = 3
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A hint that names the closest known spelling, or else lists what there is."""
+    known = sorted(map(str, known))
+    close = difflib.get_close_matches(str(name), known, n=1)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; there is {', '.join(known)}" if known else ""

@@ -29,7 +29,7 @@ from multiprocessing.connection import Connection, Pipe
 from typing import Any, TypeVar
 
 from tuner.errors import ConfigError
-from tuner.trial import Failure, FailureClass
+from tuner.outcome import Failure, FailureClass
 
 T = TypeVar("T")
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tuner import Kernel
-from tuner.loader import load_kernel
+from tuner.kernel.loader import load_kernel
 
 KERNELS = Path(__file__).parents[1]
 

@@ -14,16 +14,16 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1] / "h200"))
 from common import as_recorded
 
-from tuner.cache import update
 from tuner.check.run import check_jobs
 from tuner.check.setting import Setting, load_jobs, open_setting
 from tuner.check.verdict import as_document
-from tuner.config import load_config
-from tuner.devices import find_device
-from tuner.entry import entry_of
-from tuner.source import kernel_hash
-from tuner.tactic import Tactic
-from tuner.trial import VERIFIED, Timing
+from tuner.gpu.catalog import find_device
+from tuner.kernel.identity import kernel_hash
+from tuner.outcome import VERIFIED, Timing
+from tuner.search.tactic import Tactic
+from tuner.store.cache import update
+from tuner.store.entry import entry_of
+from tuner.tuning.config import load_config
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

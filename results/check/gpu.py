@@ -30,16 +30,18 @@ from corpus import HERE, KERNELS, check, record, sources, winners, write_job
 from harmless import Edit, make_edits
 from planted import PLANTED
 
-from tuner.backends.cuda import L2_SIZES
+from tuner.backends.cuda.backend import L2_SIZES
+from tuner.backends.cuda.cases import make_case
+from tuner.backends.cuda.station import Code, Runner, Station
+from tuner.backends.timing.plan import Confirmation
+from tuner.backends.timing.sampling import confirm
+from tuner.backends.timing.statistics import log_ratio_interval
 from tuner.check.measure import Gpu
+from tuner.check.recompile import Compiled, compile_today
 from tuner.check.setting import Setting
-from tuner.check.today import Compiled, compile_today
-from tuner.config import load_config
-from tuner.cuda.cases import make_case
-from tuner.cuda.station import Code, Runner, Station
-from tuner.problem import Problem
-from tuner.tactic import Tactic
-from tuner.timing import Confirmation, confirm, log_ratio_interval
+from tuner.kernel.problem import Problem
+from tuner.search.tactic import Tactic
+from tuner.tuning.config import load_config
 
 ROUNDS = Confirmation(first_look=48, max_rounds=48)
 """Every pair is timed for as long, so that each slowdown is estimated as well."""

@@ -73,8 +73,8 @@ class Tactic:
         import torch
         from cuda.bindings import driver
 
-        from tuner.compile.artifact import Target
-        from tuner.compile.tactic import compile_tactic
+        from tuner.compile.pipeline import compile_tactic
+        from tuner.gpu.target import Target
 
         torch.cuda.current_stream()
         if artifact is None:

@@ -15,14 +15,14 @@ from pathlib import Path
 from evaluate import score
 
 from tuner import Problem
+from tuner.backends.model.predict import predict
 from tuner.compile.artifact import Artifact
-from tuner.compile.service import Compiler
-from tuner.devices import find_device
-from tuner.loader import load_kernel
-from tuner.predict import predict
-from tuner.tables import read_table
-from tuner.tactic import Tactic
-from tuner.trial import Timing
+from tuner.compile.compiler import Compiler
+from tuner.gpu.catalog import find_device
+from tuner.kernel.loader import load_kernel
+from tuner.outcome import Timing
+from tuner.search.tactic import Tactic
+from tuner.store.tables.table import read_table
 
 ROOT = Path(__file__).parents[2]
 SIZES = (1, 16, 64, 256, 1024, 4096)

@@ -23,16 +23,16 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).parents[1] / "h200"))
 from common import as_recorded
 
+from tuner.backends.model.predict import predict
 from tuner.compile.artifact import Artifact
-from tuner.compile.service import Compiler
-from tuner.compile.store import Store
-from tuner.config import load_config
-from tuner.devices import find_device
-from tuner.predict import predict
-from tuner.problem import Problem
-from tuner.tables import read_table
-from tuner.tactic import Tactic
-from tuner.trial import Timing
+from tuner.compile.blobs import Store
+from tuner.compile.compiler import Compiler
+from tuner.gpu.catalog import find_device
+from tuner.kernel.problem import Problem
+from tuner.outcome import Timing
+from tuner.search.tactic import Tactic
+from tuner.store.tables.table import read_table
+from tuner.tuning.config import load_config
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

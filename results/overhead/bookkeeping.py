@@ -15,13 +15,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from tuner.constraints import Constraint
-from tuner.journal import open_journal
-from tuner.params import choice, integers, powers_of_two
+from tuner.outcome import Timing
 from tuner.search import DEFAULT_SAMPLER, Search
-from tuner.space import Space
-from tuner.tactic import Config, Tactic
-from tuner.trial import Timing
+from tuner.search.constraints import Constraint
+from tuner.search.params import choice, integers, powers_of_two
+from tuner.search.space import Space
+from tuner.search.tactic import Config, Tactic
+from tuner.store.journal import open_journal
 
 TRIALS = 200
 SPACE = Space(

@@ -20,10 +20,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tuner import Problem, Tactic
-from tuner.cache import Cache, Tier, encode
-from tuner.entry import Entry, entry_of
-from tuner.loader import load_kernel
-from tuner.trial import Timing
+from tuner.kernel.loader import load_kernel
+from tuner.outcome import Timing
+from tuner.store.cache import Cache, Tier, encode
+from tuner.store.entry import Entry, entry_of
 
 KERNEL = load_kernel("kernels/softmax.py", Path(__file__).resolve().parents[2])
 SOURCE = "0" * 64
@@ -69,7 +69,7 @@ def seconds(action: Callable[[], object]) -> float:
 def open_seconds(path: Path) -> float:
     """Seconds to open a cache in a process that has done nothing else."""
     code = (
-        "import pathlib, sys, time; from tuner.cache import Cache; path = pathlib.Path(sys.argv[1]); "
+        "import pathlib, sys, time; from tuner.store.cache import Cache; path = pathlib.Path(sys.argv[1]); "
         "start = time.perf_counter(); cache = Cache.open(path); print(time.perf_counter() - start)"
     )
     return float(subprocess.check_output([sys.executable, "-c", code, str(path)]))

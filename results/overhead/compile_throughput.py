@@ -22,11 +22,11 @@ from pathlib import Path
 
 from tuner import Problem
 from tuner.compile.artifact import Artifact
-from tuner.compile.service import Compiler
-from tuner.compile.store import Store
-from tuner.devices import find_device
-from tuner.loader import load_kernel
-from tuner.tactic import Config
+from tuner.compile.blobs import Store
+from tuner.compile.compiler import Compiler
+from tuner.gpu.catalog import find_device
+from tuner.kernel.loader import load_kernel
+from tuner.search.tactic import Config
 
 ROOT = Path(__file__).resolve().parents[2]
 TACTICS = 40

@@ -15,9 +15,9 @@ from statistics import median
 import msgspec
 import synthetic
 
-from tuner.replay import SEEDS, TRIALS, replay
 from tuner.search import SAMPLERS
-from tuner.tables import read_table
+from tuner.store.tables.table import read_table
+from tuner.tuning.replay import SEEDS, TRIALS, replay
 
 
 def main() -> None:

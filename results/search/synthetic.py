@@ -11,12 +11,12 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tuner.constraints import Constraint
-from tuner.params import choice, integers, powers_of_two
-from tuner.space import Space
-from tuner.tables import Table
-from tuner.tactic import Config, canonical
-from tuner.trial import Failure, FailureClass, Outcome, Timing
+from tuner.outcome import Failure, FailureClass, Outcome, Timing
+from tuner.search.constraints import Constraint
+from tuner.search.params import choice, integers, powers_of_two
+from tuner.search.space import Space
+from tuner.search.tactic import Config, canonical
+from tuner.store.tables.table import Table
 
 
 @dataclass(frozen=True)

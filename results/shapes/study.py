@@ -27,7 +27,7 @@ COUNTS = (1, 2, 4, 8, 12, 16, 20, 26, 32, 48, 64)
 
 
 def main() -> None:
-    from tuner.tables import read_table
+    from tuner.store.tables.table import read_table
 
     out, seeds = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 20
     kernels: dict[str, list[Any]] = {}
@@ -50,9 +50,9 @@ def main() -> None:
 
 def pair(name: str, first: Any, second: Any, seeds: int) -> dict[str, Any]:
     """Best so far over the optimum after each of `COUNTS` trials of the second shape, per seed."""
-    from tuner.config import load_config
-    from tuner.shapes.neighbours import SEEDS, Tuned, elsewhere
-    from tuner.shapes.neighbours import seeds as best_of
+    from tuner.tuning.config import load_config
+    from tuner.tuning.neighbours import SEEDS, Tuned, elsewhere
+    from tuner.tuning.neighbours import seeds as best_of
 
     default = load_config(as_recorded("configs", f"{name}.toml")).problems[0].kernel.default
     here, there = place(second), place(first)
@@ -85,9 +85,9 @@ def search(
     table: Any, default: Any, seed: int, budget: int, seeds: Any = (), elsewhere: Any = ()
 ) -> tuple[list[float], Any]:
     """The best time after each trial, and the time of every tactic tried."""
+    from tuner.outcome import Timing
     from tuner.search import Search
-    from tuner.tactic import Tactic
-    from tuner.trial import Timing
+    from tuner.search.tactic import Tactic
 
     asked = Search(table.space, default, seed=seed, budget=budget, seeds=seeds, elsewhere=elsewhere)
     times: dict[Tactic, float] = {}

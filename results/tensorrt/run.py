@@ -43,9 +43,9 @@ def tune(config: Path, backend: str, folder: Path) -> dict[str, Any]:
 def engines(path: Path, job: dict[str, Any]) -> dict[str, Any]:
     """Engines of the finalists: the builder's choice among them, build times, and the network's raw samples."""
     from tuner.backends.select import Choice, open_backend
-    from tuner.backends.tensorrt import TensorrtBackend
-    from tuner.compile.store import Store, default_folder
-    from tuner.config import load_config
+    from tuner.backends.tensorrt.backend import TensorrtBackend
+    from tuner.compile.blobs import Store, default_folder
+    from tuner.tuning.config import load_config
 
     config = load_config(path)
     finalists = [f["config"] for f in job["finalists"]]

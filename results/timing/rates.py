@@ -1,4 +1,4 @@
-"""How often `tuner.timing.confirm` calls equal tactics different, and misses a slower one, by simulation.
+"""How often the confirmation calls equal tactics different, and misses a slower one, by simulation.
 
     python results/timing/rates.py [--pairs 1000] [--out results/timing/rates.json]
 
@@ -15,7 +15,8 @@ import random
 from collections import Counter
 from pathlib import Path
 
-from tuner.timing import confirm, relation
+from tuner.backends.timing.sampling import confirm
+from tuner.backends.timing.statistics import relation
 
 
 class Gpu:

@@ -7,12 +7,13 @@ import pytest
 
 from tuner import Problem
 from tuner.backends.select import BACKENDS, Choice, open_backend
-from tuner.compile.store import Store
-from tuner.config import Config
-from tuner.cuda.device import available
+from tuner.compile.blobs import Store
+from tuner.compile.options import CompileOptions
 from tuner.errors import ConfigError, UnavailableError
-from tuner.loader import load_kernel
-from tuner.options import CompileOptions, SearchOptions
+from tuner.gpu.present import available
+from tuner.kernel.loader import load_kernel
+from tuner.tuning.config import Config
+from tuner.tuning.options import SearchOptions
 
 ROOT = Path(__file__).parents[2]
 NO_GPU = available() is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from workspace import KERNEL, Run, Workspace
 
-from tuner.cuda.device import available
+from tuner.gpu.present import available
 
 REASON = available()
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(REASON is not None, reason=REASON or "")]

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_bench import FakeBench
 
 from tuner import Problem
+from tuner.backends.timing.plan import Confirmation
+from tuner.backends.timing.statistics import Relation
 from tuner.check.measure import Comparison, FaultyError, Gpu, Launchable, compare_codes
-from tuner.check.timed import judge
-from tuner.cuda.device import DeviceInfo
-from tuner.loader import load_kernel
-from tuner.timing import Conditions, Confirmation, Relation
-from tuner.trial import FailureClass
-
-sys.path.append(str(Path(__file__).parents[1] / "backends"))
-from fake_bench import FakeBench
+from tuner.check.time_rule import judge
+from tuner.gpu.conditions import Conditions
+from tuner.gpu.present import DeviceInfo
+from tuner.kernel.loader import load_kernel
+from tuner.outcome import FailureClass
 
 INFO = DeviceInfo(0, "Simulated", "GPU-0", (9, 0), 132, 1 << 20, (13, 0))
 PROBLEM = Problem.of(load_kernel("increment.py", Path(__file__).parents[2] / "kernels"), {"N": 1 << 16})

@@ -7,10 +7,11 @@ from collections.abc import Callable
 import pytest
 
 from tuner import Problem
-from tuner.compile.artifact import Resources, Target
+from tuner.compile.artifact import Resources
+from tuner.compile.pipeline import compile_tactic
 from tuner.compile.resources import CLASSES, read_resources
-from tuner.compile.tactic import compile_tactic
-from tuner.loader import load_kernel
+from tuner.gpu.target import Target
+from tuner.kernel.loader import load_kernel
 
 KERNELS = """\
 import triton

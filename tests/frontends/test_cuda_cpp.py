@@ -6,28 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from declare import declare, double
+from declare import MACROS, declare, double
 
 from tuner import Launch, Range, choice
-from tuner.compile.artifact import CompileError, Target
+from tuner.compile.pipeline import compile_key, compile_tactic, tools
 from tuner.compile.ptx import parse
-from tuner.compile.tactic import compile_key, compile_tactic, tools
 from tuner.errors import ConfigError
 from tuner.frontends import CudaCpp
-from tuner.problem import Problem
-from tuner.source import kernel_hash
-from tuner.trial import FailureClass
+from tuner.gpu.target import Target
+from tuner.kernel.identity import kernel_hash
+from tuner.kernel.problem import Problem
+from tuner.outcome import CompileError, FailureClass
 
 pytest.importorskip("cuda.bindings.nvrtc", reason="cuda-bindings is not installed")
 
 H100 = Target((9, 0))
 TACTIC = {"THREADS": 64}
-MACROS = """
-extern "C" __global__ void __launch_bounds__(THREADS) twice(const T* x, int n, T* y) {
-    const int i = blockIdx.x * THREADS + threadIdx.x;
-    if (i < n) y[i] = x[i] + x[i];
-}
-"""
 TEMPLATE = """
 template <typename Element, int BLOCK>
 __global__ void twice(const Element* x, int n, Element* y) {

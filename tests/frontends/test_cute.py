@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from tuner import Kernel, Problem
-from tuner.compile.artifact import CompileError, Target
+from tuner.compile.pipeline import compile_key, compile_tactic
 from tuner.compile.ptx import parse
-from tuner.compile.tactic import compile_key, compile_tactic
 from tuner.errors import ConfigError
 from tuner.frontends import CuteDsl
-from tuner.loader import load_kernel
-from tuner.source import kernel_hash
+from tuner.gpu.target import Target
+from tuner.kernel.identity import kernel_hash
+from tuner.kernel.loader import load_kernel
+from tuner.outcome import CompileError
 
 pytest.importorskip("cutlass.cute", reason="nvidia-cutlass-dsl is not installed")
 

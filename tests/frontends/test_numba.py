@@ -12,12 +12,13 @@ import pytest
 from declare import declare, double
 
 from tuner import Problem, choice
-from tuner.compile.artifact import CompileError, Target
+from tuner.compile.pipeline import compile_key, compile_tactic
 from tuner.compile.ptx import parse
-from tuner.compile.tactic import compile_key, compile_tactic
 from tuner.errors import ConfigError
 from tuner.frontends import Numba
-from tuner.source import kernel_hash
+from tuner.gpu.target import Target
+from tuner.kernel.identity import kernel_hash
+from tuner.outcome import CompileError
 
 cuda = pytest.importorskip("numba.cuda", reason="numba-cuda is not installed")
 pytest.importorskip("numba_cuda", reason="numba-cuda is not installed")
@@ -82,7 +83,9 @@ def test_ptx_does_not_depend_on_the_place_of_the_file_nor_on_what_was_compiled_b
         "print(t.compile_tactic(t.double(t.Numba(t.twice), **t.PARAMS), t.TACTIC, t.H100).ptx)"
     )
     (tmp_path / here.name).write_text(here.read_text())
-    done = subprocess.run([sys.executable, "-c", code, tmp_path, here.parent], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path, here.parents[1] / "shared"], capture_output=True, text=True
+    )
     compile_tactic(double(Numba(thrice), **PARAMS), TACTIC, H100)
     assert done.stdout.strip() == compile_tactic(double(Numba(twice), **PARAMS), TACTIC, H100).ptx.strip(), done.stderr
 

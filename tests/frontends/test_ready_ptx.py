@@ -9,12 +9,12 @@ import pytest
 from declare import declare, double
 
 from tuner import Launch, choice
-from tuner.compile.artifact import CompileError, Target
-from tuner.compile.tactic import compile_key, compile_tactic
+from tuner.compile.pipeline import compile_key, compile_tactic
 from tuner.errors import ConfigError
 from tuner.frontends import Ptx
-from tuner.source import kernel_hash
-from tuner.trial import FailureClass
+from tuner.gpu.target import Target
+from tuner.kernel.identity import kernel_hash
+from tuner.outcome import CompileError, FailureClass
 
 H100 = Target((9, 0))
 TEXT = """\

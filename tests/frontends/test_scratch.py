@@ -11,20 +11,21 @@ import numpy as np
 import pytest
 
 from tuner import Problem, Range
-from tuner.compile.artifact import CompileError, Target
+from tuner.backends.cuda.bench import Evidence
+from tuner.backends.cuda.cases import judge, make_case
+from tuner.compile.compiler import Compiler
+from tuner.compile.pipeline import compile_key, compile_tactic
 from tuner.compile.ptx import parse
-from tuner.compile.service import Compiler
-from tuner.compile.tactic import compile_key, compile_tactic
-from tuner.cuda.bench import Evidence
-from tuner.cuda.cases import judge, make_case
 from tuner.errors import ConfigError
-from tuner.gate import expected, make_inputs
-from tuner.loader import load_kernel
+from tuner.gate.inputs import make_inputs
+from tuner.gate.judge import expected
+from tuner.gate.verifier import Verifier
+from tuner.gpu.target import Target
+from tuner.kernel.loader import load_kernel
+from tuner.outcome import CompileError, FailureClass
+from tuner.qdp.offers import Compiled, legal
 from tuner.qdp.plugin import register
 from tuner.qdp.rehearsal.kernels import rehearse
-from tuner.qdp.tactics import Compiled, legal
-from tuner.trial import FailureClass
-from tuner.verify import Verifier
 
 H100 = Target((9, 0), disassemble=False)
 

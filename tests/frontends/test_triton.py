@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from tuner import Kernel, Problem, Range
-from tuner.compile.artifact import CompileError, Target
+from tuner.compile.pipeline import compile_key, compile_tactic
 from tuner.compile.ptx import parse
-from tuner.compile.tactic import compile_key, compile_tactic
 from tuner.errors import ConfigError, UnavailableError
-from tuner.loader import load_kernel
-from tuner.tactic import Config
-from tuner.trial import FailureClass
+from tuner.gpu.target import Target
+from tuner.kernel.loader import load_kernel
+from tuner.outcome import CompileError, FailureClass
+from tuner.search.tactic import Config
 
 H100, A100, L4 = Target((9, 0)), Target((8, 0)), Target((8, 9))
 INCREMENT = Path(__file__).parents[2] / "kernels" / "increment.py"
@@ -313,8 +313,8 @@ def test_grid_beyond_the_axis_is_a_failure() -> None:
 
 def test_key_is_the_same_in_another_process() -> None:
     code = (
-        "import sys; from pathlib import Path; from tuner import Problem; from tuner.loader import load_kernel;"
-        "from tuner.compile.artifact import Target; from tuner.compile.tactic import compile_key;"
+        "import sys; from pathlib import Path; from tuner import Problem; from tuner.kernel.loader import load_kernel;"
+        "from tuner.gpu.target import Target; from tuner.compile.pipeline import compile_key;"
         "p = Problem.of(load_kernel(sys.argv[1], Path()), {'N': 1 << 20});"
         "print(compile_key(p, {'BLOCK_SIZE': 1024, 'num_warps': 4}, Target((9, 0))))"
     )

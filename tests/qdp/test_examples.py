@@ -10,14 +10,14 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from plugin_kernels import NORM, write
 from simulated import write_shims
 
-from kernels import NORM, write
-from tuner.compile.artifact import Target
-from tuner.compile.service import Compiler
-from tuner.loader import load_kernel
+from tuner.compile.compiler import Compiler
+from tuner.gpu.target import Target
+from tuner.kernel.loader import load_kernel
+from tuner.qdp.offers import Compiled, legal
 from tuner.qdp.plugin import register
-from tuner.qdp.tactics import Compiled, legal
 
 ROOT = Path(__file__).parents[2] / "kernels"
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))

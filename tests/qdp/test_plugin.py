@@ -8,17 +8,18 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from plugin_kernels import NORM, SCALE, write
 
-from kernels import NORM, SCALE, write
-from tuner.compile.artifact import Artifact, Target
-from tuner.compile.service import Compiler
+from tuner.compile.artifact import Artifact
+from tuner.compile.compiler import Compiler
 from tuner.errors import ConfigError, UnavailableError
-from tuner.problem import Problem, Range
+from tuner.gpu.target import Target
+from tuner.kernel.problem import Problem, Range
+from tuner.qdp.offers import Compiled, legal
 from tuner.qdp.plugin import register
 from tuner.qdp.rehearsal.builder import Launch, Rehearsal, Tensor, play
 from tuner.qdp.rehearsal.kernels import rehearse
-from tuner.qdp.tactics import Compiled, legal
-from tuner.tactic import Config, Tactic
+from tuner.search.tactic import Config, Tactic
 
 TARGET = Target((9, 0), disassemble=False)
 

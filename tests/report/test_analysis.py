@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from recorded import made_up
 
+from tuner.outcome import Timing
 from tuner.report.analysis import best_so_far, failure_groups, importances, random_order, trials_until
-from tuner.report.results import Trials
-from tuner.trial import Timing
+from tuner.report.jobs import Trials
 
 
 def trials_of(*times_us: float, **columns: list[object]) -> Trials:

@@ -10,7 +10,7 @@ from recorded import made_up, write_results
 
 from tuner.errors import StorageError
 from tuner.report import write_report
-from tuner.shapes.record import FILE, Candidate, Portfolio, write_portfolios
+from tuner.store.portfolios import FILE, Candidate, Portfolio, write_portfolios
 
 FOUND = Portfolio(
     kernel="example::gemm",

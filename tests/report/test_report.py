@@ -12,13 +12,12 @@ from page import Page
 from recorded import DEFAULT, HOSTILE, PROBLEM, made_up, write_results
 from workspace import KERNEL, STORE, Workspace
 
-from tuner.compile.tactic import compile_tactic
-from tuner.devices import find_device
-from tuner.problem import Problem
-from tuner.record import write_summary, write_trials
+from tuner.compile.pipeline import compile_tactic
+from tuner.gpu.catalog import find_device
+from tuner.kernel.problem import Problem
+from tuner.outcome import Failure, FailureClass
 from tuner.report import write_report
-from tuner.trial import Failure, FailureClass
-from tuner.tuning import Trial
+from tuner.store.results import Trial, write_summary, write_trials
 
 REFUSES_128 = KERNEL.replace(STORE, '    tl.static_assert(BLOCK != 128, "no <b>128</b>")\n' + STORE, 1)
 

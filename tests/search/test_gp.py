@@ -3,10 +3,10 @@ import math
 import numpy as np
 import pytest
 
-from tuner.params import choice, integers, powers_of_two
 from tuner.search.bayes import expected_improvement
 from tuner.search.gp import JITTER, Features, Hyperparameters, Posterior, covariance
-from tuner.space import Space
+from tuner.search.params import choice, integers, powers_of_two
+from tuner.search.space import Space
 
 OWNERS = np.array([0, 1])
 HYPER = Hyperparameters(np.log([0.5, 0.8]), math.log(1e-3))

@@ -3,13 +3,13 @@ from collections.abc import Iterable
 
 import pytest
 
-from tuner.constraints import Constraint
 from tuner.errors import ConfigError
-from tuner.params import Param, choice, integers, powers_of_two
 from tuner.search import DEFAULT_SAMPLER, SAMPLERS, Search
+from tuner.search.constraints import Constraint
+from tuner.search.params import Param, choice, integers, powers_of_two
 from tuner.search.points import Elsewhere
-from tuner.space import Space
-from tuner.tactic import Config, Value, canonical
+from tuner.search.space import Space
+from tuner.search.tactic import Config, Value, canonical
 
 SPACE = Space(
     (

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from tuner.compile.artifact import Artifact
-from tuner.tactic import Config
-from tuner.trial import Kind, Outcome, Timing
+from tuner.outcome import Kind, Outcome, Timing
+from tuner.search.tactic import Config
 
 
 class Backend(Protocol):

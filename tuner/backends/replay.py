@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 
 from tuner.compile.artifact import Artifact
-from tuner.tables import Table
-from tuner.tactic import Config
-from tuner.trial import Kind, Outcome, Timing
+from tuner.outcome import Kind, Outcome, Timing
+from tuner.search.tactic import Config
+from tuner.store.tables.table import Table
 
 
 class ReplayBackend:

@@ -9,20 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuner.backends.base import Backend
-from tuner.compile.service import Compiler
-from tuner.compile.store import Store, default_folder
-from tuner.config import Config
-from tuner.cuda.device import available
-from tuner.cuda.driver import driver_version
-from tuner.devices import find_device
-from tuner.errors import ConfigError, UnavailableError
-from tuner.names import did_you_mean
-from tuner.options import TensorrtOptions
-from tuner.problem import Problem
-from tuner.trt.library import lack, version
+from tuner.backends.tensorrt.options import TensorrtOptions
+from tuner.compile.blobs import Store, default_folder
+from tuner.compile.compiler import Compiler
+from tuner.errors import ConfigError, UnavailableError, did_you_mean
+from tuner.gpu.catalog import find_device
+from tuner.gpu.driver import driver_version
+from tuner.gpu.present import available
+from tuner.kernel.problem import Problem
+from tuner.qdp.library import lack, version
+from tuner.tuning.config import Config
 
 if TYPE_CHECKING:
-    from tuner.backends.tensorrt import EngineOptions
+    from tuner.backends.tensorrt.backend import EngineOptions
 
 BACKENDS = ("tensorrt", "cuda", "model", "replay")
 _GATE_TIMEOUT_S = 60.0
@@ -76,24 +75,24 @@ def open_backend(choice: Choice, problem: Problem, config: Config, store: Store)
     """Make the backend for a problem, with compile workers as the config says. The caller closes it."""
     if choice.name == "replay":
         from tuner.backends.replay import ReplayBackend
-        from tuner.tables import read_table
+        from tuner.store.tables.table import read_table
 
         assert choice.table is not None
         return ReplayBackend(read_table(choice.table))
     if choice.name in ("tensorrt", "cuda"):
-        from tuner.backends.cuda import CudaBackend
-        from tuner.cuda.device import describe
+        from tuner.backends.cuda.backend import CudaBackend
+        from tuner.gpu.present import describe
 
         devices = describe(choice.devices)
         compiler = Compiler.of(replace(devices[0].target, disassemble=False), config.compile, store)
         if choice.name == "cuda":
             return CudaBackend(problem, devices, compiler, seed=config.search.seed, warm=choice.warm)
-        from tuner.backends.tensorrt import TensorrtBackend
+        from tuner.backends.tensorrt.backend import TensorrtBackend
 
         options = _engine_options(config.tensorrt, devices[0].name)
         return TensorrtBackend(problem, devices, compiler, options, seed=config.search.seed, warm=choice.warm)
-    from tuner.backends.model import ModelBackend
-    from tuner.verify import Verifier
+    from tuner.backends.model.backend import ModelBackend
+    from tuner.gate.verifier import Verifier
 
     device = find_device(config.target)
     verifier = Verifier(
@@ -108,8 +107,8 @@ def open_backend(choice: Choice, problem: Problem, config: Config, store: Store)
 
 
 def _engine_options(options: TensorrtOptions, device: str) -> EngineOptions:
-    from tuner.backends.tensorrt import EngineOptions
-    from tuner.trt.order import Host
+    from tuner.backends.tensorrt.backend import EngineOptions
+    from tuner.backends.tensorrt.order import Host
 
     name = re.sub(r"\W+", "-", f"{version()}-{device}").lower()
     profiles = {n: (s.min, s.opt, s.max) for n, s in options.shapes.items()}

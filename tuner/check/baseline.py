@@ -18,13 +18,13 @@ from msgspec import Meta, Struct
 
 from tuner.check.facts import Facts
 from tuner.check.rules import Margins
-from tuner.dims import DimData, dim_from_data, dim_to_data
 from tuner.errors import ConfigError, StorageError
-from tuner.files import write_atomic
-from tuner.kernel import Attribute
-from tuner.problem import Problem
-from tuner.tactic import Value
-from tuner.trial import Kind
+from tuner.kernel.kernel import Attribute
+from tuner.kernel.problem import Problem
+from tuner.outcome import Kind
+from tuner.search.tactic import Value
+from tuner.store.files import write_atomic
+from tuner.store.problem_data import DimData, dim_from_data, dim_to_data
 
 FORMAT: Literal["qdp-tuner baseline"] = "qdp-tuner baseline"
 VERSION: Literal[1] = 1

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tuner.check.baseline import Recorded, Role
+from tuner.check.recompile import Compiled
 from tuner.check.rules import RULES, Margins, broken_rules
-from tuner.check.subject import Subject
-from tuner.check.today import Compiled
-from tuner.check.verdict import Check
-from tuner.tactic import Tactic
-from tuner.trial import VERIFIED, Failure, FailureClass
+from tuner.check.verdict import Check, Subject
+from tuner.outcome import VERIFIED, Failure, FailureClass
+from tuner.search.tactic import Tactic
 
 _FAILED = {
     FailureClass.CONSTRAINT: ("legal", "is no longer in the space", "what is served for it now is another tactic"),

@@ -8,10 +8,10 @@ from math import prod
 
 from msgspec import Struct
 
-from tuner.check.code import grid_of
+from tuner.check.fingerprint import grid_of
 from tuner.compile.artifact import Artifact
-from tuner.launch import Launch
-from tuner.trial import Timing
+from tuner.kernel.launch import Launch
+from tuner.outcome import Timing
 
 
 class Facts(Struct, frozen=True, forbid_unknown_fields=True):

@@ -17,13 +17,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tuner.cache import Cache, Hit
 from tuner.check.baseline import Record
-from tuner.check.subject import Subject
-from tuner.check.verdict import Check
-from tuner.qdp.tactics import LOOKUP_ORDER, lookup
-from tuner.source import kernel_hash
-from tuner.tactic import Tactic
+from tuner.check.verdict import Check, Subject
+from tuner.kernel.identity import kernel_hash
+from tuner.search.tactic import Tactic
+from tuner.store.cache import LOOKUP_ORDER, Cache, Hit, lookup
 
 
 def served(subject: Subject, record: Record, path: Path, cache: Cache, strict: bool) -> Check:

@@ -21,29 +21,21 @@ from functools import partial
 from itertools import chain
 from typing import Any, Literal, TypeAlias
 
-from tuner.backends.cuda import L2_SIZES
-from tuner.backends.worker import Factory
-from tuner.cuda.bench import Bench
-from tuner.cuda.cases import Case, make_case
-from tuner.cuda.device import DeviceInfo, describe
-from tuner.cuda.driver import Launch
-from tuner.cuda.nvml import Nvml
-from tuner.cuda.station import FAULTS, Code, Runner, Station, failure
-from tuner.gate import device_instances
-from tuner.problem import Problem
-from tuner.tactic import Config
-from tuner.timing import (
-    CONFIRMATION,
-    Conditions,
-    Confirmation,
-    Probe,
-    Relation,
-    Series,
-    confirm,
-    log_ratio_interval,
-    relation,
-)
-from tuner.trial import Failure, FailureClass
+from tuner.backends.cuda.backend import L2_SIZES
+from tuner.backends.cuda.bench import Bench
+from tuner.backends.cuda.cases import Case, make_case
+from tuner.backends.cuda.isolated import Factory
+from tuner.backends.cuda.station import FAULTS, Code, Runner, Station, failure
+from tuner.backends.timing.plan import CONFIRMATION, Confirmation
+from tuner.backends.timing.sampling import Series, confirm
+from tuner.backends.timing.statistics import Relation, log_ratio_interval, relation
+from tuner.gate.instances import device_instances
+from tuner.gpu.conditions import Conditions, Nvml, Probe
+from tuner.gpu.driver import Launch
+from tuner.gpu.present import DeviceInfo, describe
+from tuner.kernel.problem import Problem
+from tuner.outcome import Failure, FailureClass
+from tuner.search.tactic import Config
 
 Side: TypeAlias = Literal["recorded", "today's"]
 

@@ -84,7 +84,7 @@ class BaselineFile(pytest.File):
         import msgspec
 
         from tuner.check.run import check_jobs
-        from tuner.config import load_config
+        from tuner.tuning.config import load_config
 
         config = self.path.parent / record.config
         job = load_config(config)

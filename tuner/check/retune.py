@@ -10,15 +10,15 @@ from pathlib import Path
 import msgspec
 
 from tuner.backends.select import Choice, open_backend
+from tuner.backends.timing.plan import CONFIRMATION
+from tuner.backends.timing.statistics import relation
 from tuner.check.baseline import Record
-from tuner.check.subject import Subject
-from tuner.check.today import target_of
-from tuner.check.verdict import Check, Verdict
-from tuner.compile.store import Store
-from tuner.job import Places, Silent, run_job
-from tuner.tactic import Tactic
-from tuner.timing import CONFIRMATION, relation
-from tuner.trial import Failure, Timing
+from tuner.check.recompile import target_of
+from tuner.check.verdict import Check, Subject, Verdict
+from tuner.compile.blobs import Store
+from tuner.outcome import Failure, Timing
+from tuner.search.tactic import Tactic
+from tuner.tuning.job import Places, Silent, run_job
 
 
 def retuned(subject: Subject, record: Record, choice: Choice, trials: int, margin: float, store: Store) -> Check:

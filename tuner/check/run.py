@@ -9,13 +9,12 @@ from tuner.backends.select import Choice
 from tuner.check.baseline import Record, read_ptx
 from tuner.check.compare import compare_tactic
 from tuner.check.lookup import served
+from tuner.check.recompile import Compiled, compile_today, target_of
 from tuner.check.setting import Setting
-from tuner.check.subject import Subject
-from tuner.check.today import Compiled, compile_today, target_of
-from tuner.check.verdict import Check, Verdict
-from tuner.config import Config as Job
+from tuner.check.verdict import Check, Subject, Verdict
 from tuner.errors import StorageError
-from tuner.tactic import Tactic
+from tuner.search.tactic import Tactic
+from tuner.tuning.config import Config as Job
 
 
 def check_jobs(jobs: Sequence[tuple[Path, Job]], setting: Setting) -> Iterator[Check]:
@@ -74,7 +73,7 @@ def check_record(subject: Subject, record: Record, setting: Setting) -> Iterator
 
 def measured(subject: Subject, record: Record, winner: Compiled, setting: Setting) -> Check:
     """The `time` rule on the GPU at hand, where it can be applied."""
-    from tuner.check.timed import timed
+    from tuner.check.time_rule import timed
 
     gpu = setting.gpu
     assert gpu is not None

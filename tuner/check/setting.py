@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tuner.backends.select import Choice
-from tuner.cache import Cache, default_path
 from tuner.check.baseline import Baseline, Record, read_baseline
 from tuner.check.verdict import Check
-from tuner.compile.store import Store, default_folder
-from tuner.config import Config as Job
-from tuner.config import load_config
+from tuner.compile.blobs import Store, default_folder
 from tuner.errors import ConfigError
+from tuner.store.cache import Cache, default_path
+from tuner.tuning.config import Config as Job
+from tuner.tuning.config import load_config
 
 if TYPE_CHECKING:
     from tuner.check.measure import Gpu

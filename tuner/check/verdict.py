@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from tuner.kernel.problem import Problem
+    from tuner.tuning.config import Config as Job
 
 Verdict: TypeAlias = Literal["pass", "regression", "inconclusive"]
 Number: TypeAlias = float | int | str | None
@@ -51,3 +56,24 @@ def as_document(checks: Iterable[Check]) -> dict[str, Any]:
     checks = list(checks)
     fields = ("kernel", "problem", "rule", "verdict", "baseline", "now", "message")
     return {"verdict": overall(checks), "checks": [{f: getattr(c, f) for f in fields} for c in checks]}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A problem of a config, with today's kernel."""
+
+    job: Job
+    problem: Problem
+
+    @property
+    def file(self) -> str:
+        """The kernel's file relative to the current folder, where it is below it; or its module."""
+        location = self.job.kernel.partition(":")[0]
+        path = Path(location)
+        return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else location
+
+    def check(
+        self, rule: str, verdict: Verdict, message: str, before: Number = None, now: Number = None, role: str = ""
+    ) -> Check:
+        """A check of this problem."""
+        return Check(self.problem.kernel.id, self.problem.label, rule, verdict, before, now, message, role, self.file)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from tuner.cli.common import common_options
+from tuner.errors import ConfigError, StorageError, did_you_mean
 
 if TYPE_CHECKING:
     from tuner.check.setting import Setting
+    from tuner.check.verdict import Check
 
 
 @click.command()
@@ -56,12 +60,11 @@ def check(
 
     Exit codes: 0 pass; 1 regression; 2 usage; 3 inconclusive.
     """
-    from tuner.check.outputs import check_shape, deliver
-    from tuner.check.record import update_baseline
     from tuner.check.run import check_jobs
     from tuner.check.setting import load_held_jobs, load_jobs, open_setting
-    from tuner.check.verdict import EXIT_CODES, Check, overall
-    from tuner.console import say
+    from tuner.check.update import update_baseline
+    from tuner.check.verdict import EXIT_CODES, overall
+    from tuner.cli.console import say
 
     if accept is not None and (not update or not accept.strip()):
         raise click.UsageError("--accept REASON goes with --update, and the reason may not be empty")
@@ -86,3 +89,66 @@ def check(
     checks = checks or [*lost, *check_jobs(jobs, setting)]
     deliver(checks, shape, out)
     sys.exit(EXIT_CODES[overall(checks)])
+
+
+SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
+"""Names the file whose Markdown GitHub shows for a step of a workflow."""
+
+
+def check_shape(name: str) -> str:
+    """The name of an output; `ConfigError` for an unknown one."""
+    from tuner.check.formats import FORMATS
+
+    if name not in ("table", *FORMATS):
+        raise ConfigError(f"unknown format {name!r}{did_you_mean(name, ('table', *FORMATS))}")
+    return name
+
+
+def deliver(checks: Sequence[Check], shape: str, out: Path | None) -> None:
+    """Write checks to stdout, or to a file and a table to stdout.
+
+    Args:
+        checks: all of them.
+        shape: table, json, junit or github; the last also appends to the step summary that GitHub names.
+        out: the file.
+
+    Raises:
+        ConfigError: for a table in a file.
+        StorageError: when a file cannot be written.
+    """
+    from tuner.check.formats import FORMATS, markdown
+    from tuner.store.files import write_atomic
+
+    if out is not None and shape == "table":
+        raise ConfigError("--out goes with --format json, junit or github; redirect a table with >")
+    if shape == "github" and SUMMARY_VARIABLE in os.environ:
+        _append(Path(os.environ[SUMMARY_VARIABLE]), markdown(checks))
+    if out is not None:
+        write_atomic(out, FORMATS[shape](checks).encode())
+    if out is not None or shape == "table":
+        print_checks(checks)
+    else:
+        print(FORMATS[shape](checks), end="")
+
+
+def print_checks(checks: Sequence[Check]) -> None:
+    """Print a table of what differs, the messages of what matters, and the verdict."""
+    from tuner.check.formats import conclusion, differs, matters, rule_of, value_of
+    from tuner.cli.console import new_table, print_table
+
+    table = new_table("kernel", "problem", "rule", "baseline", "now", "verdict")
+    for c in filter(differs, checks):
+        table.add_row(c.kernel, c.problem, rule_of(c), value_of(c.baseline), value_of(c.now), c.verdict)
+    if table.row_count:
+        print_table(table)
+    for c in filter(matters, checks):
+        print(f"{c.verdict}: {c}")
+    print(conclusion(checks))
+
+
+def _append(path: Path, text: str) -> None:
+    try:
+        with path.open("a", encoding="utf-8") as f:
+            f.write(text)
+    except OSError as e:
+        raise StorageError(f"{path} cannot be written: {e.strerror}; unset {SUMMARY_VARIABLE}") from e

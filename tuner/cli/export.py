@@ -1,15 +1,95 @@
-"""`tuner export`: what was found, for other tools."""
+"""`tuner export`: what was found, in the formats of other tools."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
-from tuner.cli.common import common_options, print_json
-from tuner.cli.selection import selection_options
-from tuner.export import FORMATS
+from tuner.cli.common import common_options, print_json, selection_options
+from tuner.errors import ConfigError
+from tuner.store.selection import Selection
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to export, and where to.
+
+    Attributes:
+        out: the file or folder to write.
+        sources: results folders, or configs.
+        selection: which problems.
+        cache: the tactic cache.
+        storage: the Optuna storage of the trials, where they are in no results folder.
+    """
+
+    out: Path
+    sources: tuple[Path, ...]
+    selection: Selection
+    cache: Path
+    storage: str | None = None
+
+
+def _t4(request: Request) -> list[Path]:
+    from tuner.store.tables import t4
+    from tuner.store.tables.write import write_studies
+
+    return write_studies(_studies(request), request.out, t4.encode)
+
+
+def _kernel_tuner(request: Request) -> list[Path]:
+    from tuner.store.tables import kernel_tuner
+    from tuner.store.tables.write import write_studies
+
+    return write_studies(_studies(request), request.out, kernel_tuner.encode)
+
+
+def _studies(request: Request) -> list[Any]:
+    from tuner.store.studies import select_studies
+
+    return select_studies(request.sources, request.storage, request.selection)
+
+
+def _json(request: Request) -> list[Path]:
+    """The selected entries of the cache in one file, which `tuner import` merges into another."""
+    from tuner.store.cache import Cache, encode
+    from tuner.store.files import write_atomic
+
+    if request.sources or request.storage:
+        raise ConfigError(f"json exports the tactic cache, {request.cache}; name another with --cache, and no RESULTS")
+    held = Cache.open(request.cache).entries
+    entries = [e for e in held if e in request.selection]
+    if not entries:
+        raise ConfigError(
+            f"{request.cache} has {len(held)} entries, none of them with {request.selection}"
+            if held
+            else f"{request.cache} holds nothing; fill it with: tuner tune CONFIG"
+        )
+    write_atomic(request.out, encode(Cache(entries)))
+    return [request.out]
+
+
+def _bundle(request: Request) -> list[Path]:
+    from tuner.qdp.bundle.export import export_bundle
+    from tuner.tuning.config import load_config
+
+    if not request.sources:
+        raise ConfigError("--format bundle is made from configs; name them: tuner export CONFIG... --format bundle")
+    problems = [problem for path in request.sources for problem in load_config(path).problems]
+    return export_bundle(problems, request.out, request.cache, request.selection)
+
+
+FORMATS: Mapping[str, Callable[[Request], list[Path]]] = {
+    "t4": _t4,
+    "kernel-tuner": _kernel_tuner,
+    "json": _json,
+    "bundle": _bundle,
+}
+"""Writes an export and returns the files written. Raises `ConfigError` when the request does not suit the format or
+selects nothing, `StorageError` when something cannot be read or written."""
 
 
 @click.command()
@@ -39,13 +119,10 @@ def export(
 
     For t4 and kernel-tuner, --out ending in .json is one problem's file; else a folder with a file for each.
     """
-    from tuner.cache import default_path
-    from tuner.export import Request
-    from tuner.export import export as write
-    from tuner.selection import Selection
+    from tuner.store.cache import default_path
 
     request = Request(out, sources, Selection(**selected), cache or default_path(), storage)
-    written = write(format_name, request)
+    written = FORMATS[format_name](request)
     if as_json:
         print_json({"format": format_name, "files": [str(path) for path in written]})
         return

@@ -18,8 +18,8 @@ def import_(files: tuple[Path, ...], cache: Path | None, as_json: bool) -> None:
 
     Of two entries for the same problem, device and backend the newer one stays.
     """
-    from tuner.cache import Cache, default_path, update
-    from tuner.changes import changes
+    from tuner.store.cache import Cache, default_path, update
+    from tuner.store.diff import changes
 
     path = cache or default_path()
     before = Cache.open(path)

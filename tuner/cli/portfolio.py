@@ -10,7 +10,7 @@ import click
 from tuner.cli.common import common_options, numbers, print_json
 
 if TYPE_CHECKING:
-    from tuner.shapes.record import Portfolio
+    from tuner.store.portfolios import Portfolio
 
 
 @click.command()
@@ -48,11 +48,11 @@ def portfolio(
     shapes: plugins and bundles offer all of them to TensorRT at shapes between.
     """
     from tuner.backends.select import Choice
-    from tuner.cache import default_path
-    from tuner.config import load_config, with_overrides
-    from tuner.console import say
-    from tuner.shapes.portfolio import find_portfolios
-    from tuner.shapes.record import FILE
+    from tuner.cli.console import say
+    from tuner.store.cache import default_path
+    from tuner.store.portfolios import FILE
+    from tuner.tuning.config import load_config, with_overrides
+    from tuner.tuning.portfolio import find_portfolios
 
     job = with_overrides(load_config(config), target=target)
     choice = Choice.of(backend, numbers(devices), None, warm)
@@ -73,8 +73,8 @@ def portfolio(
 
 
 def _show(found: Portfolio) -> None:
-    from tuner.console import format_us, new_table, print_table
-    from tuner.tactic import Tactic
+    from tuner.cli.console import format_us, new_table, print_table
+    from tuner.search.tactic import Tactic
 
     taken = [c for c in found.candidates if c.taken]
     number = "predicted" if found.kind == "prediction" else "measured"

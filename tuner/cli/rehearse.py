@@ -71,13 +71,13 @@ def rehearse(
 def _configs(
     configs: tuple[Path, ...], count: int | None, target: str | None, workers: int
 ) -> Iterator[dict[str, Any]]:
-    from tuner.compile.service import Compiler
-    from tuner.compile.store import Store, default_folder
-    from tuner.config import load_config, with_overrides
-    from tuner.devices import find_device
+    from tuner.compile.blobs import Store, default_folder
+    from tuner.compile.compiler import Compiler
+    from tuner.gpu.catalog import find_device
     from tuner.qdp import plugin
+    from tuner.qdp.offers import Compiled, legal
     from tuner.qdp.rehearsal.kernels import Sample, rehearse
-    from tuner.qdp.tactics import Compiled, legal
+    from tuner.tuning.config import load_config, with_overrides
 
     jobs = [with_overrides(load_config(path), target=target, workers=workers or None) for path in configs]
     offers: dict[str, tuple[Any, Any, Any]] = {}
@@ -100,7 +100,7 @@ def _configs(
 
 
 def _module(module: Path, calls: tuple[str, ...], count: int | None, target: str | None) -> Iterator[dict[str, Any]]:
-    from tuner.devices import find_device
+    from tuner.gpu.catalog import find_device
     from tuner.qdp.rehearsal.builder import Rehearsal
     from tuner.qdp.rehearsal.modules import load_module, rehearse_call
 

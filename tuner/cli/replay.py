@@ -22,10 +22,10 @@ def replay(
     """Search recorded tables: best time so far / optimum at each number of trials."""
     from statistics import median
 
-    from tuner.console import new_table, print_table
-    from tuner.replay import replay as replay_table
+    from tuner.cli.console import new_table, print_table
     from tuner.search import DEFAULT_SAMPLER
-    from tuner.tables import read_table
+    from tuner.store.tables.table import read_table
+    from tuner.tuning.replay import replay as replay_table
 
     counts = numbers(trials)
     if not counts or list(counts) != sorted(set(counts)) or counts[0] < 1:

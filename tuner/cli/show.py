@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tuner.cli.common import common_options, print_json
-from tuner.cli.selection import selection_options
+from tuner.cli.common import common_options, print_json, selection_options
 
 if TYPE_CHECKING:
-    from tuner.cache import Cache
-    from tuner.entry import Entry
-    from tuner.selection import Selection
+    from tuner.store.cache import Cache
+    from tuner.store.entry import Entry
+    from tuner.store.selection import Selection
 
 
 @click.command()
@@ -32,8 +31,8 @@ def show(
     name: str | None, cache: Path | None, diff: Path | None, config: Path | None, as_json: bool, **selected: Any
 ) -> None:
     """Show what the cache holds, of one KERNEL or all."""
-    from tuner.cache import Cache, default_path
-    from tuner.selection import Selection
+    from tuner.store.cache import Cache, default_path
+    from tuner.store.selection import Selection
 
     if name is not None and selected["kernel"] not in (None, name):
         raise click.UsageError(f"both the kernel {name} and --kernel {selected['kernel']}; name one")
@@ -62,7 +61,7 @@ def _show_entries(path: Path, entries: list[Entry], selection: Selection, as_jso
         asked = " ".join(value for value in vars(selection).values() if value)
         click.echo(f"{path} holds nothing{f' of {asked}' if asked else ''} yet; fill it with: tuner tune CONFIG")
         return
-    from tuner.console import format_us, new_table, print_table
+    from tuner.cli.console import format_us, new_table, print_table
 
     table = new_table("kernel", "problem", "device", "backend", "winner", "time", "default", "ties", "correct")
     for e in entries:
@@ -75,8 +74,8 @@ def _show_entries(path: Path, entries: list[Entry], selection: Selection, as_jso
 
 
 def _show_changes(before: Path, old: list[Entry], after: Path, new: list[Entry], as_json: bool) -> None:
-    from tuner.changes import changes
-    from tuner.console import new_table, print_table
+    from tuner.cli.console import new_table, print_table
+    from tuner.store.diff import changes
 
     found = changes(old, new)
     unchanged = len(new) - sum(c.after is not None for c in found)
@@ -105,15 +104,15 @@ def _tactic(entry: Entry) -> str:
 
 
 def _time(entry: Entry) -> str:
-    from tuner.console import format_us
+    from tuner.cli.console import format_us
 
     return f"{format_us(entry.winner.time_us)}{' (predicted)' if entry.kind == 'prediction' else ''}"
 
 
 def _show_lookups(cache: Cache, config: Path, selection: Selection, as_json: bool) -> None:
-    from tuner.config import load_config
-    from tuner.devices import find_device
-    from tuner.source import kernel_hash
+    from tuner.gpu.catalog import find_device
+    from tuner.kernel.identity import kernel_hash
+    from tuner.tuning.config import load_config
 
     job = load_config(config)
     gpu = find_device(selection.device or job.target)

@@ -48,11 +48,11 @@ def tune(
     A run that was cut short goes on where it stopped when the same command is run again.
     """
     from tuner.backends.select import Choice
-    from tuner.cache import default_path
-    from tuner.config import dump_config, load_config, with_overrides
-    from tuner.console import TerminalProgress, say
-    from tuner.job import Places, run_job
-    from tuner.record import as_job
+    from tuner.cli.console import TerminalProgress, say
+    from tuner.store.cache import default_path
+    from tuner.store.results import as_job
+    from tuner.tuning.config import dump_config, load_config, with_overrides
+    from tuner.tuning.job import Places, run_job
 
     jobs = [with_overrides(load_config(path), **overrides) for path in configs]
     if print_config:
@@ -85,7 +85,7 @@ def tune(
 
 
 def _show_result(result: Any) -> None:
-    from tuner.console import print_table, result_table, what_the_number_is
+    from tuner.cli.console import print_table, result_table, what_the_number_is
 
     click.echo(f"{result.problem}")
     print_table(result_table(result))

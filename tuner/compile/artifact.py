@@ -5,24 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tuner.trial import FailureClass
-
-
-@dataclass(frozen=True)
-class Target:
-    """What to compile for.
-
-    Attributes:
-        capability: compute capability, for example (9, 0).
-        max_ptx: the newest PTX language version the driver at hand accepts; None: no limit known.
-        disassemble: whether to count instructions. nvdisasm takes 0.2 to 0.3 s to start, most of what
-            a small kernel costs, and who measures needs no counts.
-    """
-
-    capability: tuple[int, int]
-    max_ptx: tuple[int, int] | None = None
-    disassemble: bool = True
-
 
 @dataclass(frozen=True)
 class Resources:
@@ -92,22 +74,3 @@ class Artifact:
     cubin: bytes
     compiler: str
     seconds: float
-
-
-class CompileError(Exception):
-    """A tactic that cannot be compiled or could not be launched: the failure of one trial.
-
-    Attributes:
-        kind: the class of failure.
-        message: one or more lines, the first of which suffices.
-        lasting: whether another attempt would end the same way.
-    """
-
-    def __init__(self, kind: FailureClass, message: str, lasting: bool = True) -> None:
-        super().__init__(kind, message, lasting)
-        self.kind = kind
-        self.message = message
-        self.lasting = lasting
-
-    def __str__(self) -> str:
-        return self.message

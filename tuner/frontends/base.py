@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tuner.compile.artifact import Target
 from tuner.errors import ConfigError
-from tuner.tactic import Config, Value
-from tuner.tensor import Tensor
+from tuner.gpu.target import Target
+from tuner.kernel.tensor import Tensor
+from tuner.search.tactic import Config, Value
 
 if TYPE_CHECKING:
-    from tuner.kernel import Kernel
-    from tuner.problem import Problem
+    from tuner.kernel.kernel import Kernel
+    from tuner.kernel.problem import Problem
 
 NO_OPTIONS: Mapping[str, Value] = MappingProxyType({})
 

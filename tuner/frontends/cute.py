@@ -9,15 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tuner.compile.artifact import CompileError, Target
 from tuner.errors import ConfigError, UnavailableError
 from tuner.frontends.base import Emitted, Source, constant_values, tensors
-from tuner.source import source_text
-from tuner.tactic import Config
-from tuner.trial import FailureClass
+from tuner.frontends.python_source import source_text
+from tuner.gpu.target import Target
+from tuner.outcome import CompileError, FailureClass
+from tuner.search.tactic import Config
 
 if TYPE_CHECKING:
-    from tuner.problem import Problem
+    from tuner.kernel.problem import Problem
 
 _TYPES = {
     "fp64": "Float64",

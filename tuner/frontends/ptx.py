@@ -16,15 +16,15 @@ from pathlib import Path
 from string import Formatter
 from typing import TYPE_CHECKING, Any
 
-from tuner.compile.artifact import CompileError, Target
 from tuner.errors import ConfigError
 from tuner.frontends.base import Emitted, Source, constant_values
 from tuner.frontends.text import normalised, read
-from tuner.tactic import Config, Value
-from tuner.trial import FailureClass
+from tuner.gpu.target import Target
+from tuner.outcome import CompileError, FailureClass
+from tuner.search.tactic import Config, Value
 
 if TYPE_CHECKING:
-    from tuner.problem import Problem
+    from tuner.kernel.problem import Problem
 
 _PLACEHOLDER = re.compile(r"<<(\w+)>>")
 

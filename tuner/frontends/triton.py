@@ -18,18 +18,18 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TextIO
 
-from tuner.arith import divisibility
-from tuner.compile.artifact import CompileError, Target
+from tuner.compile.assembler import architecture, newest_ptx, ptxas
 from tuner.compile.ptx import arrange_params, parse
-from tuner.compile.ptxas import architecture, newest_ptx, ptxas
 from tuner.errors import ConfigError
 from tuner.frontends.base import Emitted, Source, constant_values, tensors
-from tuner.source import source_text
-from tuner.tactic import Config, Value
-from tuner.trial import FailureClass
+from tuner.frontends.python_source import source_text
+from tuner.gpu.target import Target
+from tuner.kernel.arith import divisibility
+from tuner.outcome import CompileError, FailureClass
+from tuner.search.tactic import Config, Value
 
 if TYPE_CHECKING:
-    from tuner.problem import Problem
+    from tuner.kernel.problem import Problem
 
 LAUNCH_OPTIONS = MappingProxyType({"num_warps": 4, "num_stages": 3, "num_ctas": 1, "maxnreg": 0})
 """Parameters that belong to the launch, not to the kernel's code, and Triton's values for them

@@ -1,5 +1,5 @@
 """Kernels as TensorRT's quickly deployable plugins (QDP)."""
 
-from tuner.qdp.serve import register
+from tuner.qdp.registration import register
 
 __all__ = ["register"]

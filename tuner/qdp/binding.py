@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from tuner.arith import Int
 from tuner.errors import ConfigError
-from tuner.kernel import Attribute, Kernel
-from tuner.problem import Problem, Range
+from tuner.kernel.arith import Int
+from tuner.kernel.kernel import Attribute, Kernel
+from tuner.kernel.problem import Problem, Range
+from tuner.kernel.tensor import Tensor
 from tuner.qdp.dtypes import from_tensorrt
 from tuner.qdp.symbolic import Symbolic
-from tuner.tensor import Tensor
 
 if TYPE_CHECKING:
     import tensorrt.plugin as trtp

@@ -14,17 +14,16 @@ from keyword import iskeyword
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from tuner.compile.artifact import Artifact
-from tuner.errors import ConfigError
-from tuner.kernel import RESERVED_NAMES, Attribute, Kernel
-from tuner.names import did_you_mean
-from tuner.problem import Problem
+from tuner.errors import ConfigError, did_you_mean
+from tuner.kernel.kernel import RESERVED_NAMES, Attribute, Kernel
+from tuner.kernel.problem import Problem
+from tuner.kernel.tensor import Tensor
 from tuner.qdp.binding import dtypes_of, extents, problem_of, sizes
 from tuner.qdp.dtypes import spelling, to_tensorrt
-from tuner.qdp.library import require
+from tuner.qdp.library import require_plugins
+from tuner.qdp.offers import default_tactic
 from tuner.qdp.symbolic import symbolic
-from tuner.qdp.tactics import default_tactic
-from tuner.tactic import Config, Tactic, Value, by_id
-from tuner.tensor import Tensor
+from tuner.search.tactic import Config, Tactic, Value, by_id
 
 if TYPE_CHECKING:
     import tensorrt.plugin as trtp
@@ -80,7 +79,7 @@ def register(kernel: Kernel, offer: Offer, attributes: Mapping[str, str] | None 
         ConfigError: when the id is taken, or TensorRT cannot describe such a plugin.
         UnavailableError: without TensorRT.
     """
-    require()
+    require_plugins()
     import tensorrt as trt
     import tensorrt.plugin as trtp
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from tuner.arith import Expr, Int, Operator
+from tuner.kernel.arith import Expr, Int, Operator
 
 if TYPE_CHECKING:
     import tensorrt.plugin as trtp

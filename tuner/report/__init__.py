@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tuner import __version__
-from tuner.files import write_atomic
-from tuner.report.content import Section
-from tuner.report.drawing import require_library
-from tuner.report.results import Job, read_results
-from tuner.shapes.record import read_portfolios
+from tuner.report.blocks import Section
+from tuner.report.charts import require_library
+from tuner.report.jobs import Job, read_results
+from tuner.store.files import write_atomic
+from tuner.store.portfolios import read_portfolios
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ def write_report(sources: Sequence[Path], out: Path, *, against: Path | None = N
     require_library()
     from tuner.report.against import against as write_up_pair
     from tuner.report.against import overview, pair_up
-    from tuner.report.contents import contents
     from tuner.report.page import Article, render
     from tuner.report.portfolio import portfolio as write_up
     from tuner.report.sections import SECTIONS
+    from tuner.report.winners import contents
 
     jobs = [job for path in sources for job in read_results(path)]
     names = ", ".join(map(str, sources))

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tuner.report.analysis import ranks_agree
-from tuner.report.content import Block, Chart, Section, Table, Text
-from tuner.report.drawing import ACCENT, MUTED, layered, time_axis
-from tuner.report.results import Job, Timed
-from tuner.report.words import count, duration, number, slower, tactic
+from tuner.report.blocks import Block, Chart, Section, Table, Text
+from tuner.report.charts import ACCENT, MUTED, layered, time_axis
+from tuner.report.jobs import Job
+from tuner.report.text import count, duration, number, slower, tactic
+from tuner.store.results import Timed
 
 if TYPE_CHECKING:
     import altair as alt

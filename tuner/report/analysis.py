@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from tuner.report.results import Trials
+from tuner.report.jobs import Trials
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tuner.compile.artifact import Resources
 from tuner.compile.resources import read_resources
-from tuner.report.results import Code
+from tuner.store.results import Code
 
 _LONGEST = 400_000
 """Characters of a listing that a page has room for."""

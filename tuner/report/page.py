@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
-from tuner.report.content import Chart, Section
-from tuner.report.drawing import NARROW, WIDE, to_svg
+from tuner.report.blocks import Chart, Section
+from tuner.report.charts import NARROW, WIDE, to_svg
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tuner.report.content import Chart, Section, Table, Text
-from tuner.report.drawing import BAD, INK, SECOND, layered
-from tuner.report.words import count, duration, percent, tactic
-from tuner.shapes.record import Portfolio
+from tuner.report.blocks import Chart, Section, Table, Text
+from tuner.report.charts import BAD, INK, SECOND, layered
+from tuner.report.text import count, duration, percent, tactic
+from tuner.store.portfolios import Portfolio
 
 if TYPE_CHECKING:
     import altair as alt

@@ -13,7 +13,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from tuner.search.points import Point, Points
-from tuner.space import Space
+from tuner.search.space import Space
 
 
 def distributions(space: Space, ordered: bool) -> dict[str, BaseDistribution]:

@@ -14,9 +14,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.params import Param
+from tuner.search.params import Param
 from tuner.search.points import Point
-from tuner.space import Space
+from tuner.search.space import Space
 
 Array: TypeAlias = NDArray[np.float64]
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from tuner.space import Space
-from tuner.tactic import Value
+from tuner.search.space import Space
+from tuner.search.tactic import Value
 
 Point: TypeAlias = tuple[int, ...]
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from tuner.errors import ConfigError
-from tuner.names import did_you_mean
+from tuner.errors import ConfigError, did_you_mean
 from tuner.search.points import Points
 
 if TYPE_CHECKING:

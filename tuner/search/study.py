@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from tuner.errors import ConfigError
 from tuner.search.points import Elsewhere, Point, Points
 from tuner.search.samplers import DEFAULT_SAMPLER, find
-from tuner.space import Space
-from tuner.tactic import Config, Value, canonical
+from tuner.search.space import Space
+from tuner.search.tactic import Config, Value, canonical
 
 if TYPE_CHECKING:
     import optuna

@@ -89,9 +89,9 @@ def play(bundle: Path) -> dict[str, Any]:
 
 def launch(problem: Any, played: dict[str, Any], seed: int) -> dict[str, Any]:
     """Launch a played tactic on the GPU; None as the fault when its outputs are right."""
-    from tuner.cuda.bench import Bench
-    from tuner.cuda.cases import judge, make_case
-    from tuner.cuda.driver import Launch
+    from tuner.backends.cuda.bench import Bench
+    from tuner.backends.cuda.cases import judge, make_case
+    from tuner.gpu.driver import Launch
 
     case, at = make_case(problem, seed), played["launches"]["opt"]
     bench = Bench(0)
@@ -103,8 +103,8 @@ def launch(problem: Any, played: dict[str, Any], seed: int) -> dict[str, Any]:
 
 def first_problems(folder: Path) -> list[Path]:
     """The shipped configs whose front end is installed here, each with its first problem only."""
-    from tuner.config import dump_config, load_config
     from tuner.errors import TunerError
+    from tuner.tuning.config import dump_config, load_config
 
     folder.mkdir(parents=True, exist_ok=True)
     found = []
@@ -122,10 +122,10 @@ def first_problems(folder: Path) -> list[Path]:
 
 def tune(configs: list[Path], cache: Path, out: Path, trials: str) -> dict[str, str]:
     """Find winners that the cache does not hold; returns why some could not be found."""
-    from tuner.cache import Cache
-    from tuner.config import load_config
-    from tuner.cuda.device import describe
-    from tuner.source import kernel_hash
+    from tuner.gpu.present import describe
+    from tuner.kernel.identity import kernel_hash
+    from tuner.store.cache import Cache
+    from tuner.tuning.config import load_config
 
     device, failed = describe((0,))[0].name, {}
     for config in configs:
@@ -188,8 +188,8 @@ def main(out: Path, trials: str, cache: Path | None) -> None:
 
 def launch_one(path: Path, configs: Path) -> None:
     """Launch one tactic that was written to a file."""
-    from tuner.config import load_config
-    from tuner.export.bundle.folder import call_of
+    from tuner.qdp.bundle.folder import call_of
+    from tuner.tuning.config import load_config
 
     data = json.loads(path.read_text())
     problems = [load_config(config).problems[0] for config in sorted(configs.glob("*.toml"))]

@@ -19,12 +19,12 @@ from common import HERE, machine, write
 
 from tuner.backends.base import Backend
 from tuner.backends.select import Choice
-from tuner.config import Config, load_config
-from tuner.job import Places, Silent, run_job
-from tuner.loader import load_kernel
-from tuner.problem import Problem
-from tuner.trial import Timing
-from tuner.tuning import Trial
+from tuner.kernel.loader import load_kernel
+from tuner.kernel.problem import Problem
+from tuner.outcome import Timing
+from tuner.store.results import Trial
+from tuner.tuning.config import Config, load_config
+from tuner.tuning.job import Places, Silent, run_job
 
 
 class Clock(Silent):

@@ -32,7 +32,7 @@ def compare(jobs: list[dict[str, Any]]) -> dict[str, Any]:
     """Time the winner and the default of each job of one operator."""
     import torch
 
-    from tuner.config import load_config
+    from tuner.tuning.config import load_config
 
     kinds = {"fp16": torch.float16, "fp32": torch.float32, "i8": torch.int8}
     problems = {job["config"]: load_config(path(job["config"])).problems[0] for job in jobs}

@@ -23,12 +23,12 @@ from statistics import median
 import triton
 
 from tuner import Problem
-from tuner.cuda.bench import Bench
-from tuner.cuda.cases import make_case
-from tuner.cuda.device import describe
-from tuner.cuda.station import Code, Runner, Station
-from tuner.loader import load_kernel
-from tuner.timing import screen
+from tuner.backends.cuda.bench import Bench
+from tuner.backends.cuda.cases import make_case
+from tuner.backends.cuda.station import Code, Runner, Station
+from tuner.backends.timing.sampling import screen
+from tuner.gpu.present import describe
+from tuner.kernel.loader import load_kernel
 
 ROOT = Path(__file__).parents[3]
 SIZES = {"long": 1 << 26, "short": 1 << 18}

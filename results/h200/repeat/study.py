@@ -16,13 +16,14 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from common import HERE, ROOT, machine, tune, write
 
 from tuner.backends.select import Choice, open_backend
-from tuner.compile.store import Store, default_folder
-from tuner.config import Config
-from tuner.loader import load_kernel
-from tuner.options import CompileOptions, SearchOptions
-from tuner.problem import Problem
-from tuner.timing import relation
-from tuner.trial import Timing
+from tuner.backends.timing.statistics import relation
+from tuner.compile.blobs import Store, default_folder
+from tuner.compile.options import CompileOptions
+from tuner.kernel.loader import load_kernel
+from tuner.kernel.problem import Problem
+from tuner.outcome import Timing
+from tuner.tuning.config import Config
+from tuner.tuning.options import SearchOptions
 
 PAIRS = 200
 SLOWED = 100

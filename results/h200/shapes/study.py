@@ -31,7 +31,7 @@ FIXED = {"softmax": {"N": 4096}, "gemm": {"N": 4096, "K": 4096}}
 SMALLER = """from dataclasses import replace
 from pathlib import Path
 
-from tuner.loader import load_kernel
+from tuner.kernel.loader import load_kernel
 
 whole = load_kernel({path!r}, Path())
 fewer = {{"GROUP_M": (8,), "PARTS": (1,), "PROGRAMS": (132,), "num_stages": (3, 4)}}
@@ -101,7 +101,7 @@ def run_commands(name: str, out: Path) -> dict[str, Any]:
 
 def recorded(name: str, out: Path) -> dict[int, Any]:
     """The tables by size."""
-    from tuner.tables import read_table
+    from tuner.store.tables.table import read_table
 
     paths = {size: out / f"{name}_M{size}_T4.json.gz" for size in SIZES}
     return {size: read_table(path) for size, path in paths.items() if path.exists()}
@@ -110,11 +110,11 @@ def recorded(name: str, out: Path) -> dict[int, Any]:
 def measure(name: str, out: Path, until: float) -> None:
     """Every tactic at every size, as T4 tables; those of earlier runs are kept."""
     from tuner.backends.select import Choice
-    from tuner.config import load_config
-    from tuner.export.t4 import document
-    from tuner.job import Places, Silent, run_job
-    from tuner.loader import load_kernel
-    from tuner.problem import Problem
+    from tuner.kernel.loader import load_kernel
+    from tuner.kernel.problem import Problem
+    from tuner.store.tables.t4 import document
+    from tuner.tuning.config import load_config
+    from tuner.tuning.job import Places, Silent, run_job
 
     config = load_config(ROOT / "configs" / f"{name}.toml")
     kernel = config.problems[0].kernel
@@ -141,13 +141,13 @@ def replay(name: str, tables: dict[int, Any]) -> dict[str, Any]:
     """Tune every shape alone, and all of them sharing, on recorded tables; then the portfolio of these tables."""
     from math import log2
 
-    from tuner.config import load_config
-    from tuner.options import SearchOptions
-    from tuner.shapes.cover import smallest
-    from tuner.shapes.neighbours import SEEDS as STARTS
-    from tuner.shapes.neighbours import Tuned, elsewhere, order, seeds
-    from tuner.tactic import Tactic
-    from tuner.trial import Timing
+    from tuner.outcome import Timing
+    from tuner.search.tactic import Tactic
+    from tuner.tuning.config import load_config
+    from tuner.tuning.cover import smallest
+    from tuner.tuning.neighbours import SEEDS as STARTS
+    from tuner.tuning.neighbours import Tuned, elsewhere, order, seeds
+    from tuner.tuning.options import SearchOptions
 
     default = load_config(ROOT / "configs" / f"{name}.toml").problems[0].kernel.default
     options = SearchOptions(trials=TRIALS)
@@ -199,9 +199,9 @@ def search(
     table: Any, default: Any, seed: int, budget: int, starts: Any, known: Any
 ) -> tuple[float, dict[Any, float], int]:
     """The best time, the time of every tactic tried, and how many were."""
+    from tuner.outcome import Timing
     from tuner.search import Search
-    from tuner.tactic import Tactic
-    from tuner.trial import Timing
+    from tuner.search.tactic import Tactic
 
     asked = Search(table.space, default, seed=seed, budget=budget, seeds=starts, elsewhere=known)
     times: dict[Tactic, float] = {}

@@ -19,20 +19,21 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from common import ROOT, machine, write
 
 from tuner.backends.base import Backend
-from tuner.backends.cuda import CudaBackend
-from tuner.backends.worker import Factory, Worker
-from tuner.compile.service import Compiler
-from tuner.compile.store import Store
-from tuner.config import load_config
-from tuner.cuda.bench import Bench
-from tuner.cuda.device import describe
-from tuner.job import Silent
-from tuner.journal import open_journal
-from tuner.problem import Problem
+from tuner.backends.cuda.backend import CudaBackend
+from tuner.backends.cuda.bench import Bench
+from tuner.backends.cuda.isolated import Factory, Worker
+from tuner.compile.blobs import Store
+from tuner.compile.compiler import Compiler
+from tuner.gpu.present import describe
+from tuner.kernel.problem import Problem
+from tuner.outcome import Outcome
 from tuner.search import Search
-from tuner.tactic import Config
-from tuner.trial import Outcome
-from tuner.tuning import Trial, tune_problem
+from tuner.search.tactic import Config
+from tuner.store.journal import open_journal
+from tuner.store.results import Trial
+from tuner.tuning.config import load_config
+from tuner.tuning.job import Silent
+from tuner.tuning.loop import tune_problem
 
 PROCESSES = (1, 2, 4, 10)
 ASSEMBLERS = (8, 4, 2, 1)

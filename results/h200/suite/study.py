@@ -64,8 +64,8 @@ class Task:
 
 def tasks() -> Iterator[Task]:
     """All problems, the first of every config before the second of any."""
-    from tuner.config import load_config
-    from tuner.source import kernel_hash
+    from tuner.kernel.identity import kernel_hash
+    from tuner.tuning.config import load_config
 
     problems = {name: load_config(ROOT / "configs" / f"{name}.toml").problems for name in CONFIGS}
     for number in range(max(map(len, problems.values()))):
@@ -78,9 +78,9 @@ class Study:
     """What all comparisons share: the winners known so far, a compiler and a process that compares."""
 
     def __init__(self, cache: Path) -> None:
-        from tuner.compile.service import Compiler
-        from tuner.compile.store import Store, default_folder
-        from tuner.cuda.device import describe
+        from tuner.compile.blobs import Store, default_folder
+        from tuner.compile.compiler import Compiler
+        from tuner.gpu.present import describe
 
         device = describe((0,))[0]
         self.cache = cache
@@ -96,7 +96,7 @@ class Study:
 
     def entry(self, task: Task) -> Any:
         """What is recorded for exactly this problem, or None."""
-        from tuner.cache import Cache
+        from tuner.store.cache import Cache
 
         hit = Cache.open(self.cache).lookup(task.problem, task.source, backend="cuda", device=self.device)
         return hit.entry if hit.tier == "exact" else None
@@ -110,7 +110,7 @@ class Study:
 
     def tune(self, task: Task) -> None:
         """Find a winner and record it; RuntimeError when there is none."""
-        from tuner.config import dump_config, load_config
+        from tuner.tuning.config import dump_config, load_config
 
         job = load_config(ROOT / "configs" / f"{task.config}.toml")
         with tempfile.TemporaryDirectory() as folder:
@@ -122,8 +122,8 @@ class Study:
 
     def run(self, task: Task) -> dict[str, Any]:
         """One row: what won, and everything timed side by side."""
-        from tuner.spec import ProblemSpec
-        from tuner.trial import Failure
+        from tuner.kernel.references import ProblemSpec
+        from tuner.outcome import Failure
 
         tuned = self.entry(task) is None
         if tuned:
@@ -153,7 +153,7 @@ class Study:
 
 
 def _pool() -> Any:
-    from tuner.trial import FailureClass
+    from tuner.outcome import FailureClass
     from tuner.workers import WorkerPool
 
     pool = WorkerPool(1, memory_bytes=MEMORY_BYTES, died=FailureClass.RUNTIME)

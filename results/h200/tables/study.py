@@ -30,9 +30,9 @@ SIZES: dict[str, list[dict[str, int]]] = {
 
 def main() -> None:
     from tuner.backends.select import Choice
-    from tuner.config import load_config
-    from tuner.export.t4 import document
-    from tuner.job import Places, Silent, run_job
+    from tuner.store.tables.t4 import document
+    from tuner.tuning.config import load_config
+    from tuner.tuning.job import Places, Silent, run_job
 
     out, limit = Path(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else 600.0
     out.mkdir(parents=True, exist_ok=True)

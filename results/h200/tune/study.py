@@ -39,7 +39,7 @@ def compare(name: str, job: dict[str, Any]) -> dict[str, Any]:
     """Time a job's tactics beside torch and beside a copy that moves as many bytes."""
     import torch
 
-    from tuner.config import load_config
+    from tuner.tuning.config import load_config
 
     problem = load_config(ROOT / "configs" / f"{name}.toml").problems[0]
     kinds = {"fp16": torch.float16, "fp32": torch.float32}

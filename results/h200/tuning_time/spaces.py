@@ -7,8 +7,8 @@ import random
 from pathlib import Path
 
 from tuner import Constraint, Kernel
-from tuner.config import load_config
-from tuner.tactic import canonical
+from tuner.search.tactic import canonical
+from tuner.tuning.config import load_config
 
 COUNTS = {"increment": 44, "softmax": 94, "gemm": 144}
 

@@ -28,9 +28,9 @@ TRIALS = 32
 
 def chosen(name: str) -> Any:
     """The config's problem with its space cut to the configurations that all three ways try."""
-    from tuner.config import load_config
-    from tuner.loader import load_kernel
-    from tuner.problem import Problem
+    from tuner.kernel.loader import load_kernel
+    from tuner.kernel.problem import Problem
+    from tuner.tuning.config import load_config
 
     problem = load_config(ROOT / "configs" / f"{name}.toml").problems[0]
     kernel = load_kernel(f"spaces.py:{name}", Path(__file__).parent)
@@ -81,9 +81,10 @@ def autotune(name: str) -> dict[str, Any]:
 def ours(name: str, trials: int) -> dict[str, Any]:
     """Run our tuner over the same configurations."""
     from tuner.backends.select import Choice
-    from tuner.config import Config
-    from tuner.job import Places, Silent, run_job
-    from tuner.options import CompileOptions, SearchOptions
+    from tuner.compile.options import CompileOptions
+    from tuner.tuning.config import Config
+    from tuner.tuning.job import Places, Silent, run_job
+    from tuner.tuning.options import SearchOptions
 
     problem = chosen(name)
     with tempfile.TemporaryDirectory() as folder:

@@ -6,14 +6,14 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tuner.compile.artifact import Target
-from tuner.problem import WHICH, Problem
+from tuner.gpu.target import Target
+from tuner.kernel.problem import WHICH, Problem
 from tuner.qdp.dtypes import member
+from tuner.qdp.offers import default_tactic, pinned_space
 from tuner.qdp.plugin import Offer
 from tuner.qdp.rehearsal.builder import Broken, Launch, Rehearsal, Tensor, play
 from tuner.qdp.rehearsal.rules import examine
-from tuner.qdp.tactics import default_tactic, pinned_space
-from tuner.tactic import Config, Tactic
+from tuner.search.tactic import Config, Tactic
 
 
 @dataclass(frozen=True)

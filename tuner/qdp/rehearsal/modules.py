@@ -9,10 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tuner.compile.artifact import Target
-from tuner.errors import ConfigError
-from tuner.loader import import_file
-from tuner.names import did_you_mean
+from tuner.errors import ConfigError, did_you_mean
+from tuner.gpu.target import Target
+from tuner.kernel.loader import import_file
 from tuner.qdp.rehearsal.builder import DEFAULT, Broken, Rehearsal, play
 from tuner.qdp.rehearsal.call import Call, example, parse
 from tuner.qdp.rehearsal.calling import in_layer

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tuner.compile import launch_rules, ptx
-from tuner.compile.artifact import Target
+from tuner.gpu.target import Target
 from tuner.qdp.rehearsal.bindings import RuleBroken
 from tuner.qdp.rehearsal.builder import Broken, Played, Rehearsal
 

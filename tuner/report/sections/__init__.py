@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tuner.report.content import Author
+from tuner.report.blocks import Author
 from tuner.report.sections.code import code
 from tuner.report.sections.conditions import conditions
 from tuner.report.sections.environment import environment

@@ -7,11 +7,12 @@ from dataclasses import replace
 from math import prod
 
 from tuner.compile.artifact import Resources
-from tuner.report.content import Block, Folded, Section, Table, Text
+from tuner.report.blocks import Block, Folded, Section, Table, Text
+from tuner.report.jobs import Job
 from tuner.report.listing import Listing, read_listing
-from tuner.report.results import Code, Job, Timed
 from tuner.report.sections.conditions import CONDITIONS
-from tuner.report.words import number
+from tuner.report.text import number
+from tuner.store.results import Code, Timed
 
 _FROM_CODE = frozenset({"registers", "spill_bytes", "shared_bytes"})
 """What a run records of the code, for when nothing else does."""

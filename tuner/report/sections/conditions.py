@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tuner.report.content import Block, Chart, Section, Table, Text
-from tuner.report.drawing import MUTED, layered
-from tuner.report.results import Job, Timed, Trials
-from tuner.report.words import count, number, role
+from tuner.report.blocks import Block, Chart, Section, Table, Text
+from tuner.report.charts import MUTED, layered
+from tuner.report.jobs import Job, Trials
+from tuner.report.text import count, number, role
+from tuner.store.results import Timed
 
 if TYPE_CHECKING:
     import altair as alt

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tuner.report.content import Section, Table
-from tuner.report.results import Job
+from tuner.report.blocks import Section, Table
+from tuner.report.jobs import Job
 
 
 def environment(job: Job) -> Section:

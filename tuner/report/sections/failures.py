@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 from tuner.report.analysis import Group, failure_groups
-from tuner.report.content import Block, Folded, Section, Table, Text
-from tuner.report.results import Job
-from tuner.report.words import count, tactic
+from tuner.report.blocks import Block, Folded, Section, Table, Text
+from tuner.report.jobs import Job
+from tuner.report.text import count, tactic
 
 _SHOWN = 40
 

@@ -6,11 +6,12 @@ import math
 from statistics import median
 from typing import TYPE_CHECKING
 
-from tuner.report.content import Block, Chart, Section, Table, Text
-from tuner.report.drawing import ACCENT, MUTED, SECOND, colours, layered
-from tuner.report.results import Job, Timed
-from tuner.report.words import duration, percent, role, slower
-from tuner.timing import median_interval
+from tuner.backends.timing.statistics import median_interval
+from tuner.report.blocks import Block, Chart, Section, Table, Text
+from tuner.report.charts import ACCENT, MUTED, SECOND, colours, layered
+from tuner.report.jobs import Job
+from tuner.report.text import duration, percent, role, slower
+from tuner.store.results import Timed
 
 if TYPE_CHECKING:
     import altair as alt

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 
-from tuner.report.content import Block, Figures, Section, Text
-from tuner.report.results import Job, Timed
-from tuner.report.words import count, duration, percent, tactic
-from tuner.timing import log_ratio_interval
-from tuner.trial import VERIFIED
+from tuner.backends.timing.statistics import log_ratio_interval
+from tuner.outcome import VERIFIED
+from tuner.report.blocks import Block, Figures, Section, Text
+from tuner.report.jobs import Job
+from tuner.report.text import count, duration, percent, tactic
+from tuner.store.results import Timed
 
 CONFIDENCE = 0.95
 

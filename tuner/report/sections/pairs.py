@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tuner.report.analysis import importances, plain, varied
-from tuner.report.content import Chart, Section
-from tuner.report.drawing import ACCENT, BAD, SECOND, layered
-from tuner.report.results import Job, Trials
-from tuner.report.words import duration
+from tuner.report.blocks import Chart, Section
+from tuner.report.charts import ACCENT, BAD, SECOND, layered
+from tuner.report.jobs import Job, Trials
+from tuner.report.text import duration
 
 if TYPE_CHECKING:
     import altair as alt

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tuner.report.analysis import LEAST_TRIALS, importances, plain, varied
-from tuner.report.content import Block, Chart, Charts, Section, Text
-from tuner.report.drawing import ACCENT, SECOND, layered, time_axis
-from tuner.report.results import Job, Trials
+from tuner.report.blocks import Block, Chart, Charts, Section, Text
+from tuner.report.charts import ACCENT, SECOND, layered, time_axis
+from tuner.report.jobs import Job, Trials
 
 if TYPE_CHECKING:
     import altair as alt

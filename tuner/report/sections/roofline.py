@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from tuner.devices import Device, find_device
 from tuner.errors import ConfigError
-from tuner.report.content import Chart, Section, Table, Text
-from tuner.report.drawing import ACCENT, MUTED, SECOND, colours, layered
-from tuner.report.results import Job
-from tuner.report.words import duration, number, percent
+from tuner.gpu.catalog import Device, find_device
+from tuner.report.blocks import Chart, Section, Table, Text
+from tuner.report.charts import ACCENT, MUTED, SECOND, colours, layered
+from tuner.report.jobs import Job
+from tuner.report.text import duration, number, percent
 
 if TYPE_CHECKING:
     import altair as alt

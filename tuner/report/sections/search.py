@@ -6,10 +6,10 @@ import math
 from typing import TYPE_CHECKING
 
 from tuner.report.analysis import best_so_far, random_order, trials_until
-from tuner.report.content import Block, Chart, Section, Text
-from tuner.report.drawing import ACCENT, MUTED, SECOND, colours, layered, log_steps, time_axis
-from tuner.report.results import Job, Trials
-from tuner.report.words import count
+from tuner.report.blocks import Block, Chart, Section, Text
+from tuner.report.charts import ACCENT, MUTED, SECOND, colours, layered, log_steps, time_axis
+from tuner.report.jobs import Job, Trials
+from tuner.report.text import count
 
 if TYPE_CHECKING:
     import altair as alt

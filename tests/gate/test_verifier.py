@@ -1,0 +1,228 @@
+"""Verdicts on tactics, from real kernels on the interpreter in real worker processes."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+
+from tuner.compile.blobs import Store
+from tuner.errors import ConfigError
+from tuner.gate.verifier import Verifier
+from tuner.kernel.loader import load_kernel
+from tuner.kernel.problem import Problem
+from tuner.outcome import Failure, FailureClass
+from tuner.search.tactic import Config
+
+# Every interpreted launch of the kernel leaves a line in the file RUNS.
+KERNEL = """
+from pathlib import Path
+
+import triton
+import triton.language as tl
+
+from tuner import Constraint, Kernel, Launch, Tensor, Tolerance, cdiv, choice, powers_of_two
+
+
+def note(block):
+    with Path("RUNS").open("a") as file:
+        file.write(f"{block}\\n")
+
+
+@triton.jit
+def increment(x_ptr, n, y_ptr, amount: tl.constexpr, BLOCK: tl.constexpr):
+    note(BLOCK)
+    offsets = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    mask = offsets < n
+    x = tl.load(x_ptr + offsets, mask=mask)
+    tl.store(y_ptr + offsets, x + amount, mask=mask)
+
+
+kernel = Kernel(
+    id="test::increment",
+    source=increment,
+    inputs={"x": Tensor("T", "*N")},
+    outputs={"y": Tensor("T", "*N")},
+    dtypes={"T": ("fp32", "fp16")},
+    attributes={"amount": 1},
+    params=[powers_of_two("BLOCK", 16, 1024), powers_of_two("num_warps", 1, 8), choice("num_stages", 1, 2)],
+    constraints=[],
+    default={"BLOCK": 64, "num_warps": 1, "num_stages": 1},
+    launch=lambda N, BLOCK: Launch(grid=(cdiv(N, BLOCK),), args=(N,)),
+    reference=lambda x, amount: x + amount,
+    tolerances={"fp32": Tolerance(rtol=1e-6, atol=1e-6)},
+    tiles={"N": "BLOCK"},
+)
+"""
+
+Declare: TypeAlias = Callable[..., Problem]
+
+
+@pytest.fixture
+def declare(tmp_path: Path) -> Declare:
+    """Make a problem of the kernel with one piece of its text replaced by another."""
+
+    def declare(old: str = "", new: str = "", dtype: str = "fp32", amount: int = 1) -> Problem:
+        assert old in KERNEL
+        file = tmp_path / "kernel.py"
+        text = KERNEL.replace(old, new) if old else KERNEL
+        file.write_text(text.replace("RUNS", str(tmp_path / "runs")))
+        return Problem.of(load_kernel(str(file), tmp_path), {"N": 10**6}, {"T": dtype}, {"amount": amount})
+
+    return declare
+
+
+@contextmanager
+def verifying(
+    problem: Problem, store: Store | None = None, *, seed: int = 0, timeout_s: float = 60.0, memory_gib: int = 4
+) -> Iterator[Verifier]:
+    verifier = Verifier(problem, seed=seed, store=store, workers=1, timeout_s=timeout_s, memory_bytes=memory_gib << 30)
+    try:
+        yield verifier
+    finally:
+        verifier.close()
+
+
+def answer(problem: Problem, config: Config, store: Store | None = None, seed: int = 0) -> str | Failure:
+    with verifying(problem, store, seed=seed) as verifier:
+        return verifier.submit(config).result(timeout=60)
+
+
+def tactic(block: int = 64, warps: int = 1, stages: int = 1) -> Config:
+    return {"BLOCK": block, "num_warps": warps, "num_stages": stages}
+
+
+def runs(folder: Path) -> list[str]:
+    """The BLOCK of each interpreted block so far; 0 when nothing ran."""
+    file = folder / "runs"
+    return file.read_text().split() if file.exists() else []
+
+
+def test_a_correct_tactic_is_verified(declare: Declare) -> None:
+    assert answer(declare(), tactic()) == "verified"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (", x + amount, mask=mask", ", x + amount", "writes 'y' out of bounds: element 1 of 1 at N=1 T=fp32"),
+        ("x + amount, mask=mask", "x - amount, mask=mask", "y is wrong at N=1 T=fp32: 1 of 1 elements is off"),
+        ("offsets < n", "offsets < n - n % 2", "y is wrong at N=1 T=fp32: 1 of 1 elements is never written"),
+    ],
+)
+def test_a_wrong_tactic_fails_with_what_is_wrong(declare: Declare, old: str, new: str, message: str) -> None:
+    failure = answer(declare(old, new), tactic())
+    assert isinstance(failure, Failure) and failure.kind == FailureClass.CORRECTNESS
+    assert message in failure.message
+
+
+def test_a_tactic_that_is_wrong_alone_fails_alone(declare: Declare) -> None:
+    with verifying(declare("offsets < n", "offsets < n - BLOCK // 1024")) as verifier:
+        answers = [verifier.submit(tactic(block)).result(timeout=60) for block in (64, 1024, 128)]
+    assert answers[0] == answers[2] == "verified"
+    assert isinstance(answers[1], Failure)
+
+
+def test_what_the_interpreter_lacks_leaves_a_tactic_unverified(declare: Declare) -> None:
+    lacking = 'x = tl.inline_asm_elementwise("mov.b32 $0, $1;", "=r,r", [x], x.dtype, True, 1)\n    tl.store('
+    expected = "unverified: the interpreter stopped with NotImplementedError: inline_asm not supported"
+    assert str(answer(declare("tl.store(", lacking), tactic())).startswith(expected)
+
+
+def test_where_no_small_size_is_legal_a_tactic_is_unverified(declare: Declare) -> None:
+    rule = 'constraints=[Constraint("large", lambda N: N >= 2**19, "small sizes have a kernel of their own")]'
+    assert answer(declare("constraints=[]", rule), tactic()) == "unverified: no small size is legal for this tactic"
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ("while True: pass", "took longer than 5 s"),
+        ("import os; os.abort()", "the worker process died: SIGABRT"),
+        ("bytearray(1 << 40)", "took more than 4 GiB of memory"),
+    ],
+)
+def test_a_lost_worker_leaves_a_tactic_unverified_for_now(
+    declare: Declare, tmp_path: Path, code: str, why: str
+) -> None:
+    store = Store(tmp_path / "store")
+    problem = declare('file.write(f"{block}\\n")', f"pass\n    if block == 128:\n        {code}")
+    with verifying(problem, store, timeout_s=5.0) as verifier:
+        assert verifier.submit(tactic(128)).result(timeout=60) == f"unverified: the interpreter {why}"
+        assert verifier.submit(tactic(64)).result(timeout=60) == "verified"
+    assert len(list((tmp_path / "store").glob("*/*"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("reference", "message"),
+    [("x[..., :-1]", r"returned shape \(0,\) for 'y', declared \(1,\)"), ("x + None", "raised TypeError")],
+)
+def test_a_reference_that_does_not_fit_is_a_config_error(declare: Declare, reference: str, message: str) -> None:
+    problem = declare("lambda x, amount: x + amount", f"lambda x, amount: {reference}")
+    with pytest.raises(ConfigError, match=message):
+        answer(problem, tactic())
+
+
+def test_tactics_that_compute_the_same_share_one_run(declare: Declare, tmp_path: Path) -> None:
+    with verifying(declare()) as verifier:
+        assert verifier.submit(tactic(64, 1, 1)).result(timeout=60) == "verified"
+        once = runs(tmp_path)
+        assert set(once) == {"64"}
+        for warps, stages in ((2, 1), (4, 2), (1, 2)):
+            assert verifier.submit(tactic(64, warps, stages)).result(timeout=60) == "verified"
+        assert runs(tmp_path) == once
+        verifier.submit(tactic(128)).result(timeout=60)
+        assert set(runs(tmp_path)) == {"64", "128"}
+
+
+def test_a_shared_run_covers_only_tactics_that_are_legal_at_the_same_sizes(declare: Declare, tmp_path: Path) -> None:
+    rule = 'Constraint("whole", lambda N, num_warps: num_warps == 1 or N % 64 == 0, "warps take whole rows")'
+    declare("constraints=[]", f"constraints=[{rule}]")
+    file = tmp_path / "kernel.py"
+    file.write_text(file.read_text().replace("offsets < n", "offsets < n - n % 2"))
+    problem = Problem.of(load_kernel(str(file), tmp_path), {"N": 2**20})
+    with verifying(problem) as verifier:
+        assert verifier.submit(tactic(warps=2)).result(timeout=60) == "verified"
+        assert isinstance(verifier.submit(tactic(warps=1)).result(timeout=60), Failure)
+
+
+@pytest.mark.parametrize(("old", "new"), [("", ""), (", x + amount, mask=mask", ", x + amount")])
+def test_a_second_run_interprets_nothing(declare: Declare, tmp_path: Path, old: str, new: str) -> None:
+    store = Store(tmp_path / "store")
+    first = answer(declare(old, new), tactic(), store)
+    once = runs(tmp_path)
+    assert once
+    assert answer(declare(old, new), tactic(warps=2), store) == first
+    assert runs(tmp_path) == once
+
+
+CHANGES: dict[str, Callable[[Declare, Store], object]] = {
+    "the source": lambda d, s: answer(d("x + amount, mask", "amount + x, mask"), tactic(), s),
+    "the reference": lambda d, s: answer(d("x, amount: x + amount", "x, amount: amount + x"), tactic(), s),
+    "the tolerance": lambda d, s: answer(d("rtol=1e-6", "rtol=1e-5"), tactic(), s),
+    "an attribute": lambda d, s: answer(d(amount=2), tactic(), s),
+    "an attribute's default": lambda d, s: answer(d('"amount": 1', '"amount": 2', amount=2), tactic(), s),
+    "the dtype": lambda d, s: answer(d(dtype="fp16"), tactic(), s),
+    "the seed": lambda d, s: answer(d(), tactic(), s, seed=1),
+    "the grid": lambda d, s: answer(d("grid=(cdiv(N, BLOCK),)", "grid=(cdiv(N, BLOCK) + 1,)"), tactic(), s),
+}
+
+
+def test_what_a_verdict_depends_on_asks_for_another(declare: Declare, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    assert answer(declare(), tactic(), store) == "verified"
+    for what, change in CHANGES.items():
+        before = len(runs(tmp_path))
+        assert change(declare, store) == "verified"
+        assert len(runs(tmp_path)) > before, what
+
+
+def test_an_edit_while_tuning_is_not_taken_for_the_kernel_that_was_loaded(declare: Declare, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    problem = declare()
+    assert answer(problem, tactic(128), store) == "verified"
+    declare("x + amount, mask=mask", "x - amount, mask=mask")
+    edited = f"unverified: {tmp_path / 'kernel.py'} was edited while it was being tuned"
+    assert answer(problem, tactic(), store) == edited
+    assert answer(declare(), tactic(), store) == "verified"

@@ -1,0 +1,343 @@
+"""Kernels as public repositories write them, under `@triton.autotune`, come in as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from declare import HEAD
+
+from tuner import Problem, Range
+from tuner.compile.pipeline import compile_key, compile_tactic
+from tuner.compile.ptx import parse
+from tuner.errors import ConfigError
+from tuner.gate.verifier import Verifier
+from tuner.gpu.target import Target
+from tuner.kernel.identity import kernel_hash
+from tuner.kernel.loader import load_kernel
+from tuner.outcome import CompileError, FailureClass
+from tuner.search.params import Param
+
+H100 = Target((9, 0))
+
+ADD = """
+@triton.autotune(
+    configs=[triton.Config({"BLOCK_SIZE": b}, num_warps=w) for b in (512, 256, 1024) for w in (4, 8)],
+    key=["n_elements"],
+)
+@triton.jit
+def add_kernel(x_ptr, y_ptr, output_ptr, n_elements, BLOCK_SIZE: tl.constexpr):
+    offsets = tl.program_id(axis=0) * BLOCK_SIZE + tl.arange(0, BLOCK_SIZE)
+    mask = offsets < n_elements
+    tl.store(output_ptr + offsets, tl.load(x_ptr + offsets, mask=mask) + tl.load(y_ptr + offsets, mask=mask), mask=mask)
+
+kernel = Kernel.from_autotune(
+    add_kernel,
+    id="test::add",
+    inputs={"x": Tensor("T", "*N"), "y": Tensor("T", "*N")},
+    outputs={"output": Tensor("T", "*N")},
+    dtypes={"T": ("fp32", "fp16")},
+    launch=lambda N, BLOCK_SIZE: Launch((cdiv(N, BLOCK_SIZE),), (N,)),
+    reference=lambda x, y: x + y,
+    tiles={"N": "BLOCK_SIZE"},
+)
+"""
+
+MATMUL = """
+def get_configs():
+    return [
+        triton.Config({"BLOCK_M": m, "BLOCK_N": n, "BLOCK_K": k, "GROUP_M": 8}, num_stages=s, num_warps=w)
+        for m, n, k, s, w in [(64, 64, 32, 4, 4), (128, 64, 32, 3, 4), (64, 32, 64, 5, 2), (32, 64, 32, 5, 2)]
+    ]
+
+def prune(configs, named_args, **kwargs):
+    size = named_args["a_ptr"].element_size()
+    kept = [c for c in configs if c.kwargs["BLOCK_K"] <= named_args["K"]]
+    return [c for c in kept if size * c.num_stages * c.kwargs["BLOCK_K"] * c.kwargs["BLOCK_M"] < 64 * 1024]
+
+@triton.autotune(configs=get_configs(), key=["M", "N", "K"], prune_configs_by={"early_config_prune": prune})
+@triton.heuristics({"EVEN_K": lambda args: args["K"] % args["BLOCK_K"] == 0})
+@triton.jit
+def matmul_kernel(
+    a_ptr, b_ptr, c_ptr, M, N, K, stride_am, stride_ak, stride_bk, stride_bn, stride_cm, stride_cn,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, GROUP_M: tl.constexpr,
+    EVEN_K: tl.constexpr, ACTIVATION: tl.constexpr = "",
+):
+    pid = tl.program_id(axis=0)
+    num_pid_m = tl.cdiv(M, BLOCK_M)
+    num_pid_n = tl.cdiv(N, BLOCK_N)
+    group = pid // (GROUP_M * num_pid_n)
+    size = min(num_pid_m - group * GROUP_M, GROUP_M)
+    pid_m = group * GROUP_M + (pid % (GROUP_M * num_pid_n)) % size
+    pid_n = (pid % (GROUP_M * num_pid_n)) // size
+    offs_m = pid_m * BLOCK_M + tl.arange(0, BLOCK_M)
+    offs_n = pid_n * BLOCK_N + tl.arange(0, BLOCK_N)
+    offs_k = tl.arange(0, BLOCK_K)
+    a_ptrs = a_ptr + offs_m[:, None] * stride_am + offs_k[None, :] * stride_ak
+    b_ptrs = b_ptr + offs_k[:, None] * stride_bk + offs_n[None, :] * stride_bn
+    acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
+    for k in range(0, tl.cdiv(K, BLOCK_K)):
+        if EVEN_K:
+            a = tl.load(a_ptrs, mask=offs_m[:, None] < M, other=0.0)
+            b = tl.load(b_ptrs, mask=offs_n[None, :] < N, other=0.0)
+        else:
+            a = tl.load(a_ptrs, mask=(offs_m[:, None] < M) & (offs_k[None, :] < K - k * BLOCK_K), other=0.0)
+            b = tl.load(b_ptrs, mask=(offs_k[:, None] < K - k * BLOCK_K) & (offs_n[None, :] < N), other=0.0)
+        acc = tl.dot(a, b, acc)
+        a_ptrs += BLOCK_K * stride_ak
+        b_ptrs += BLOCK_K * stride_bk
+    if ACTIVATION == "relu":
+        acc = tl.maximum(acc, 0)
+    c_ptrs = c_ptr + stride_cm * offs_m[:, None] + stride_cn * offs_n[None, :]
+    tl.store(c_ptrs, acc.to(c_ptr.dtype.element_ty), mask=(offs_m[:, None] < M) & (offs_n[None, :] < N))
+
+kernel = Kernel.from_autotune(
+    matmul_kernel,
+    id="test::matmul",
+    inputs={"a": Tensor("T", "M K"), "b": Tensor("T", "K N")},
+    outputs={"c": Tensor("T", "M N")},
+    dtypes={"T": ("fp16", "fp32")},
+    launch=lambda M, N, K, BLOCK_M, BLOCK_N: Launch(
+        (cdiv(M, BLOCK_M) * cdiv(N, BLOCK_N),), (M, N, K, K, 1, N, 1, N, 1)
+    ),
+    reference=lambda a, b: a @ b,
+    tolerances={"fp16": Tolerance(2**-8, 2**-5), "fp32": Tolerance(2**-8, 2**-5)},
+)
+"""
+
+LAYER_NORM = """
+@triton.heuristics({"BLOCK_N": lambda args: triton.next_power_of_2(args["N"])})
+@triton.autotune(configs=[triton.Config({}, num_warps=w) for w in (1, 2, 4, 8)], key=["N"])
+@triton.jit
+def layer_norm_fwd(X, Y, W, B, stride, N, eps, HAS_BIAS: tl.constexpr, BLOCK_N: tl.constexpr):
+    row = tl.program_id(0).to(tl.int64)
+    cols = tl.arange(0, BLOCK_N)
+    x = tl.load(X + row * stride + cols, mask=cols < N, other=0.0).to(tl.float32)
+    mean = tl.sum(x, axis=0) / N
+    xbar = tl.where(cols < N, x - mean, 0.0)
+    rstd = 1 / tl.sqrt(tl.sum(xbar * xbar, axis=0) / N + eps)
+    y = xbar * rstd * tl.load(W + cols, mask=cols < N).to(tl.float32)
+    if HAS_BIAS:
+        y += tl.load(B + cols, mask=cols < N).to(tl.float32)
+    tl.store(Y + row * stride + cols, y, mask=cols < N)
+
+def reference(X, W, B, eps, HAS_BIAS):
+    centred = X - X.mean(axis=-1, keepdims=True)
+    y = centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + eps) * W
+    return y + B if HAS_BIAS else y
+
+kernel = Kernel.from_autotune(
+    layer_norm_fwd,
+    id="test::layer_norm",
+    inputs={"X": Tensor("T", "*M N"), "W": Tensor("T", "N"), "B": Tensor("T", "N")},
+    outputs={"Y": Tensor("T", "*M N")},
+    dtypes={"T": ("fp32", "fp16")},
+    attributes={"eps": 1e-5, "HAS_BIAS": True},
+    launch=lambda M, N: Launch((M,), (N, N)),
+    reference=reference,
+    tolerances={"fp32": Tolerance(2**-16, 2**-16)},
+)
+"""
+
+SOFTMAX = """
+def fits(configs, named_args, n_cols, **kwargs):
+    return [c for c in configs if c.kwargs["BLOCK"] >= n_cols][:3]
+
+@triton.autotune(
+    configs=[triton.Config(dict(BLOCK=b), num_warps=w, num_stages=1) for b in (256, 1024, 4096) for w in (2, 4, 8, 16)],
+    key=["n_cols"],
+    prune_configs_by={"early_config_prune": fits, "perf_model": None, "top_k": None},
+)
+@triton.jit
+def softmax_kernel(
+    output_ptr, input_ptr, input_row_stride, output_row_stride, n_cols: tl.constexpr, BLOCK: tl.constexpr
+):
+    row = tl.program_id(0)
+    cols = tl.arange(0, BLOCK)
+    x = tl.load(input_ptr + row * input_row_stride + cols, mask=cols < n_cols, other=-float("inf"))
+    e = tl.exp(x - tl.max(x, axis=0))
+    tl.store(output_ptr + row * output_row_stride + cols, e / tl.sum(e, axis=0), mask=cols < n_cols)
+
+def reference(input):
+    e = np.exp(input - input.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+kernel = Kernel.from_autotune(
+    softmax_kernel,
+    id="test::softmax",
+    inputs={"input": Tensor("fp32", "M n_cols")},
+    outputs={"output": Tensor("fp32", "M n_cols")},
+    launch=lambda M, n_cols: Launch((M,), (n_cols, n_cols)),
+    reference=reference,
+    default={"BLOCK": 1024, "num_warps": 4, "num_stages": 1},
+    tolerances={"fp32": Tolerance(2**-18, 2**-126)},
+)
+"""
+
+ROTARY = """
+@triton.autotune(
+    [triton.Config({"BLOCK_H": h}, num_warps=w, maxnreg=r) for h in (1, 2, 4) for w in (1, 2) for r in (None, 64)],
+    key=["heads", "dim"],
+)
+@triton.jit
+def rotary(OUT, X, COS, SIN, seqlen, heads, dim: tl.constexpr, BLOCK_H: tl.constexpr, CONJ: tl.constexpr = False):
+    s = tl.program_id(0)
+    h = tl.program_id(1) * BLOCK_H + tl.arange(0, BLOCK_H)
+    k = tl.arange(0, dim // 2)
+    if s < seqlen:
+        offs = (s * heads + h[:, None]) * dim + k[None, :]
+        mask = h[:, None] < heads
+        cos = tl.load(COS + s * dim + k)[None, :]
+        sin = tl.load(SIN + s * dim + k)[None, :]
+        if CONJ:
+            sin = -sin
+        x0 = tl.load(X + offs, mask=mask)
+        x1 = tl.load(X + offs + dim // 2, mask=mask)
+        tl.store(OUT + offs, x0 * cos - x1 * sin, mask=mask)
+        tl.store(OUT + offs + dim // 2, x0 * sin + x1 * cos, mask=mask)
+
+def reference(X, COS, SIN):
+    a, b = np.split(X, 2, axis=-1)
+    half = a.shape[-1]
+    c, s = COS[:, None, :half], SIN[:, None, :half]
+    return np.concatenate([a * c - b * s, a * s + b * c], axis=-1)
+
+kernel = Kernel.from_autotune(
+    rotary,
+    id="test::rotary",
+    inputs={
+        "X": Tensor("fp32", "seqlen heads dim"),
+        "COS": Tensor("fp32", "seqlen dim"),
+        "SIN": Tensor("fp32", "seqlen dim"),
+    },
+    outputs={"OUT": Tensor("fp32", "seqlen heads dim")},
+    launch=lambda seqlen, heads, BLOCK_H: Launch((seqlen, cdiv(heads, BLOCK_H)), (seqlen, heads)),
+    reference=reference,
+    tolerances={"fp32": Tolerance(2**-18, 2**-18)},
+)
+"""
+
+KERNELS = {"add": ADD, "matmul": MATMUL, "layer_norm": LAYER_NORM, "softmax": SOFTMAX, "rotary": ROTARY}
+DIMS: dict[str, dict[str, int]] = {
+    "add": {"N": 1000},
+    "matmul": {"M": 96, "N": 64, "K": 64},
+    "layer_norm": {"M": 12, "N": 300},
+    "softmax": {"M": 5, "n_cols": 700},
+    "rotary": {"seqlen": 3, "heads": 3, "dim": 64},
+}
+Load = Callable[..., Problem]
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Load:
+    """Load a kernel, edited, at its sizes or others."""
+
+    def make(name: str, old: str = "", new: str = "", **dims: int | Range) -> Problem:
+        assert old in KERNELS[name]
+        (tmp_path / f"{name}.py").write_text(HEAD + KERNELS[name].replace(old, new))
+        return Problem.of(load_kernel(f"{name}.py", tmp_path), {**DIMS[name], **dims})
+
+    return make
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_every_config_is_correct_and_launched_as_tensorrt_does(load: Load, name: str) -> None:
+    problem = load(name)
+    kernel = problem.kernel
+    verifier = Verifier(problem, seed=0, store=None, workers=1, timeout_s=60, memory_bytes=4 << 30)
+    try:
+        answers = {str(c): verifier.submit(c) for c in problem.space}
+        assert {c: a.result() for c, a in answers.items()} == dict.fromkeys(answers, "verified")
+    finally:
+        verifier.close()
+    launch = problem.launch(kernel.default)
+    params = parse(compile_tactic(problem, kernel.default, H100).ptx).entry.params
+    assert [p.size for p in params] == [8] * len(kernel.inputs) + [4] * len(launch.args) + [8] * len(kernel.outputs)
+
+
+def test_configs_become_the_space_and_the_first_the_default(load: Load) -> None:
+    add = load("add")
+    assert add.kernel.params == [
+        Param("BLOCK_SIZE", (256, 512, 1024)),
+        Param("num_warps", (4, 8)),
+        Param("num_stages", (3,)),
+    ]
+    assert add.kernel.default == {"BLOCK_SIZE": 512, "num_warps": 4, "num_stages": 3}
+    assert add.space.size == 6
+    assert load("rotary").space.size == 12
+    assert load("rotary").kernel.space.names == ("BLOCK_H", "num_warps", "num_stages", "maxnreg")
+    matmul = load("matmul")
+    assert (matmul.kernel.space.product, matmul.space.size) == (3 * 2 * 2 * 3 * 2, 4)
+    unlisted = {**matmul.kernel.default, "BLOCK_M": 32}
+    violated = matmul.space.violated(unlisted)
+    assert violated is not None and str(violated) == "listed: it is none of the autotuner's configs"
+
+
+def test_the_pruning_hook_becomes_a_constraint_that_sees_sizes_and_types(load: Load) -> None:
+    assert {c["BLOCK_K"] for c in load("matmul", K=32).space} == {32}
+    wide = Problem.of(load("matmul").kernel, DIMS["matmul"], {"T": "fp32"})
+    assert {(c["BLOCK_M"], c["BLOCK_K"]) for c in wide.space} == {(64, 32), (128, 32), (32, 32)}
+    assert [(c["BLOCK"], c["num_warps"]) for c in load("softmax").space] == [(1024, 2), (1024, 4), (1024, 8)]
+    pruned = load("softmax", n_cols=2000).space.violated(load("softmax").kernel.default)
+    assert pruned is not None and pruned.name == "early_config_prune"
+
+
+def test_heuristics_are_computed_for_each_problem(load: Load) -> None:
+    even, odd = load("matmul"), load("matmul", K=65)
+    default = even.kernel.default
+    assert compile_key(even, default, H100) != compile_key(odd, default, H100)
+    assert "EVEN_K" not in even.kernel.constants
+
+
+def test_a_heuristic_that_differs_within_a_range_refuses_the_tactic(load: Load) -> None:
+    dynamic = load("matmul", K=Range(64, 128, 256))
+    with pytest.raises(
+        CompileError, match="the heuristic EVEN_K is True at some sizes of the range and False"
+    ) as error:
+        compile_tactic(dynamic, dynamic.kernel.default, H100)
+    assert error.value.kind == FailureClass.CONSTRAINT
+    assert compile_tactic(load("matmul", M=Range(1, 64, 100)), dynamic.kernel.default, H100).entry
+
+
+def test_strides_that_are_always_one_make_loads_wide(load: Load) -> None:
+    problem = load("matmul", M=256, N=256, K=256)
+    assert set(compile_tactic(problem, problem.kernel.default, H100).resources.load_widths) == {16}
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("matmul", '% args["BLOCK_K"] == 0', '% (2 * args["BLOCK_K"]) == 0'),
+        ("matmul", 'ACTIVATION: tl.constexpr = ""', 'ACTIVATION: tl.constexpr = "relu"'),
+        ("add", "+ tl.load(y_ptr", "- tl.load(y_ptr"),
+    ],
+)
+def test_the_hash_follows_heuristics_and_default_values(load: Load, name: str, old: str, new: str) -> None:
+    assert kernel_hash(load(name, old, new).kernel) != kernel_hash(load(name).kernel)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "said"),
+    [
+        ("add", 'key=["n_elements"],', 'key=["n_elements"], reset_to_zero=["output_ptr"],', "which TensorRT does not"),
+        ("add", 'key=["n_elements"]', 'key=["n"]', "the key 'n' is no parameter of the kernel"),
+        ("add", 'inputs={"x"', 'inputs={"z"', "no parameter of the kernel takes tensor 'z'"),
+        ("add", "(N,)),\n", "(N, N)),\n", "launch passes 2 extra integers, the source takes 1"),
+        ("add", "num_warps=w)", "num_warps=w, pre_hook=print)", "has a pre_hook"),
+        (
+            "layer_norm",
+            "triton.Config({}, num_warps=w) for",
+            "triton.Config({'A': 1} if w < 2 else {}) for",
+            "different",
+        ),
+        ("layer_norm", "@triton.autotune(", "@(lambda **k: lambda f: f)(", "not under @triton.autotune"),
+        ("matmul", '["a_ptr"].element_size()', '["a_ptr"].device', "'early_config_prune' failed on"),
+    ],
+)
+def test_what_cannot_come_in_is_named(load: Load, name: str, old: str, new: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as error:
+        problem = load(name, old, new)
+        problem.launch(problem.kernel.default)
+        _ = problem.space.size
+    assert "\n" not in str(error.value)

@@ -1,0 +1,288 @@
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from workspace import KERNEL
+
+from tuner import Problem, choice
+from tuner.backends.replay import ReplayBackend
+from tuner.errors import NoValidTacticError
+from tuner.kernel.loader import load_kernel
+from tuner.outcome import Failure, FailureClass, Outcome, Timing
+from tuner.search import Search
+from tuner.search.tactic import Config, Tactic
+from tuner.store.journal import Journal, open_journal
+from tuner.store.results import Result, Trial
+from tuner.store.tables.table import Table, read_table
+from tuner.tuning.job import Silent
+from tuner.tuning.loop import tune_problem
+
+IDENTITY = {"kernel": "test::scale", "problem": "N=4096", "device": "", "backend": "replay"}
+DEFAULT = Tactic({"BLOCK": 256, "num_warps": 4})
+SLOW = 40.0  # the default's time in the tables below
+
+
+class Recorded(ReplayBackend):
+    """Replays a table, and can be made to behave as backends that run code do.
+
+    Args:
+        table: the outcomes.
+        batch: how many it takes at a time.
+        backwards: whether what was asked for first is finished last.
+        lives: how many outcomes it gives before the run is interrupted.
+    """
+
+    def __init__(self, table: Table, batch: int = 1, *, backwards: bool = False, lives: int = 10**9) -> None:
+        super().__init__(table)
+        self.batch = batch
+        self._backwards = backwards
+        self._lives = lives
+        self.evaluated: list[Tactic] = []
+
+    def evaluate(self, configs: Sequence[Config]) -> Iterator[tuple[int, Outcome]]:
+        outcomes = list(super().evaluate(configs))
+        for position, outcome in reversed(outcomes) if self._backwards else outcomes:
+            if self._lives == 0:
+                raise KeyboardInterrupt
+            self._lives -= 1
+            self.evaluated.append(Tactic(configs[position]))
+            yield position, outcome
+
+
+class Noted(Silent):
+    """Progress that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.trials: list[tuple[Trial, bool]] = []
+        self.notes: list[str] = []
+
+    def trial(self, trial: Trial, resumed: bool) -> None:
+        self.trials.append((trial, resumed))
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+
+@pytest.fixture(scope="module")
+def problem(tmp_path_factory: pytest.TempPathFactory) -> Problem:
+    folder = tmp_path_factory.mktemp("kernel")
+    (folder / "kernel.py").write_text(
+        KERNEL.replace("128, 2048)", "64, 16384)").replace('"num_warps", 2, 4', '"num_warps", 1, 2, 4, 8')
+    )
+    return Problem.of(load_kernel("kernel.py", folder), {"N": 4096})
+
+
+def time_us(tactic: Tactic) -> str:
+    block, warps = tactic.config["BLOCK"], tactic.config["num_warps"]
+    assert isinstance(block, int) and isinstance(warps, int)
+    return str(SLOW if tactic == DEFAULT else 10 + abs(block - 2048) / 512 + 0.01 * warps)
+
+
+def make_table(problem: Problem, folder: Path, **special: str) -> Table:
+    """All tactics of the problem with a time; `special` gives those of a block size, as B512="compile"."""
+    rows = ["BLOCK,num_warps,time_us"]
+    for config in problem.space:
+        block = config["BLOCK"]
+        rows.append(f"{block},{config['num_warps']},{special.get(f'B{block}', time_us(Tactic(config)))}")
+    path = folder / "table.csv"
+    path.write_text("\n".join(rows) + "\n")
+    return read_table(path)
+
+
+@pytest.fixture
+def table(problem: Problem, tmp_path: Path) -> Table:
+    return make_table(problem, tmp_path)
+
+
+def run(
+    problem: Problem,
+    backend: ReplayBackend,
+    folder: Path,
+    *,
+    trials: int = 12,
+    seed: int = 0,
+    timeout_s: float | None = None,
+    incumbent: Tactic | None = None,
+    progress: Silent | None = None,
+    journal: Journal | None = None,
+) -> Result:
+    folder.mkdir(exist_ok=True)
+    return tune_problem(
+        problem,
+        backend,
+        journal or open_journal(folder, None, IDENTITY, problem.space),
+        Search(problem.space, problem.kernel.default, seed=seed, budget=trials),
+        trials=trials,
+        timeout_s=timeout_s,
+        finalists=3,
+        incumbent=incumbent,
+        progress=progress or Silent(),
+    )
+
+
+def test_the_default_comes_first_and_the_winner_is_the_best_of_what_was_tried(
+    problem: Problem, table: Table, tmp_path: Path
+) -> None:
+    progress = Noted()
+    result = run(problem, Recorded(table), tmp_path, progress=progress)
+    assert result.trials[0].tactic == result.default == DEFAULT
+    assert [t.number for t in result.trials] == list(range(12))
+    times = {t.tactic: t.outcome.time_us for t in result.trials if isinstance(t.outcome, Timing)}
+    best = min(times, key=lambda t: times[t])
+    assert result.winner == best
+    assert result.confirmed[DEFAULT].time_us == SLOW
+    assert result.speedup == SLOW / times[best]
+    assert (result.stopped, result.resumed, result.failures) == ("trials", 0, {})
+    assert progress.trials == [(t, False) for t in result.trials]
+
+
+def test_a_space_smaller_than_the_budget_is_tried_in_full(problem: Problem, table: Table, tmp_path: Path) -> None:
+    result = run(problem, Recorded(table, batch=5), tmp_path, trials=1000)
+    assert result.stopped == "space exhausted"
+    assert len({t.tactic for t in result.trials}) == len(result.trials) == problem.space.size
+    assert result.winner == Tactic({"BLOCK": 2048, "num_warps": 1})
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_the_default_is_tried_even_when_there_is_no_time(
+    problem: Problem, table: Table, tmp_path: Path, backwards: bool
+) -> None:
+    result = run(problem, Recorded(table, batch=4, backwards=backwards), tmp_path, timeout_s=1e-9)
+    assert result.stopped == "time"
+    assert len(result.trials) == (4 if backwards else 1)
+    assert result.speedup is not None and result.speedup >= 1
+
+
+def test_a_winner_never_has_a_longer_time_than_the_default(problem: Problem, tmp_path: Path) -> None:
+    table = make_table(problem, tmp_path, B256="1.0")
+    result = run(problem, Recorded(table), tmp_path, trials=1000)
+    assert result.winner == DEFAULT, "tied with another, and the default keeps a tie"
+    assert {t.config["BLOCK"] for t in result.ties} == {256} and len(result.ties) == 2
+
+
+def test_the_order_in_which_a_batch_is_finished_changes_nothing(problem: Problem, table: Table, tmp_path: Path) -> None:
+    forward = run(problem, Recorded(table, batch=4), tmp_path / "a", trials=20)
+    backward = run(problem, Recorded(table, batch=4, backwards=True), tmp_path / "b", trials=20)
+    assert forward.trials == backward.trials
+    assert (forward.winner, forward.ties, forward.confirmed) == (backward.winner, backward.ties, backward.confirmed)
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("lives", range(12))
+def test_an_interrupted_run_ends_as_an_undisturbed_one_and_repeats_nothing(
+    problem: Problem, table: Table, tmp_path: Path, lives: int, backwards: bool
+) -> None:
+    whole = run(problem, Recorded(table, batch=4), tmp_path / "whole")
+    first = Recorded(table, batch=4, backwards=backwards, lives=lives)
+    with pytest.raises(KeyboardInterrupt):
+        run(problem, first, tmp_path / "cut")
+    progress, second = Noted(), Recorded(table, batch=4)
+    result = run(problem, second, tmp_path / "cut", progress=progress)
+    assert result == replace(whole, resumed=lives)
+    assert len(first.evaluated) == lives
+    assert not set(first.evaluated) & set(second.evaluated)
+    assert len(first.evaluated) + len(second.evaluated) == 12
+    assert {t.tactic for t, resumed in progress.trials if resumed} == set(first.evaluated)
+
+
+def test_a_larger_budget_goes_on_where_the_smaller_one_stopped(problem: Problem, table: Table, tmp_path: Path) -> None:
+    run(problem, Recorded(table, batch=4), tmp_path, trials=8)
+    more = Recorded(table, batch=4)
+    result = run(problem, more, tmp_path, trials=20)
+    assert (result.resumed, len(more.evaluated), len(result.trials)) == (8, 12, 20)
+    assert result.trials == run(problem, Recorded(table, batch=4), tmp_path / "whole", trials=20).trials
+
+
+def test_an_incumbent_that_the_search_misses_is_tried_and_served_on(
+    problem: Problem, table: Table, tmp_path: Path
+) -> None:
+    best = Tactic({"BLOCK": 2048, "num_warps": 1})
+    result = run(problem, Recorded(table), tmp_path, trials=2, incumbent=best)
+    assert result.winner == best
+    assert [t.number for t in result.trials] == [0, 1, 2] and result.trials[2].tactic == best
+    assert run(problem, Recorded(table), tmp_path, trials=2, incumbent=best).trials == result.trials
+
+
+def test_an_incumbent_keeps_a_tie_and_no_more(problem: Problem, tmp_path: Path) -> None:
+    table = make_table(problem, tmp_path, B1024="5.0", B512="6.0")
+    tied = [Tactic({"BLOCK": 1024, "num_warps": w}) for w in (1, 2, 4, 8)]
+    for incumbent in tied:
+        result = run(problem, Recorded(table), tmp_path, trials=1000, incumbent=incumbent)
+        assert result.winner == incumbent
+        assert set(result.ties) == set(tied) - {incumbent}
+    slower = Tactic({"BLOCK": 512, "num_warps": 2})
+    result = run(problem, Recorded(table), tmp_path, trials=1000, incumbent=slower)
+    assert result.winner == min(tied, key=lambda t: t.id)
+    assert slower in result.confirmed
+
+
+def test_failures_cost_one_trial_each_and_are_counted_by_class(problem: Problem, tmp_path: Path) -> None:
+    table = make_table(problem, tmp_path, B128="compile", B512="correctness", B2048="timeout", B4096="runtime")
+    result = run(problem, Recorded(table), tmp_path, trials=1000)
+    legal = [c["BLOCK"] for c in problem.space]
+    assert result.failures == {
+        "correctness": legal.count(512),
+        "timeout": legal.count(2048),
+        "runtime": legal.count(4096),
+        "compile": legal.count(128),
+    }
+    assert result.winner.config["BLOCK"] == 1024
+
+
+def test_a_default_that_fails_leaves_no_speedup(problem: Problem, tmp_path: Path) -> None:
+    result = run(problem, Recorded(make_table(problem, tmp_path, B256="runtime")), tmp_path)
+    assert DEFAULT not in result.confirmed and result.speedup is None
+    assert isinstance(result.trials[0].outcome, Failure)
+
+
+def test_nothing_valid_is_an_error_with_the_reason(problem: Problem, tmp_path: Path) -> None:
+    table = make_table(problem, tmp_path)
+    nothing = replace(table, outcomes={k: Failure(FailureClass.COMPILE, "no\nway") for k in table.outcomes})
+    with pytest.raises(NoValidTacticError) as e:
+        run(problem, Recorded(nothing), tmp_path)
+    assert str(e.value) == (
+        "test::scale N=4096 T=fp32: no tactic is valid (12 compile); "
+        "the first, (BLOCK=256 num_warps=4), failed with: no"
+    )
+
+
+def test_a_finalist_that_fails_when_confirmed_is_passed_over(problem: Problem, table: Table, tmp_path: Path) -> None:
+    class Fickle(Recorded):
+        def confirm(self, configs: Sequence[Config]) -> list[Outcome]:
+            outcomes = super().confirm(configs)
+            return outcomes if len(configs) == 1 else [Failure(FailureClass.CORRECTNESS, "wrong now"), *outcomes[1:]]
+
+        def evaluate(self, configs: Sequence[Config]) -> Iterator[tuple[int, Outcome]]:
+            return enumerate([self._table.outcome(c) for c in configs])
+
+    progress = Noted()
+    result = run(problem, Fickle(table), tmp_path, trials=1000, progress=progress)
+    assert result.winner == Tactic({"BLOCK": 2048, "num_warps": 2}), "the second best"
+    assert progress.notes == ["finalist (BLOCK=2048 num_warps=1) failed when it was confirmed: wrong now"]
+
+
+def test_a_configuration_whose_id_is_taken_is_refused(problem: Problem, tmp_path: Path) -> None:
+    ids: dict[int, int] = {}
+    first = second = 0
+    for value in range(10**6):  # two of about 50,000 values share one of 2**31 ids
+        first = ids.setdefault(Tactic({"BLOCK": value, "num_warps": 4}).id, value)
+        if first != value:
+            second = value
+            break
+    kernel = replace(
+        problem.kernel,
+        params=[choice("BLOCK", first, second), choice("num_warps", 4)],
+        default={"BLOCK": first, "num_warps": 4},
+        constraints=(),
+    )
+    path = tmp_path / "twins.csv"
+    path.write_text(f"BLOCK,num_warps,time_us\n{first},4,7.0\n{second},4,5.0\n")
+    twins = Problem.of(kernel, {"N": 4096})
+    result = run(twins, Recorded(read_table(path)), tmp_path)
+    assert result.winner.config["BLOCK"] == first
+    assert result.failures == {"constraint": 1}
+    refused = result.trials[1].outcome
+    assert isinstance(refused, Failure) and f"BLOCK={first} num_warps=4" in refused.message

@@ -1,0 +1,263 @@
+"""What the process that owns a GPU does: place tensors, check a tactic's outputs, time it.
+
+Knows nothing of kernels and problems: tensors are bytes, and what a value should be is judged by the
+caller. Everything that crosses the process boundary is defined here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from tuner.backends.cuda.probes import EMPTY_PTX, Probes
+from tuner.gpu import driver
+from tuner.gpu.driver import Address, Arguments, Launch
+
+if TYPE_CHECKING:
+    import numpy as np
+
+GUARD_BYTES = 1 << 16
+"""Before and after each tensor. A tile of 128 x 256 fp16 is as large."""
+GUARD_BYTE = 0xC3
+ALIGNMENT = 256
+"""What cuMemAlloc, and TensorRT, align a tensor to."""
+MEMORY_SHARE = 0.6
+"""Of the free device memory, how much the rotating sets may take."""
+UNASKED_SHARED_BYTES = 48 << 10
+"""Dynamic shared memory that a function may use without asking for more."""
+MAX_SETS = 1024
+"""Every set is a node of the graph, and a graph of 1024 nodes takes milliseconds to build."""
+
+_EMPTY_LAUNCH = Launch((1, 1, 1), (32, 1, 1))
+_EMPTY_LAUNCHES = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Input:
+    """An input of `size` bytes that repeats a tile."""
+
+    size: int
+    tile: np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Output:
+    """An output of `size` bytes.
+
+    Attributes:
+        poison: the bits every element holds before a launch.
+        unlikely: whether no right result has those bits, so that finding them means "not written".
+        samples: 64-bit positions of the elements to bring back.
+    """
+
+    size: int
+    poison: bytes
+    unlikely: bool
+    samples: np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Workload:
+    """The tensors of a problem at one size, and how many bytes to rotate through (0: one set, warm)."""
+
+    inputs: tuple[Input, ...]
+    outputs: tuple[Output, ...]
+    rotate_bytes: int = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes in all tensors."""
+        return sum(t.size for t in self.inputs) + sum(t.size for t in self.outputs)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What one launch left behind.
+
+    Attributes:
+        unwritten: for each output, how many elements still hold the poison.
+        guards: for each output, how many bytes next to it changed.
+        changed: the inputs that changed, or the bytes next to them, by position.
+        samples: for each output, the elements asked for.
+    """
+
+    unwritten: tuple[int, ...]
+    guards: tuple[int, ...]
+    changed: tuple[int, ...]
+    samples: tuple[bytes, ...]
+
+
+class Bench:
+    """Owns the context of one device."""
+
+    def __init__(self, ordinal: int) -> None:
+        driver.init()
+        driver.retain_context(ordinal)
+        self._probes = Probes()
+        self._placed: dict[int, _Placed] = {}
+        self._loaded: dict[int, _Loaded] = {}
+        self._handles = count()
+
+    def healthy(self) -> bool:
+        """Whether the context still works: most errors of a kernel spoil it for good."""
+        try:
+            driver.synchronize()
+        except driver.DriverError:
+            return False
+        return True
+
+    def compile(self, ptx: str) -> None:
+        """Have the driver's own compiler make machine code of PTX, which it keeps in its cache on disk."""
+        driver.unload(driver.load(ptx.encode()))
+
+    def place(self, key: int, workload: Workload) -> int:
+        """Allocate and fill the tensors of a workload; returns how many sets of them there are."""
+        self._placed[key] = placed = _Placed(workload, self._probes)
+        return len(placed.sets)
+
+    def load(self, image: bytes, entry: str, shared_bytes: int) -> int:
+        """Load PTX text; returns a handle."""
+        module = driver.load(image)
+        function = driver.function(module, entry)
+        if shared_bytes > UNASKED_SHARED_BYTES:
+            driver.allow_shared(function, shared_bytes)
+        handle = next(self._handles)
+        self._loaded[handle] = _Loaded(module, function)
+        return handle
+
+    def check(self, handle: int, key: int, launch: Launch, integers: Sequence[int]) -> Evidence:
+        """Launch once on poisoned outputs, and look at what came of it."""
+        placed = self._placed[key]
+        placed.poison()
+        driver.launch(self._loaded[handle].function, launch, placed.arguments(integers)[0])
+        driver.synchronize()
+        return placed.evidence(self._probes)
+
+    def time(self, handle: int, key: int, launch: Launch, integers: Sequence[int], launches: int) -> float:
+        """Microseconds that launches back to back take; their number is a multiple of that of the sets."""
+        loaded = self._loaded[handle]
+        if launches not in loaded.graphs:
+            arguments = self._placed[key].arguments(integers)
+            chain = [arguments[i % len(arguments)] for i in range(launches)]
+            loaded.graphs[launches] = driver.TimedGraph(loaded.function, launch, chain)
+        return loaded.graphs[launches].run()
+
+    def unload(self, handle: int) -> None:
+        """Forget what `load` gave the handle for."""
+        loaded = self._loaded.pop(handle)
+        for graph in loaded.graphs.values():
+            graph.close()
+        driver.unload(loaded.module)
+
+    def empty_us(self) -> float:
+        """Microseconds that launching a kernel that does nothing takes in a graph."""
+        handle = self.load(EMPTY_PTX.encode(), "empty", 0)
+        loaded = self._loaded[handle]
+        loaded.graphs[0] = driver.TimedGraph(loaded.function, _EMPTY_LAUNCH, [Arguments([], [], [])] * _EMPTY_LAUNCHES)
+        time_us = median(loaded.graphs[0].run() for _ in range(9)) / _EMPTY_LAUNCHES
+        self.unload(handle)
+        return time_us
+
+
+@dataclass(eq=False)
+class _Loaded:
+    """A module on the device, and its graphs by number of launches."""
+
+    module: driver.Handle
+    function: driver.Handle
+    graphs: dict[int, driver.TimedGraph] = field(default_factory=dict)
+
+
+class _Buffer:
+    """A tensor between two guard zones, all in one allocation."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.total = GUARD_BYTES + -(-size // ALIGNMENT) * ALIGNMENT + GUARD_BYTES
+        self.base = driver.alloc(self.total)
+        self.address = self.base + GUARD_BYTES
+        driver.fill(self.base, GUARD_BYTE, self.total)
+
+    def damage(self) -> int:
+        """How many bytes of the guard zones changed."""
+        end = self.address + self.size
+        around = driver.download(self.base, GUARD_BYTES) + driver.download(end, self.base + self.total - end)
+        return len(around) - around.count(GUARD_BYTE)
+
+
+class _Placed:
+    """A workload on the device: one or more sets of its inputs and outputs."""
+
+    def __init__(self, workload: Workload, probes: Probes) -> None:
+        self.workload = workload
+        room = int(driver.memory()[0] * MEMORY_SHARE) // max(workload.size, 1)
+        wanted = math.ceil(workload.rotate_bytes / max(workload.size, 1))
+        self.sets = [_Set(workload) for _ in range(max(1, min(wanted, room, MAX_SETS)))]
+        first = self.sets[0]
+        self._sums = [probes.checksum(b.base, b.total) for b in first.inputs]
+        self._positions = []
+        self._gathered = []
+        for output in workload.outputs:
+            self._positions.append(driver.alloc(max(output.samples.nbytes, 8)))
+            driver.upload(self._positions[-1], output.samples)
+            self._gathered.append(driver.alloc(max(len(output.samples) * len(output.poison), 8)))
+
+    def arguments(self, integers: Sequence[int]) -> list[Arguments]:
+        """The parameters of a launch on each set."""
+        return [Arguments([b.address for b in s.inputs], integers, [b.address for b in s.outputs]) for s in self.sets]
+
+    def addresses(self) -> list[list[Address]]:
+        """The addresses of inputs, then outputs, in each set."""
+        return [[b.address for b in (*s.inputs, *s.outputs)] for s in self.sets]
+
+    def poison(self) -> None:
+        """Make every element of the first set's outputs hold its poison."""
+        for output, buffer in zip(self.workload.outputs, self.sets[0].outputs, strict=True):
+            _repeat(buffer.address, output.size, output.poison)
+
+    def evidence(self, probes: Probes) -> Evidence:
+        """Look at the first set after a launch."""
+        outputs = list(zip(self.workload.outputs, self.sets[0].outputs, strict=True))
+        unwritten = tuple(
+            probes.count(b.address, o.size // len(o.poison), o.poison) if o.unlikely else 0 for o, b in outputs
+        )
+        samples = []
+        for (o, b), positions, target in zip(outputs, self._positions, self._gathered, strict=True):
+            probes.gather(b.address, positions, len(o.samples), len(o.poison), target)
+            samples.append(driver.download(target, len(o.samples) * len(o.poison)))
+        inputs = enumerate(zip(self.sets[0].inputs, self._sums, strict=True))
+        return Evidence(
+            unwritten=unwritten,
+            guards=tuple(b.damage() for _, b in outputs),
+            changed=tuple(i for i, (b, expected) in inputs if probes.checksum(b.base, b.total) != expected),
+            samples=tuple(samples),
+        )
+
+
+class _Set:
+    """One copy of every tensor."""
+
+    def __init__(self, workload: Workload) -> None:
+        self.inputs = [_Buffer(i.size) for i in workload.inputs]
+        self.outputs = [_Buffer(o.size) for o in workload.outputs]
+        for i, buffer in zip(workload.inputs, self.inputs, strict=True):
+            _repeat(buffer.address, i.size, i.tile.tobytes())
+
+
+def _repeat(address: Address, size: int, tile: bytes) -> None:
+    """Fill memory with copies of a tile: upload it once, then double what is there."""
+    import numpy as np
+
+    if len(set(tile)) == 1:
+        driver.fill(address, tile[0], size)
+        return
+    filled = min(len(tile), size)
+    driver.upload(address, np.frombuffer(tile, np.uint8)[:filled])
+    while filled < size:
+        step = min(filled, size - filled)
+        driver.copy(address + filled, address, step)
+        filled += step

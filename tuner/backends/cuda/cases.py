@@ -1,0 +1,211 @@
+"""What to run on the device to see that a tactic is right, and what should come out of it.
+
+A tactic runs at full size, but the float64 reference of a full-size problem may take the host longer
+than the whole search. So the reference is evaluated on a part of the problem: along every dimension
+that may be cut, some positions are drawn, the first and the last few always among them. A dimension
+may be cut when the reference of a cut of the inputs is the cut of the reference, as along the rows
+of a softmax or both outer dimensions of a matrix product; that is tried on a small example, never
+assumed. Dimensions that may not be cut are taken whole.
+
+Inputs repeat a random tile whose length is a prime, so that no power of two and no row length is a
+period of theirs: a kernel that reads the wrong tile reads wrong values. The host computes any
+element from its position and never holds a whole input.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from tuner.backends.cuda.bench import Evidence, Input, Output, Workload
+from tuner.errors import ConfigError
+from tuner.frontends.dtypes import DTYPES
+from tuner.gate.inputs import Array, draw_input, poison
+from tuner.gate.judge import compare, expected
+from tuner.kernel.problem import Problem
+from tuner.kernel.tensor import Tensor
+
+TILE_ELEMENTS = 1_048_573
+"""The largest prime below 2**20."""
+
+INPUT_ELEMENTS = 1 << 20
+"""Most elements of an input that the reference sees, where dimensions may be cut."""
+
+OUTPUT_ELEMENTS = 1 << 17
+"""Most elements of an output that are compared, likewise. Comparing these takes the host some milliseconds."""
+
+REFERENCE_FLOPS = 2e10
+"""Most operations of a reference, where dimensions may be cut: some seconds in numpy when it is no matrix product.
+Attention over all heads of a model would take longer than the search."""
+
+_EDGE = 4
+"""Positions at both ends of a dimension that are always drawn."""
+
+_MIN_POSITIONS = 4 * _EDGE
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A problem at one size, on the device and on the host.
+
+    Attributes:
+        problem: at fixed sizes.
+        workload: its tensors as the device holds them.
+        part: the problem that the reference was evaluated on.
+        expected: its outputs by name.
+    """
+
+    problem: Problem
+    workload: Workload
+    part: Problem
+    expected: Mapping[str, Array]
+
+    @property
+    def checked(self) -> int:
+        """How many output elements are compared with the reference."""
+        return sum(a.size for a in self.expected.values())
+
+    @property
+    def elements(self) -> int:
+        """How many output elements there are."""
+        return sum(prod(self.problem.shape(t)) for t in self.problem.kernel.results.values())
+
+
+def make_case(problem: Problem, seed: int, rotate_bytes: int = 0) -> Case:
+    """Draw inputs and positions, and evaluate the reference.
+
+    Args:
+        problem: at fixed sizes.
+        seed: of the inputs and positions.
+        rotate_bytes: how many bytes of tensors a timed launch should find evicted from the cache.
+
+    Raises:
+        ConfigError: when the reference cannot be evaluated.
+    """
+    kernel = problem.kernel
+    rng = _rng(problem, "positions", seed)
+    positions = _positions(problem, cuttable(problem), rng)
+    part = problem.at({d: len(p) for d, p in positions.items()})
+    inputs, cut = [], {}
+    for name, tensor in kernel.inputs.items():
+        dtype, shape = problem.dtype(tensor), problem.shape(tensor)
+        tile = draw_input(problem, tensor, (min(prod(shape), TILE_ELEMENTS),), _rng(problem, name, seed))
+        inputs.append(Input(prod(shape) * DTYPES[dtype].itemsize, tile.view(np.uint8)))
+        cut[name] = tile[_flat(problem, tensor, positions) % len(tile)].reshape(part.shape(tensor))
+    outputs = []
+    for tensor in kernel.outputs.values():
+        dtype = problem.dtype(tensor)
+        size, pattern = DTYPES[dtype].itemsize, bytes([poison(dtype)])
+        samples = np.zeros(1) if tensor.scratch else _flat(problem, tensor, positions)
+        unlikely = DTYPES[dtype].kind == "f" and not tensor.scratch
+        outputs.append(Output(prod(problem.shape(tensor)) * size, pattern * size, unlikely, samples.astype(np.uint64)))
+    return Case(problem, Workload(tuple(inputs), tuple(outputs), rotate_bytes), part, expected(part, cut))
+
+
+def judge(case: Case, evidence: Evidence) -> str | None:
+    """None when everything is right, else one sentence about the first thing that is not."""
+    kernel, where = case.problem.kernel, f"at {case.problem.label}"
+    outputs = list(kernel.outputs.items())
+    for (name, _), damaged in zip(outputs, evidence.guards, strict=True):
+        if damaged:
+            return f"{damaged} bytes before or after output {name} were overwritten {where}"
+    for i in evidence.changed:
+        return f"input {list(kernel.inputs)[i]}, or memory next to it, was overwritten {where}"
+    for (name, tensor), unwritten in zip(outputs, evidence.unwritten, strict=True):
+        if unwritten:
+            return f"{unwritten} of {prod(case.problem.shape(tensor))} elements of {name} were never written {where}"
+    for (name, tensor), raw in zip(outputs, evidence.samples, strict=True):
+        if tensor.scratch:
+            continue
+        got = np.frombuffer(raw, DTYPES[case.problem.dtype(tensor)].numpy).reshape(case.part.shape(tensor))
+        fault = compare(case.part, tensor, got, case.expected[name])
+        if fault:
+            return f"{name} is wrong {where}: among the sampled elements {fault}"
+    return None
+
+
+def cuttable(problem: Problem) -> tuple[str, ...]:
+    """The dimensions along which the reference of a cut is the cut of the reference, by trial."""
+    kernel = problem.kernel
+    fixed = [d for d in kernel.dims if d in kernel.constants]
+    small = {d: problem.sizes()[d] if d in fixed else 8 + 2 * i for i, d in enumerate(kernel.dims)}
+    example = problem.at(small)
+    inputs = {n: draw_input(example, t, example.shape(t), _rng(example, n, 0)) for n, t in kernel.inputs.items()}
+    try:
+        whole = expected(example, inputs)
+    except ConfigError:
+        return ()  # the reference wants other sizes than these, so nothing is known
+    everywhere = [d for d in kernel.dims if d not in fixed and all(d in t.names for t in kernel.results.values())]
+    return tuple(d for d in everywhere if _may_cut(example, d, inputs, whole))
+
+
+def _may_cut(example: Problem, dim: str, inputs: Mapping[str, Array], whole: Mapping[str, Array]) -> bool:
+    kernel, size = example.kernel, example.sizes()[dim]
+    kept = [0, size // 2, size - 1]
+
+    def cut(array: Array, tensor: Tensor) -> Array:
+        for axis, name in enumerate(d.lstrip("*") for d in tensor.dims):
+            if name == dim:
+                array = np.take(array, kept, axis)
+        return array
+
+    try:
+        part = expected(
+            example.at({**example.sizes(), dim: len(kept)}), {n: cut(a, kernel.inputs[n]) for n, a in inputs.items()}
+        )
+    except ConfigError:
+        return False
+    return all(
+        np.allclose(part[n], cut(whole[n], kernel.outputs[n]), rtol=1e-12, atol=1e-12, equal_nan=True) for n in whole
+    )
+
+
+def _positions(
+    problem: Problem, cut: Sequence[str], rng: np.random.Generator
+) -> dict[str, np.ndarray[tuple[int], np.dtype[np.int64]]]:
+    """The positions along every dimension that the reference sees."""
+    sizes = problem.sizes()
+    counts = dict(sizes)
+    limits = [(t, INPUT_ELEMENTS) for t in problem.kernel.inputs.values()]
+    limits += [(t, OUTPUT_ELEMENTS) for t in problem.kernel.results.values()]
+    while True:
+        large = [t for t, limit in limits if prod(counts[n] for n in t.names) > limit]
+        narrowable = [n for t in large for n in t.names if n in cut and counts[n] > _MIN_POSITIONS]
+        if not narrowable:
+            break
+        widest = max(narrowable, key=lambda n: counts[n])
+        counts[widest] = max(_MIN_POSITIONS, counts[widest] // 2)
+    while problem.at(counts).flops() > REFERENCE_FLOPS and any(counts[n] > 2 for n in cut):
+        widest = max(cut, key=lambda n: counts[n])
+        counts[widest] = max(2, counts[widest] // 2)
+    return {d: _draw_positions(sizes[d], counts[d], rng) for d in sizes}
+
+
+def _draw_positions(size: int, count: int, rng: np.random.Generator) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    if count >= size:
+        return np.arange(size)
+    edge = min(_EDGE, count // 2)
+    edges = [*range(edge), *range(size - edge, size)]
+    return np.unique(np.concatenate([edges, rng.integers(0, size, count - len(edges))]))
+
+
+def _flat(
+    problem: Problem, tensor: Tensor, positions: Mapping[str, np.ndarray[tuple[int], np.dtype[np.int64]]]
+) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """The row-major positions in a tensor of everything at the given positions of its dimensions."""
+    flat = np.zeros(1, np.int64)
+    sizes = problem.sizes()
+    for dim in tensor.dims:
+        along = np.arange(int(dim)) if dim.isdigit() else positions[dim.lstrip("*")]
+        extent = int(dim) if dim.isdigit() else sizes[dim.lstrip("*")]
+        flat = (flat[:, None] * extent + along[None, :]).reshape(-1)
+    return flat
+
+
+def _rng(problem: Problem, what: str, seed: int) -> np.random.Generator:
+    digest = hashlib.sha256(f"{seed} {problem.label} {what}".encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:8], "big"))

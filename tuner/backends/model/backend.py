@@ -1,0 +1,79 @@
+"""The backend for machines without a GPU: compile for a named device, check on the CPU, predict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from typing import Any
+
+from tuner.backends.model.predict import predict
+from tuner.compile.artifact import Artifact
+from tuner.compile.compiler import Compiler
+from tuner.gate.verifier import Verifier
+from tuner.gpu.catalog import Device
+from tuner.kernel.problem import Problem
+from tuner.outcome import Failure, Kind, Outcome, Timing
+from tuner.search.tactic import Config
+
+TIE = 1e-3
+"""Predictions closer than this are called equal: the model has no term that fine."""
+
+
+class ModelBackend:
+    """Predicts times from real compiles. Every number it gives is a prediction."""
+
+    name = "model"
+    kind: Kind = "prediction"
+    batch = 8
+    ahead = False
+
+    def __init__(self, problem: Problem, device: Device, compiler: Compiler, verifier: Verifier) -> None:
+        self._problem = problem
+        self._device = device
+        self._compiler = compiler
+        self._verifier = verifier
+        self.device = device.name
+        self.capability: tuple[int, int] | None = device.capability
+
+    def prepare(self, configs: Sequence[Config]) -> None:
+        for config in configs:
+            self._compiler.submit(self._problem, config)
+
+    def evaluate(self, configs: Sequence[Config]) -> Iterator[tuple[int, Outcome]]:
+        pairs = {i: (self._compiler.submit(self._problem, c), self._verifier.submit(c)) for i, c in enumerate(configs)}
+        while pairs:
+            for i in [i for i, pair in pairs.items() if all(f.done() for f in pair)]:
+                compiled, verified = pairs.pop(i)
+                yield i, self._outcome(configs[i], compiled.result(), verified.result())
+            pending: set[Future[Any]] = {f for pair in pairs.values() for f in pair if not f.done()}
+            wait(pending, return_when=FIRST_COMPLETED)
+
+    def confirm(self, configs: Sequence[Config]) -> list[Outcome]:
+        """A prediction is the same each time, so this compiles nothing and changes nothing."""
+        outcomes = dict(self.evaluate(configs))
+        return [outcomes[i] for i in range(len(configs))]
+
+    def tied(self, a: Timing, b: Timing) -> bool:
+        return abs(a.time_us - b.time_us) <= TIE * min(a.time_us, b.time_us)
+
+    def compiled(self, config: Config) -> Artifact | None:
+        outcome = self._compiler.submit(self._problem, config).result()
+        return None if isinstance(outcome, Failure) else outcome
+
+    def environment(self) -> Mapping[str, str]:
+        return self._compiler.versions()
+
+    def close(self) -> None:
+        self._compiler.close()
+        self._verifier.close()
+
+    def _outcome(self, config: Config, compiled: Artifact | Failure, verified: str | Failure) -> Outcome:
+        if isinstance(compiled, Failure):
+            return compiled
+        if isinstance(verified, Failure):
+            return verified
+        parts = [(predict(self._device, p, config, compiled), share) for p, share in self._problem.shares]
+        common = [n for n in parts[0][0].facts if all(n in part.facts for part, _ in parts)]
+        facts = {name: sum(part.facts[name] * share for part, share in parts) for name in common}
+        mean_us = sum(part.time_us * share for part, share in parts)
+        return Timing(mean_us, self.kind, parts[0][0].statistic, verified=verified, facts=facts)

@@ -1,0 +1,71 @@
+"""What two measurements of old and new code come to: the `time` rule."""
+
+from __future__ import annotations
+
+from tuner.check.baseline import Record
+from tuner.check.fingerprint import grid_of, integers_of
+from tuner.check.measure import Comparison, FaultyError, Gpu, Launchable, compare_codes
+from tuner.check.recompile import Compiled
+from tuner.check.verdict import Check, Subject, Verdict
+from tuner.compile.ptx import lower_version, parse
+from tuner.outcome import FailureClass
+from tuner.search.tactic import Tactic
+
+
+def timed(subject: Subject, record: Record, ptx: str, today: Compiled, gpu: Gpu) -> Check:
+    """Measure the winner's recorded PTX and today's code, a second time if it has become slower."""
+    code, artifact, launch = record.code, today.artifact, today.launch
+    who = f"winner ({Tactic(record.winner.config)})"
+    recorded = Launchable(_understood(ptx, gpu), code.entry, code.block, code.shared_bytes, code.grid, code.args)
+    now = Launchable(
+        _understood(artifact.ptx, gpu),
+        artifact.entry,
+        artifact.block,
+        artifact.shared_bytes,
+        grid_of(launch),
+        integers_of(launch),
+    )
+    runs: list[Comparison] = []
+    try:
+        for seed, turned in enumerate((False, True)):
+            runs.append(compare_codes(gpu, subject.problem, record.winner.config, recorded, now, seed, turned))
+            if not runs[-1].slower:
+                break
+    except FaultyError as e:
+        return _faulty(subject, who, e)
+    verdict, why = judge(runs, gpu.plan.margin)
+    last = runs[-1]
+    return subject.check("time", verdict, f"{who}: {why}: {last}", last.recorded_us, last.today_us)
+
+
+def judge(runs: list[Comparison], margin: float) -> tuple[Verdict, str]:
+    """The verdict of one measurement, or of two where the first found today's code slower; and why."""
+    last, percent = runs[-1], f"{100 * margin:g} %"
+    if last.time in ("tied", "faster"):
+        if len(runs) > 1:
+            return "inconclusive", "slower in one process and not in another; check again on an idle GPU"
+        return "pass", f"not slower by {percent}"
+    if last.throttled:
+        return "inconclusive", "the device was throttled; check again when it is cool"
+    if last.time == "open":
+        return "inconclusive", f"too noisy to tell from a margin of {percent}; check again on an idle GPU"
+    if last.cycles is None:
+        return "inconclusive", "slower in time, but the SM clock cannot be read; install nvidia-ml-py"
+    if last.cycles != "slower":
+        return "inconclusive", "slower in time but not in cycles, so the clock differed; check again"
+    return "regression", f"slower by more than {percent} in time and in cycles, in two processes"
+
+
+def _faulty(subject: Subject, who: str, error: FaultyError) -> Check:
+    why = error.failure.headline
+    if error.side == "recorded":
+        message = f"{who}: the recorded code cannot be measured here: {why}; record it anew with --update"
+        return subject.check("time", "inconclusive", message)
+    rule = "correct" if error.failure.kind is FailureClass.CORRECTNESS else "runs"
+    return subject.check(rule, "regression", f"{who} fails on the GPU: {why}")
+
+
+def _understood(ptx: str, gpu: Gpu) -> str:
+    """PTX in the newest version that the device's driver knows, where its own is newer."""
+    newest = gpu.info.target.max_ptx
+    return ptx if newest is None else lower_version(parse(ptx), newest).text

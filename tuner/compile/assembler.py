@@ -1,0 +1,141 @@
+"""Assemble PTX into machine code with a compiler's own tools, and learn what it takes."""
+
+from __future__ import annotations
+
+import functools
+import re
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from tuner.compile.artifact import Resources
+from tuner.compile.ptx import Module
+from tuner.compile.resources import read_resources
+from tuner.errors import UnavailableError
+from tuner.gpu.catalog import OLDEST_PTX, SHARED_LIMIT_KIB
+from tuner.gpu.target import Target
+from tuner.outcome import CompileError, FailureClass
+
+
+@dataclass(frozen=True)
+class Assembler:
+    """A ptxas and what it is called with.
+
+    Attributes:
+        path: the program.
+        arguments: all but the architecture, the input and the output; "-v" among them.
+        disassembler: the nvdisasm that can read what it writes; None: instructions are not counted.
+    """
+
+    path: str
+    arguments: tuple[str, ...]
+    disassembler: str | None
+
+
+def assemble(module: Module, assembler: Assembler) -> tuple[bytes, Resources]:
+    """Machine code for the module's target, and what its only entry takes.
+
+    Raises:
+        CompileError: when a tool fails.
+    """
+    with tempfile.TemporaryDirectory(prefix="tuner-") as folder:
+        Path(folder, "kernel.ptx").write_text(module.text)
+        gpu = f"--gpu-name={module.target}"
+        log = _run(folder, assembler.path, *assembler.arguments, gpu, "kernel.ptx", "-o", "kernel.cubin").stderr
+        nvdisasm = assembler.disassembler
+        sass = None if nvdisasm is None else _run(folder, nvdisasm, "-c", "kernel.cubin").stdout
+        return Path(folder, "kernel.cubin").read_bytes(), read_resources(log, sass, module.entry.name)
+
+
+def assembler_version(path: str) -> str:
+    """The full version of a ptxas, for example "12.8.93"."""
+    version = re.search(r"V(\d[\d.]*)", _run(".", path, "--version").stdout)
+    return version[1] if version else "unknown"
+
+
+def check_shared_memory(size: int, capability: tuple[int, int]) -> None:
+    """Refuse a block that asks for more shared memory, in bytes, than a device gives to one block.
+
+    Raises:
+        CompileError: when the limit is known and exceeded.
+    """
+    limit = SHARED_LIMIT_KIB.get(capability)
+    if limit is not None and size > limit * 1024:
+        raise CompileError(
+            FailureClass.COMPILE,
+            f"needs {size} bytes of shared memory; a block on compute capability {capability[0]}.{capability[1]} "
+            f"may use {limit * 1024}: use smaller tiles or fewer stages",
+        )
+
+
+def _run(folder: str, *command: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        printed = (done.stderr + done.stdout).strip()
+        if "Memory allocation failure" in printed:
+            raise MemoryError
+        cause = re.search(r"^.*(?:error|fatal)\s*:\s*(.*)$", printed, re.MULTILINE)
+        what = cause[1] if cause else f"exit status {done.returncode}"
+        # A signal may come from outside, for example when the machine runs out of memory.
+        raise CompileError(FailureClass.COMPILE, f"{Path(command[0]).name}: {what}\n{printed}", done.returncode > 0)
+    return done
+
+
+@dataclass(frozen=True)
+class Ptxas:
+    """An assembler.
+
+    Attributes:
+        path: the program.
+        version: its full version, for example "12.8.93".
+        newest_ptx: the newest PTX language version it reads.
+        disassembler: the nvdisasm that reads what it writes.
+    """
+
+    path: str
+    version: str
+    newest_ptx: tuple[int, int]
+    disassembler: str
+
+
+def ptxas(target: Target) -> Ptxas:
+    """The assembler for a target."""
+    return _ptxas(architecture(target))
+
+
+def newest_ptx(target: Target) -> tuple[int, int]:
+    """The newest PTX version that both the assembler and the driver take.
+
+    Raises:
+        UnavailableError: when the driver is too old for the device.
+    """
+    newest = ptxas(target).newest_ptx
+    if target.max_ptx is None or target.max_ptx >= newest:
+        return newest
+    oldest = OLDEST_PTX.get(target.capability)
+    if oldest is not None and target.max_ptx < oldest:
+        raise UnavailableError(
+            f"compute capability {_dotted(target.capability)} needs PTX {_dotted(oldest)}, and the driver takes "
+            f"{_dotted(target.max_ptx)} at most; update the driver"
+        )
+    return target.max_ptx
+
+
+def architecture(target: Target) -> int:
+    """How tools write a compute capability: 90 for 9.0."""
+    return target.capability[0] * 10 + target.capability[1]
+
+
+@functools.cache
+def _ptxas(arch: int) -> Ptxas:
+    from triton import knobs
+    from triton.backends.nvidia.compiler import get_ptxas, ptx_get_version
+
+    tool = get_ptxas(arch)
+    major, minor = divmod(ptx_get_version(tool.version), 10)
+    return Ptxas(tool.path, assembler_version(tool.path), (major, minor), knobs.nvidia.nvdisasm.path)
+
+
+def _dotted(version: tuple[int, int]) -> str:
+    return f"{version[0]}.{version[1]}"

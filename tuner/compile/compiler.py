@@ -1,0 +1,151 @@
+"""Compile tactics in worker processes, each once, whether asked for twice or in another run."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+from tuner.compile.artifact import Artifact
+from tuner.compile.blobs import Store
+from tuner.compile.options import CompileOptions
+from tuner.gpu.target import Target
+from tuner.kernel.problem import Problem
+from tuner.kernel.references import LoadError, ProblemSpec
+from tuner.outcome import CompileError, Failure, FailureClass
+from tuner.search.tactic import Config
+from tuner.workers import WorkerPool, out_of_memory
+
+if TYPE_CHECKING:
+    pass
+
+
+Compiled: TypeAlias = Artifact | Failure
+
+
+@dataclass
+class Counts:
+    """What became of the tactics that were asked for.
+
+    Attributes:
+        compiled: made in a worker now.
+        stored: taken from the store, failures too.
+        failed: refused or lost, now or in the run that stored it.
+    """
+
+    compiled: int = 0
+    stored: int = 0
+    failed: int = 0
+
+
+class Compiler:
+    """Compiles tactics for one target. What a compiler refuses is remembered as what it accepts is.
+
+    Args:
+        target: what to compile for.
+        store: keeps results for other runs; None keeps them for this object's life only.
+        workers: processes; 0 for one per core. None starts before something must be compiled.
+        timeout_s: how long one tactic may take.
+        memory_bytes: how much private memory it may take.
+    """
+
+    def __init__(
+        self, target: Target, *, store: Store | None, workers: int, timeout_s: float, memory_bytes: int
+    ) -> None:
+        self.counts = Counts()
+        self._target = target
+        self._store = store
+        self._timeout_s = timeout_s
+        self._pool = WorkerPool(workers, memory_bytes=memory_bytes, died=FailureClass.COMPILE)
+        self._answers: dict[str, Future[Compiled]] = {}
+        self._tools: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    @classmethod
+    def of(cls, target: Target, options: CompileOptions, store: Store | None) -> Compiler:
+        """A compiler within the limits that a config sets."""
+        memory_bytes = options.memory_mb << 20
+        return cls(target, store=store, workers=options.workers, timeout_s=options.timeout_s, memory_bytes=memory_bytes)
+
+    def submit(self, problem: Problem, config: Config) -> Future[Compiled]:
+        """Start compiling a tactic, or return the future of an earlier call.
+
+        Raises:
+            ConfigError, UnavailableError: when no tactic of the problem can be compiled.
+        """
+        from tuner.compile.pipeline import compile_key, tools
+
+        key = compile_key(problem, config, self._target)
+        self._tools.update(tools(problem.chosen(config)[0].kernel, self._target))
+        with self._lock:
+            if key in self._answers:
+                return self._answers[key]
+            answer = self._answers[key] = Future()
+        known = self._load(key)
+        if known is not None:
+            self._finish(answer, known, stored=True)
+            return answer
+        task = self._pool.submit(
+            _compile, ProblemSpec.of(problem), dict(config), self._target, key, timeout_s=self._timeout_s
+        )
+        task.add_done_callback(lambda done: self._compiled(key, answer, done))
+        return answer
+
+    def versions(self) -> Mapping[str, str]:
+        """Names and versions of the tools that what was submitted takes."""
+        return dict(self._tools)
+
+    def close(self) -> None:
+        """Stop the worker processes; the futures of what is not compiled yet raise `CancelledError`."""
+        self._pool.close()
+
+    def _load(self, key: str) -> Compiled | None:
+        if self._store is None:
+            return None
+        return self._store.get(key, Artifact) or self._store.get(key, Failure)
+
+    def _compiled(self, key: str, answer: Future[Compiled], done: Future[tuple[Compiled, bool] | Failure]) -> None:
+        try:
+            result = done.result()
+            outcome, lasting = (result, False) if isinstance(result, Failure) else result
+            if lasting and self._store is not None:
+                self._store.put(key, outcome)
+        except Exception as e:  # an answer that never comes would be waited for without end
+            answer.set_exception(e)
+        else:
+            self._finish(answer, outcome, stored=False)
+
+    def _finish(self, answer: Future[Compiled], outcome: Compiled, stored: bool) -> None:
+        with self._lock:
+            self.counts.stored += stored
+            self.counts.failed += isinstance(outcome, Failure)
+            self.counts.compiled += not stored and isinstance(outcome, Artifact)
+        answer.set_result(outcome)
+
+
+def _compile(spec: ProblemSpec, config: Config, target: Target, key: str) -> tuple[Compiled, bool]:
+    """Compile in a worker; says whether the outcome would be the same another time."""
+    from tuner.compile.pipeline import compile_key, compile_tactic
+
+    try:
+        problem = spec.load()
+    except LoadError as e:
+        return Failure(FailureClass.COMPILE, str(e)), False
+    if compile_key(problem, config, target) != key:
+        message = f"{spec.kernel.location} was edited while it was being tuned; run again"
+        return Failure(FailureClass.COMPILE, message), False
+    try:
+        return compile_tactic(problem, config, target), True
+    except CompileError as e:
+        if out_of_memory(e):
+            raise
+        return Failure(e.kind, e.message), e.lasting
+
+
+class Compiles(Protocol):
+    """What turns a configuration into PTX: `tuner.compile.compiler.Compiler`."""
+
+    def submit(self, problem: Problem, config: Config) -> Future[Artifact | Failure]:
+        """Begin to compile, or return the future of an earlier call."""

@@ -1,0 +1,193 @@
+"""Compile a tactic to PTX as TensorRT can launch it, and read what it takes.
+
+A front end emits PTX; everything else is the same for all of them and happens here. The launch is
+held against what CUDA takes, PTX newer than the driver or the assembler knows is lowered, parameters
+that no launch passes are removed, the entry is held against the launch, and what remains is assembled
+with the ptxas of Triton's wheel, so that everything reported is about the very text that is shipped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from math import prod
+from typing import cast
+
+from tuner.compile import launch_rules, ptx
+from tuner.compile.artifact import Artifact
+from tuner.compile.assembler import Assembler, assemble, check_shared_memory, newest_ptx, ptxas
+from tuner.errors import ConfigError
+from tuner.frontends.base import Emitted
+from tuner.frontends.dtypes import itemsize
+from tuner.gpu.target import Target
+from tuner.kernel.kernel import Kernel
+from tuner.kernel.launch import Launch
+from tuner.kernel.problem import WHICH, Problem
+from tuner.outcome import CompileError, FailureClass
+from tuner.search.tactic import Config
+
+_RECIPE = 2
+"""Raised whenever what comes out changes though the source, the request and the tools do not."""
+
+_MAX_INT32 = 2**31 - 1
+
+
+def compile_key(problem: Problem, config: Config, target: Target) -> str:
+    """The identity of the artifact that `compile_tactic` makes, as hexadecimal digits.
+
+    It covers the source with everything it calls, what the front end is asked for, the launch's block and
+    dynamic shared memory, the target and the versions of the compilers: equal keys, equal PTX.
+
+    Raises:
+        ConfigError: when the source cannot be read or takes a dynamic dimension as a constant.
+        UnavailableError: when the driver is too old for the device, or a compiler is not installed.
+    """
+    problem, config = problem.chosen(config)
+    source, launch = problem.kernel.code, problem.launch(config)
+    parts = {
+        "recipe": _RECIPE,
+        "language": source.language,
+        "source": source.text(),
+        "request": source.request(problem, config, target),
+        "parameters": [len(problem.kernel.inputs), len(launch.args), len(problem.kernel.outputs)],
+        "scratch": _scratch(problem, config),
+        "block": launch.block,
+        "shared_bytes": launch.shared_bytes,
+        "capability": target.capability,
+        "ptx": newest_ptx(target),
+        "disassemble": target.disassemble,
+        "tools": tools(problem.kernel, target),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def compile_tactic(problem: Problem, config: Config, target: Target) -> Artifact:
+    """Compile one tactic.
+
+    Args:
+        problem: the kernel with its dimensions, data types and attributes.
+        config: values of all tuned parameters.
+        target: the device to compile for; none needs to be present.
+
+    Raises:
+        CompileError: when the tactic cannot be compiled, needs more than a block may have, or could
+            not be launched by TensorRT.
+        ConfigError, UnavailableError: when no tactic of this problem could be compiled.
+    """
+    started = time.perf_counter()
+    problem, config = problem.chosen(config)
+    launch = _checked_launch(problem, config)
+    emitted = problem.kernel.code.emit(problem, config, target)
+    _check_scratch(problem, config, emitted.scratch_bytes)
+    shared_bytes = launch.shared_bytes if emitted.shared_bytes is None else emitted.shared_bytes
+    check_shared_memory(shared_bytes, target.capability)
+    module, block = _launchable(emitted, problem.kernel, launch, target)
+    if module.dynamic_shared and not shared_bytes:
+        raise ConfigError(
+            f"kernel {problem.kernel.id!r}: the source uses dynamic shared memory; "
+            "say how many bytes a block takes with shared_bytes=… in its Launch"
+        )
+    tool = ptxas(target)
+    disassembler = tool.disassembler if target.disassemble else None
+    try:
+        cubin, resources = assemble(module, Assembler(tool.path, ("-v", *emitted.ptxas), disassembler))
+    except CompileError as e:
+        if ptx.parse(emitted.text).version == module.version:
+            raise
+        older_driver = module.version < tool.newest_ptx
+        mend = "a newer driver takes more" if older_driver else "TRITON_PTXAS_PATH may name a newer ptxas"
+        newest = "{}.{}".format(*module.version)
+        raise CompileError(
+            e.kind, f"the PTX was lowered to version {newest}, which it may be too new for ({mend}): {e}"
+        ) from e
+    check_shared_memory(shared_bytes + resources.shared_bytes, target.capability)
+    return Artifact(
+        ptx=module.text,
+        entry=module.entry.name,
+        block=block,
+        shared_bytes=shared_bytes,
+        target=module.target,
+        ptx_version=module.version,
+        resources=resources,
+        cubin=cubin,
+        compiler=", ".join(f"{name} {version}" for name, version in tools(problem.kernel, target).items()),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def tools(kernel: Kernel, target: Target) -> Mapping[str, str]:
+    """Names and versions of the tools that compile a kernel for a device.
+
+    Raises:
+        UnavailableError: when one is not installed.
+    """
+    return {**kernel.code.tools(), "ptxas": ptxas(target).version}
+
+
+def _checked_launch(problem: Problem, config: Config) -> Launch:
+    """The launch, whose grid and extra integers are what CUDA takes over the whole range of the dimensions."""
+    for which in WHICH if problem.dynamic else ("opt",):
+        launch = problem.launch(config, which)
+        for value in launch.args:
+            assert isinstance(value, int)
+            if not -_MAX_INT32 - 1 <= value <= _MAX_INT32:
+                raise CompileError(
+                    FailureClass.CONSTRAINT,
+                    f"the launch passes {value}, which does not fit the 32-bit integers TensorRT passes",
+                )
+        for axis, blocks, limit in zip("xyz", launch.grid, (_MAX_INT32, 65535, 65535), strict=True):
+            assert isinstance(blocks, int)
+            if not 0 < blocks <= limit:
+                raise CompileError(
+                    FailureClass.CONSTRAINT, f"the grid has {blocks} blocks along {axis}; CUDA takes 1 to {limit}"
+                )
+    return problem.launch(config)
+
+
+def _scratch(problem: Problem, config: Config) -> list[tuple[int, int]]:
+    """Over the whole range of the dimensions: how many blocks share the scratch memory, and its size in bytes."""
+    tensor = problem.kernel.scratch
+    if tensor is None:
+        return []
+    width = itemsize(problem.dtype(tensor))
+    room = [
+        width * prod(int(d) if d.isdigit() else sizes[d.lstrip("*")] for d in tensor.dims) for sizes in problem.samples
+    ]
+    blocks = [prod(cast(tuple[int, int, int], problem.evaluate(config, sizes).grid)) for sizes in problem.samples]
+    return list(zip(blocks, room, strict=True))
+
+
+def _check_scratch(problem: Problem, config: Config, each: int) -> None:
+    for blocks, room in _scratch(problem, config):
+        if blocks * each > room:
+            raise CompileError(
+                FailureClass.CONSTRAINT,
+                f"{blocks} blocks use {each} bytes of scratch memory each, {blocks * each} in all; "
+                f"the scratch output has {room}",
+            )
+
+
+def _launchable(emitted: Emitted, kernel: Kernel, launch: Launch, target: Target) -> tuple[ptx.Module, ptx.Dim3]:
+    """The module without hidden parameters, checked against the launch; and the block it is launched with."""
+    inputs, integers, outputs = len(kernel.inputs), len(launch.args), len(kernel.outputs)
+    try:
+        module = ptx.parse(emitted.text)
+        if emitted.hidden:
+            extra = len(module.entry.params) - inputs - integers - outputs
+            module = ptx.drop_trailing_params(module, max(extra, 0))
+        module = ptx.lower_version(module, newest_ptx(target))
+        entry = module.entry
+        x_y_z = launch.block or emitted.block or entry.reqntid or entry.maxntid
+        if x_y_z is None:
+            raise launch_rules.LaunchRuleError(
+                "block", f"neither the launch nor entry {entry.name} says how many threads a block has; add block=(…,)"
+            )
+        x, y, z = (*x_y_z, 1, 1)[:3]
+        launch_rules.check_parameters(entry, inputs, integers, outputs)
+        launch_rules.check_block(entry, (x, y, z))
+        launch_rules.check_target(module, target.capability)
+    except ptx.PtxError as e:
+        raise CompileError(FailureClass.COMPILE, str(e)) from e
+    return module, (x, y, z)

@@ -1,0 +1,135 @@
+"""At which sizes to look for a wrong result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from math import isqrt, prod
+
+from tuner.gate.inputs import tensors_of
+from tuner.kernel.problem import Extent, Problem, Range, Which
+from tuner.search.tactic import Config
+
+Extents = tuple[Extent, ...]
+
+MAX_ELEMENTS = 1 << 20
+"""Elements in all tensors of an instance. Half as many take a softmax 0.05 to 0.1 s on the interpreter."""
+
+_UNTILED = 3
+"""The step assumed of a dimension without a tile. Odd, so that nothing divides by accident."""
+
+
+def instances(problem: Problem, config: Config) -> list[Problem]:
+    """Small fixed sizes that reach every masked edge of a tactic, smallest first.
+
+    A dimension with tile T is taken at 1, T // 2 + 1, T, 2 T and 2 T + 1: all dimensions in step, and
+    each at 2 T + 1 while the others fit their tiles exactly. At 2 T a variadic dimension has two
+    tensor dimensions. Sizes outside the problem's range are taken too; data types
+    and attributes are the problem's, and so is a fixed dimension that the source takes as a constant.
+    Of a problem whose dimensions vary, the `device_instances` are taken as well.
+
+    Where the tactic is illegal at such sizes, the next multiples of 16 are taken: rows may have to be aligned.
+    Left out are sizes at which it is illegal even so and those above `MAX_ELEMENTS`. If that leaves
+    none, the problem itself is taken where it is that small. May be empty.
+    """
+    steps = {d: _Steps.of(problem, d, config) for d in problem.kernel.dims}
+    cases: list[dict[str, Extents]] = [
+        {d: s.one for d, s in steps.items()},
+        {d: s.below for d, s in steps.items()},
+        {d: s.exact for d, s in steps.items()},
+        *({d: s.above if d == ragged else s.exact for d, s in steps.items()} for ragged in steps),
+        {d: s.above for d, s in steps.items()},
+        {d: s.several for d, s in steps.items()},
+    ]
+    within = _within(problem) if problem.dynamic else []
+    legal = [_legal(problem, [case], config) or _legal(problem, [_aligned(case)], config) for case in cases]
+    found = list({p.label: p for p in [*chain(*legal), *_legal(problem, within, config)]}.values())
+    found = found or _legal(problem, [_at(problem, "opt")], config)
+    return sorted((p for p in found if elements(p) <= MAX_ELEMENTS), key=elements)
+
+
+def device_instances(problem: Problem, config: Config) -> list[Problem]:
+    """Fixed sizes within the problem's range, for compiled code, which may rely on that range.
+
+    The problem's smallest, usual and largest sizes, those it is timed at and, where dimensions vary,
+    awkward ones between: in each range an odd size near the middle, one just above a power of two
+    near the geometric mean, and the largest odd one, all dimensions in step; and where several vary,
+    each at its smallest size while the others are at their largest. Only sizes at which the tactic is legal.
+    """
+    return _legal(problem, _within(problem), config)
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """The extents at which one dimension is looked at."""
+
+    one: Extents
+    below: Extents
+    exact: Extents
+    above: Extents
+    several: Extents
+
+    @classmethod
+    def of(cls, problem: Problem, dim: str, config: Config) -> _Steps:
+        kernel, ranges = problem.kernel, problem.dims[dim]
+        if dim in kernel.constants and all(r.fixed for r in ranges):
+            return cls(ranges, ranges, ranges, ranges, ranges)
+        tile = int(kernel.space.complete(config)[kernel.tiles[dim]]) if dim in kernel.tiles else _UNTILED
+        several = (2, tile) if dim in kernel.variadic_dims else (2 * tile,)
+        return cls((1,), (tile // 2 + 1,), (tile,), (2 * tile + 1,), several)
+
+
+def _legal(problem: Problem, cases: Sequence[Mapping[str, Extents]], config: Config) -> list[Problem]:
+    """The problem at each of these extents where the tactic is legal, every one once."""
+    found: dict[str, Problem] = {}
+    for extents in cases:
+        dims = {d: e if len(e) > 1 else e[0] for d, e in extents.items()}
+        instance = Problem.of(problem.kernel, dims, problem.dtypes, problem.attributes)
+        if config in instance.space:
+            found.setdefault(instance.label, instance)
+    return list(found.values())
+
+
+def _aligned(case: Mapping[str, Extents]) -> dict[str, Extents]:
+    """The next multiples of 16; what is fixed because it is compiled in stays."""
+    return {d: tuple(-(-e // 16) * 16 if isinstance(e, int) else e for e in extents) for d, extents in case.items()}
+
+
+def _at(problem: Problem, which: Which) -> dict[str, Extents]:
+    return _each(problem, lambda extent: extent.at(which))
+
+
+def _each(problem: Problem, place: Callable[[Range], int]) -> dict[str, Extents]:
+    return {d: tuple(map(place, ranges)) for d, ranges in problem.dims.items()}
+
+
+def _within(problem: Problem) -> list[dict[str, Extents]]:
+    """Extents within the range, where code that relies on too much goes wrong."""
+    low, high = _at(problem, "min"), _at(problem, "max")
+    varying = [d for d, ranges in problem.dims.items() if not all(r.fixed for r in ranges)]
+    return [
+        low,
+        *(_each(problem, place) for place in (_above_a_power, _odd, _last_odd)),
+        *({**high, d: low[d]} for d in varying if len(varying) > 1),
+        _at(problem, "opt"),
+        *(_at(shape, "opt") for shape, _ in problem.shares),
+        high,
+    ]
+
+
+def _odd(extent: Range) -> int:
+    return extent.opt if extent.fixed else max(extent.min, (extent.min + extent.max) // 2 - 1 | 1)
+
+
+def _above_a_power(extent: Range) -> int:
+    size = (1 << isqrt(extent.min * extent.max).bit_length() - 1) + 1
+    return extent.opt if extent.fixed else max(extent.min, min(size, extent.max))
+
+
+def _last_odd(extent: Range) -> int:
+    return extent.opt if extent.fixed else max(extent.min, extent.max - 2 | 1)
+
+
+def elements(problem: Problem) -> int:
+    return sum(prod(problem.shape(t)) for t in tensors_of(problem).values())

@@ -1,0 +1,298 @@
+"""What a kernel declares: one operator with its source, tensors, launch, space, default and reference.
+
+Every function in a declaration asks by parameter name for what it needs. A launch, a constraint and
+a traffic count may name dimensions (`N`), tuned parameters (`BLOCK_SIZE`), attributes (`eps`) and
+dtype variables (`T`); a reference names input tensors and attributes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from keyword import iskeyword
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from tuner.errors import ConfigError, did_you_mean
+from tuner.frontends import Source, as_source
+from tuner.frontends.dtypes import DTYPES
+from tuner.kernel.launch import Launch
+from tuner.kernel.tensor import Tensor, Tolerance
+from tuner.search.call_by_name import names_of, require_known
+from tuner.search.constraints import Constraint
+from tuner.search.params import Param
+from tuner.search.space import Space
+from tuner.search.tactic import Config, Tactic
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Attribute: TypeAlias = int | float | bool
+Reference: TypeAlias = "Callable[..., np.ndarray[Any, Any] | tuple[np.ndarray[Any, Any], ...]]"
+
+_ID = re.compile(r"[A-Za-z_]\w*::[A-Za-z_]\w*")
+_RESERVED_NAMESPACES = ("trt", "tensorrt", "std")
+RESERVED_NAMES = ("outputs", "stream", "tactic")
+"""What TensorRT itself calls parameters of a plugin's functions."""
+
+
+@dataclass(frozen=True, eq=False)
+class Kernel:
+    """One operator that can be tuned and served as a TensorRT plugin.
+
+    Attributes:
+        id: the plugin id, ``"namespace::name"``.
+        source: a function under `@triton.jit` alone, or one of `tuner.frontends`. Its parameters are the
+            inputs, the launch's extra integers, the outputs, and then constants: tuned parameters,
+            attributes or dimensions.
+        inputs, outputs: the tensors by name, in the order of the kernel's parameters. Dimensions and
+            dtype variables of outputs are those of the inputs.
+        params: the tuned parameters: constants of the kernel, launch options (Triton's `num_warps`,
+            `num_stages`, `num_ctas`, `maxnreg`), or what the launch makes the block of.
+        default: the tactic a careful person would pick by hand; TensorRT's tactic 0.
+        launch: returns a `Launch` from dimensions and parameters, with `+ - * //`, `cdiv`,
+            `maximum` and `minimum` alone, so that it can also be evaluated on symbolic shapes.
+        reference: the operator in float64: takes input arrays and attributes by name, returns the
+            output array, or a tuple of them. Scratch memory is not among them.
+        dtypes: each dtype variable and the data types it may stand for, the usual one first.
+        attributes: values that are fixed when the plugin is created and never tuned, with their
+            defaults. They are compiled in, or passed by the launch as extra integers.
+        constraints: what a legal tactic meets.
+        tolerances: per output dtype; `default_tolerance` otherwise. A function asks by name for dimensions,
+            attributes and dtype variables, for errors that grow with them.
+        bytes: bytes that must cross device memory; by default every tensor once, scratch memory excepted.
+        flops: floating-point operations; 0 marks a kernel that only moves data.
+        tiles: for each dimension, the parameter whose value the kernel steps over it with. The
+            correctness gate takes sizes on and beside those steps.
+    """
+
+    id: str
+    source: Any
+    inputs: Mapping[str, Tensor]
+    outputs: Mapping[str, Tensor]
+    params: Sequence[Param]
+    default: Config
+    launch: Callable[..., Launch]
+    reference: Reference
+    dtypes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
+    constraints: Sequence[Constraint] = ()
+    tolerances: Mapping[str, Tolerance | Callable[..., Tolerance]] = field(default_factory=dict)
+    bytes: Callable[..., int] | None = None
+    flops: Callable[..., int] = lambda: 0
+    tiles: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        try:
+            self._check()
+        except ConfigError as e:
+            raise ConfigError(f"kernel {self.id!r}: {e}") from None
+
+    @classmethod
+    def from_autotune(cls, function: Any, **declared: Any) -> Kernel:
+        """Declare a kernel under `@triton.autotune`, and `@triton.heuristics`, as it is.
+
+        The space holds the autotuner's configs, less those that `early_config_prune` drops; the hook sees
+        tensors as objects with `dtype`, `shape`, `element_size()`, `numel()`, `size()` and `stride()`. A
+        `perf_model` is not asked: the search finds out. Heuristics are computed for each tactic; one that
+        differs within the range of a dimension refuses it. Parameters may come in any order; those of which
+        nothing here speaks keep their default values.
+
+        Args:
+            function: what the decorators made.
+            declared: as for `Kernel`, without `source` and `params`. Tensors are named as the parameters that
+                take them, or those without ``_ptr``. The launch's `args` are the remaining run-time parameters
+                in their order; attributes named as a parameter are compiled in, whatever its annotation.
+                `default` is the first config unless given, and `constraints` come on top.
+
+        Raises:
+            ConfigError: when the autotuner resets or restores tensors or calls hooks around a launch, or
+                what it says does not fit the declaration.
+        """
+        from tuner.kernel.autotune import declaration
+
+        try:
+            complete = declaration(function, **declared)
+        except ConfigError as e:
+            raise ConfigError(f"kernel {declared.get('id')!r}: {e}") from None
+        return cls(**complete)
+
+    @classmethod
+    def alternatives(cls, id: str, **kernels: Kernel) -> Kernel:  # noqa: A002
+        """Declare one operator with several sources, between which the search chooses.
+
+        A parameter `source` says which kernel runs; the other parameters apply where it is one that has them.
+        The default is that of the first kernel.
+
+        Example:
+            ``Kernel.alternatives("example::softmax", triton=softmax.kernel, cuda=softmax_cuda.kernel)``
+
+        Args:
+            id: of the operator.
+            kernels: declarations by the name `source` gives them. They have the same inputs, outputs and
+                attributes, and values of one type for a parameter that several have.
+
+        Raises:
+            ConfigError: when they differ in what they compute on.
+        """
+        from tuner.kernel.alternatives import declaration
+
+        try:
+            complete = declaration(kernels)
+        except ConfigError as e:
+            raise ConfigError(f"kernel {id!r}: {e}") from None
+        return cls(id=id, **complete)
+
+    @property
+    def name(self) -> str:
+        """The id without its namespace."""
+        return self.id.split("::")[1]
+
+    @cached_property
+    def results(self) -> Mapping[str, Tensor]:
+        """The outputs that mean something: all but scratch memory."""
+        return {name: t for name, t in self.outputs.items() if not t.scratch}
+
+    @property
+    def scratch(self) -> Tensor | None:
+        """The output that is scratch memory, if there is one."""
+        return next((t for t in self.outputs.values() if t.scratch), None)
+
+    @cached_property
+    def code(self) -> Source:
+        """The source as its front end sees it."""
+        return as_source(self.source)
+
+    @cached_property
+    def space(self) -> Space:
+        """The tuned parameters and constraints, not yet bound to a problem."""
+        return Space(tuple(self.params), tuple(self.constraints))
+
+    @cached_property
+    def default_tactic(self) -> Tactic:
+        return Tactic(self.default)
+
+    @cached_property
+    def dims(self) -> tuple[str, ...]:
+        """The names of all dimensions, in order of appearance in the inputs."""
+        return tuple(dict.fromkeys(n for t in self.inputs.values() for n in t.names))
+
+    @cached_property
+    def variadic_dims(self) -> tuple[str, ...]:
+        """Those dimensions that stand for any number of tensor dimensions."""
+        shapes = (d for t in self.inputs.values() for d in t.dims)
+        return tuple(dict.fromkeys(d[1:] for d in shapes if d.startswith("*")))
+
+    @cached_property
+    def constants(self) -> tuple[str, ...]:
+        """The compile-time parameters of the source."""
+        return self.code.constants((*self.space.names, *self.attributes))
+
+    def _check(self) -> None:
+        if not _ID.fullmatch(self.id):
+            raise ConfigError("the id must read 'namespace::name'")
+        if self.id.split("::")[0] in _RESERVED_NAMESPACES:
+            raise ConfigError(f"TensorRT reserves the namespaces {', '.join(_RESERVED_NAMESPACES)}")
+        if not self.inputs or not self.outputs:
+            raise ConfigError("at least one input and one output are needed")
+        self._check_names()
+        self._check_tensors()
+        self._check_signature()
+        self._check_functions()
+        self.space.encode(self.default)
+
+    def _check_names(self) -> None:
+        kinds = {
+            "dimension": self.dims,
+            "parameter": self.space.names,
+            "attribute": tuple(self.attributes),
+            "dtype variable": tuple(self.dtypes),
+            "tensor": (*self.inputs, *self.outputs),
+        }
+        seen: dict[str, str] = {}
+        for kind, names in kinds.items():
+            for name in names:
+                if seen.setdefault(name, kind) != kind or names.count(name) > 1:
+                    raise ConfigError(f"{name!r} is declared twice, as {seen[name]} and as {kind}; rename one")
+        for name in (*self.inputs, *self.attributes):
+            if name in RESERVED_NAMES or not name.isidentifier() or iskeyword(name):
+                kind = "input" if name in self.inputs else "attribute"
+                raise ConfigError(f"TensorRT does not allow an {kind} called {name!r}")
+        for name, value in self.attributes.items():
+            if not isinstance(value, int | float):
+                raise ConfigError(f"attribute {name!r} must be an int, a float or a bool, not {value!r}")
+        for variable, supported in self.dtypes.items():
+            if not supported:
+                raise ConfigError(f"dtype variable {variable!r} stands for no data type")
+            for name in supported:
+                if name not in DTYPES:
+                    raise ConfigError(f"dtype variable {variable!r}: {name!r} is unknown{did_you_mean(name, DTYPES)}")
+
+    def _check_tensors(self) -> None:
+        for name, tensor in (*self.inputs.items(), *self.outputs.items()):
+            if tensor.dtype not in self.dtypes and tensor.dtype not in DTYPES:
+                known = [*self.dtypes, *DTYPES]
+                raise ConfigError(f"tensor {name!r}: unknown dtype {tensor.dtype!r}{did_you_mean(tensor.dtype, known)}")
+            for dim in tensor.names:
+                if dim not in self.dims:
+                    raise ConfigError(f"output {name!r}: dimension {dim!r} is in no input")
+            if tensor.positions and (tensor.positions not in self.dims or name not in self.inputs):
+                raise ConfigError(f"tensor {name!r}: positions={tensor.positions!r} is not a dimension of the inputs")
+            if tensor.positions and any(DTYPES[d].kind == "f" for d in self.dtypes.get(tensor.dtype, (tensor.dtype,))):
+                raise ConfigError(f"tensor {name!r}: positions are integers, not {tensor.dtype}")
+        for tensor in (*self.inputs.values(), *list(self.outputs.values())[:-1]):
+            if tensor.scratch:
+                raise ConfigError("scratch memory must be the last output")
+        if not self.results:
+            raise ConfigError("at least one output that is no scratch memory is needed")
+        for name in self.tolerances:
+            if name not in DTYPES:
+                raise ConfigError(f"tolerances: unknown dtype {name!r}{did_you_mean(name, DTYPES)}")
+        used = {t.dtype for t in self.inputs.values()}
+        for variable in self.dtypes:
+            if variable not in used:
+                raise ConfigError(f"dtype variable {variable!r} is used by no input")
+        for dim, param in self.tiles.items():
+            if dim not in self.dims or param not in self.space.names:
+                raise ConfigError(f"tiles maps {dim!r} to {param!r}; it maps dimensions to parameters")
+
+    def _check_signature(self) -> None:
+        tensors = len(self.inputs) + len(self.outputs)
+        arguments = self.code.arguments
+        if arguments is not None and len(arguments) < tensors:
+            raise ConfigError(
+                f"the source takes {len(arguments)} run-time parameters ({', '.join(arguments)}) but there "
+                f"are {tensors} tensors; its order is inputs, extra integers, outputs, constants"
+            )
+        known = [*self.space.names, *self.attributes, *self.dims, *(self.dtypes if self.code.takes_types else ())]
+        for name in self.constants:
+            if name not in known:
+                raise ConfigError(
+                    f"constant {name!r} of the source is neither a parameter, an attribute nor a dimension"
+                    f"{did_you_mean(name, known)}"
+                )
+        used = [*self.constants, *self.code.options, *names_of(self.launch)]
+        for name in self.space.names:
+            if name not in used:
+                options = "a launch option, nor " if self.code.options else ""
+                raise ConfigError(
+                    f"parameter {name!r} is neither a constant of the source, nor {options}named by the launch"
+                    f"{did_you_mean(name, used)}"
+                )
+
+    def _check_functions(self) -> None:
+        sizes = [*self.dims, *self.attributes, *self.dtypes]
+        require_known(self.launch, [*sizes, *self.space.names], "launch")
+        require_known(self.flops, sizes, "flops")
+        if self.bytes is not None:
+            require_known(self.bytes, sizes, "bytes")
+        for dtype, tolerance in self.tolerances.items():
+            if not isinstance(tolerance, Tolerance):
+                require_known(tolerance, sizes, f"tolerance of {dtype}")
+        require_known(self.reference, [*self.inputs, *self.attributes], "reference")
+        for c in self.constraints:
+            known = [*sizes, *self.space.names]
+            for name in c.names:
+                if name not in known:
+                    raise ConfigError(f"constraint {c.name!r} names {name!r}{did_you_mean(name, known)}")

@@ -1,0 +1,105 @@
+"""Find a kernel in a Python file or module. Only a file or module the user names is executed."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+from tuner.errors import ConfigError, UnavailableError, did_you_mean
+from tuner.frontends import EXTRAS
+from tuner.kernel.kernel import Kernel
+
+
+def load_kernel(spec: str, base: Path) -> Kernel:
+    """Load the kernel that a config or command line names.
+
+    Args:
+        spec: ``path/to/file.py``, ``path/to/file.py:name`` or ``package.module:name``.
+        base: the folder that relative paths start from.
+
+    Raises:
+        ConfigError: when there is no such file or module, importing it raises, or it holds no such
+            kernel, or several and none is named.
+        UnavailableError: when a package is missing that one of our extras installs.
+    """
+    location, _, attribute = spec.partition(":")
+    if location.endswith(".py"):
+        path = (base / location).resolve()
+        if not path.is_file():
+            raise ConfigError(f"kernel file {path} does not exist")
+        where, module = str(path), import_file(path)
+    else:
+        where = f"module {location}"
+        try:
+            module = importlib.import_module(location)
+        except ImportError as e:
+            raise ConfigError(f"kernel {spec!r}: {e}; name a file as path/to/file.py, or package.module:name") from e
+        except (Exception, SystemExit) as e:
+            if isinstance(e, ConfigError | MemoryError):
+                raise
+            raise ConfigError(f"kernel {spec!r} raised {type(e).__name__} on import: {e}") from e
+    kernels = kernels_in(module)
+    if attribute:
+        if attribute not in kernels:
+            raise ConfigError(f"{where} holds no Kernel called {attribute!r}{did_you_mean(attribute, kernels)}")
+        return kernels[attribute]
+    if len({id(k) for k in kernels.values()}) != 1:
+        found = f"several kernels; name one: {', '.join(f'{spec}:{n}' for n in kernels)}" if kernels else "no Kernel"
+        raise ConfigError(f"{where} holds {found}")
+    return next(iter(kernels.values()))
+
+
+FILE_PREFIX = "tuner_kernel_file_"
+
+
+def import_file(path: Path) -> ModuleType:
+    """Execute a Python file as a module of its own, once per process and content."""
+    name = FILE_PREFIX + hashlib.sha256(str(path).encode() + path.read_bytes()).hexdigest()[:16]
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        with _importable(path.parent):
+            spec.loader.exec_module(module)
+    except BaseException as e:
+        del sys.modules[name]
+        if isinstance(e, ConfigError):
+            raise ConfigError(f"{path}: {e}") from e
+        if isinstance(e, ModuleNotFoundError) and (extra := EXTRAS.get((e.name or "").split(".")[0])):
+            raise UnavailableError(f"{path} needs {e.name}, which is missing; pip install 'qdp-tuner[{extra}]'") from e
+        if isinstance(e, MemoryError) or not isinstance(e, (Exception, SystemExit)):
+            raise
+        raise ConfigError(f"{path}{_line(e, path)} raised {type(e).__name__} on import: {e}") from e
+    return module
+
+
+@contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """Let a kernel file import its siblings, as a script can."""
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+
+
+def _line(error: BaseException, path: Path) -> str:
+    """The last line of the file that an exception passed through."""
+    if isinstance(error, SyntaxError):
+        return f":{error.lineno}" if error.filename == str(path) else ""
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+    return f":{lines[-1]}" if lines else ""
+
+
+def kernels_in(module: ModuleType) -> dict[str, Kernel]:
+    return {name: value for name, value in vars(module).items() if isinstance(value, Kernel)}

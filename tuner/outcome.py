@@ -1,0 +1,79 @@
+"""What became of one tactic: a measurement, a prediction, or a failure with its class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal, TypeAlias
+
+Kind: TypeAlias = Literal["measurement", "prediction"]
+
+VERIFIED = "verified"
+"""What `Timing.verified` says of a tactic that passed the correctness gate."""
+
+
+class FailureClass(StrEnum):
+    """Why a tactic has no time."""
+
+    COMPILE = "compile"
+    TIMEOUT = "timeout"
+    RUNTIME = "runtime"
+    CORRECTNESS = "correctness"
+    CONSTRAINT = "constraint"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A tactic that cannot be used, and why: one or more lines, the first of which suffices."""
+
+    kind: FailureClass
+    message: str
+
+    @property
+    def headline(self) -> str:
+        """The first line of the message."""
+        return self.message.splitlines()[0]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long a tactic takes, and what kind of number that is.
+
+    Attributes:
+        time_us: the statistic, in microseconds per launch.
+        kind: a prediction is never stored or shown as a measurement.
+        statistic: what `time_us` is of the samples ("median", "mean"), or "model".
+        samples_us: the raw samples in microseconds, in the order taken; empty for a prediction.
+        verified: whether the tactic passed the correctness gate, or "unverified: " and why not.
+        facts: numbers about the compiled code or the run, by name with the unit in the name.
+    """
+
+    time_us: float
+    kind: Kind
+    statistic: str
+    samples_us: tuple[float, ...] = ()
+    verified: str = VERIFIED
+    facts: Mapping[str, float] = field(default_factory=dict)
+
+
+Outcome: TypeAlias = Timing | Failure
+
+
+class CompileError(Exception):
+    """A tactic that cannot be compiled or could not be launched: the failure of one trial.
+
+    Attributes:
+        kind: the class of failure.
+        message: one or more lines, the first of which suffices.
+        lasting: whether another attempt would end the same way.
+    """
+
+    def __init__(self, kind: FailureClass, message: str, lasting: bool = True) -> None:
+        super().__init__(kind, message, lasting)
+        self.kind = kind
+        self.message = message
+        self.lasting = lasting
+
+    def __str__(self) -> str:
+        return self.message

@@ -1,0 +1,128 @@
+"""What a bundle holds of one problem on one device."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from tuner.compile.artifact import Artifact
+from tuner.compile.compiler import Compiles
+from tuner.errors import NoValidTacticError
+from tuner.kernel.arith import Int
+from tuner.kernel.problem import Problem
+from tuner.kernel.tensor import Tensor
+from tuner.outcome import Failure
+from tuner.qdp.bundle.recorded import Recorded, term_of
+from tuner.qdp.dtypes import member
+from tuner.search.tactic import Config, Tactic
+from tuner.store.entry import Entry, TimedTactic
+
+
+@dataclass(frozen=True)
+class Held:
+    """A problem's entry in the cache with the code of the tactics it serves, one or a portfolio, and of the default."""
+
+    problem: Problem
+    entry: Entry
+    tactics: tuple[tuple[TimedTactic, Artifact], ...]
+    default: Artifact
+
+    @property
+    def code(self) -> list[tuple[Tactic, Artifact]]:
+        """What each tactic compiled to, the default among them."""
+        served = [(Tactic(t.config), artifact) for t, artifact in self.tactics]
+        return [*served, (self.problem.kernel.default_tactic, self.default)]
+
+
+def configs_of(problem: Problem, entry: Entry) -> list[Config]:
+    """The configurations of what an entry serves, and of the default."""
+    return [*(t.config for t in entry.portfolio or (entry.winner,)), problem.kernel.default]
+
+
+def hold(problem: Problem, entry: Entry, compiler: Compiles) -> Held:
+    """Compile what an entry records.
+
+    Raises:
+        NoValidTacticError: when one of them does not compile.
+    """
+    codes = []
+    for config in configs_of(problem, entry):
+        result = compiler.submit(problem, config).result()
+        if isinstance(result, Failure):
+            why = result.headline
+            raise NoValidTacticError(f"{problem}: ({Tactic(config)}) does not compile: {why}")
+        codes.append(result)
+    served = entry.portfolio or (entry.winner,)
+    return Held(problem, entry, tuple(zip(served, codes, strict=False)), codes[-1])
+
+
+def kernel_data(held: Held) -> dict[str, Any]:
+    """The kernel's tensors, as the manifest holds them."""
+    kernel = held.problem.kernel
+
+    def tensors(group: Mapping[str, Tensor]) -> dict[str, Any]:
+        return {
+            name: {"dtype": t.dtype if t.dtype in kernel.dtypes else member(t.dtype), "shape": t.shape}
+            for name, t in group.items()
+        }
+
+    return {"inputs": tensors(kernel.inputs), "outputs": tensors(kernel.outputs), "attributes": dict(kernel.attributes)}
+
+
+def problem_data(held: Held) -> dict[str, Any]:
+    """One problem on one device, as the manifest holds it."""
+    problem, entry = held.problem, held.entry
+    tensors = (*problem.kernel.inputs.values(), *problem.kernel.outputs.values())
+    return {
+        "problem": problem.label,
+        "device": entry.device,
+        "capability": entry.capability,
+        "portable": not any(artifact.target.endswith(("a", "f")) for _, artifact in held.code),
+        "types": {t.dtype if t.dtype in problem.dtypes else member(t.dtype): member(problem.dtype(t)) for t in tensors},
+        "attributes": dict(problem.attributes),
+        "dims": {dim: _extent(problem, dim) for dim in problem.dims},
+        "tactics": [_tactic(problem, Tactic(t.config), artifact, t) for t, artifact in held.tactics],
+        "default": _tactic(problem, problem.kernel.default_tactic, held.default, entry.default),
+        "times": {"kind": entry.kind, "backend": entry.backend, "date": entry.date.isoformat()},
+        "verified": entry.verified,
+        "environment": entry.environment,
+        "compiler": held.default.compiler,
+        "source": entry.source,
+    }
+
+
+def file_name(problem: Problem, tactic: Tactic, artifact: Artifact) -> str:
+    """Where the bundle keeps a tactic's PTX. Problems that differ in it have other names."""
+    digest = hashlib.sha256(artifact.ptx.encode()).hexdigest()[:8]
+    return f"ptx/{problem.kernel.name}-{tactic.id}-{artifact.target}-{digest}.ptx"
+
+
+def _extent(problem: Problem, dim: str) -> list[int]:
+    """Smallest and largest size, and what the code may take as dividing it."""
+    ranges = problem.dims[dim]
+    return [prod(r.min for r in ranges), prod(r.max for r in ranges), prod(r.opt for r in ranges if r.fixed)]
+
+
+def _tactic(problem: Problem, tactic: Tactic, artifact: Artifact, timed: TimedTactic | None) -> dict[str, Any]:
+    sizes: dict[str, Int] = {
+        dim: prod(r.opt for r in ranges) if all(r.fixed for r in ranges) else Recorded(dim)
+        for dim, ranges in problem.dims.items()
+    }
+    launch = problem.evaluate(tactic.config, sizes)
+    return {
+        "id": tactic.id,
+        "config": tactic.config,
+        "time_us": None if timed is None else timed.time_us,
+        "statistic": None if timed is None else timed.statistic,
+        "entry": artifact.entry,
+        "ptx": file_name(problem, tactic, artifact),
+        "ptx_version": artifact.ptx_version,
+        "target": artifact.target,
+        "grid": [term_of(g) for g in launch.grid],
+        "block": artifact.block,
+        "shared_bytes": artifact.shared_bytes,
+        "args": [term_of(a) for a in launch.args],
+    }

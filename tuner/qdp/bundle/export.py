@@ -1,0 +1,102 @@
+"""A folder that serves frozen tactics to TensorRT with neither this package nor Triton installed.
+
+`serving.py` is the fixed half of the bundle's ``plugin.py``; the other half is generated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+from tuner.compile.blobs import Store, default_folder
+from tuner.compile.compiler import Compiler
+from tuner.compile.options import CompileOptions
+from tuner.errors import ConfigError
+from tuner.gpu.target import Target
+from tuner.kernel.identity import kernel_hash
+from tuner.kernel.problem import Problem
+from tuner.qdp.bundle.contents import Held, configs_of, hold
+from tuner.qdp.bundle.folder import write_bundle
+from tuner.store.cache import LOOKUP_ORDER, Cache
+from tuner.store.entry import Entry, problem_of
+from tuner.store.selection import Selection
+
+
+def export_bundle(problems: Sequence[Problem], out: Path, cache_file: Path, selection: Selection) -> list[Path]:
+    """Write the winners that the cache holds for problems, and the portfolios that cover them.
+
+    Args:
+        problems: what the bundle is to serve.
+        out: the folder.
+        cache_file: the tactic cache.
+        selection: which of its entries may be taken.
+
+    Returns:
+        The files written.
+
+    Raises:
+        ConfigError: for a problem that the cache does not hold.
+        StorageError: when the cache cannot be read or the folder not be written.
+        NoValidTacticError: when a winner does not compile any more.
+    """
+    held = _Held(Cache.open(cache_file), cache_file, selection)
+    found = [(problem, entry) for problem in problems for entry in _entries(problem, held)]
+    found += _portfolios(problems, held)
+    return write_bundle(out, list(_compiled(found)))
+
+
+@dataclass(frozen=True)
+class _Held:
+    """What the bundle may take."""
+
+    cache: Cache
+    path: Path
+    selection: Selection
+
+
+def _entries(problem: Problem, held: _Held) -> list[Entry]:
+    """The winners of exactly this problem, one for each device, by the backend nearest to TensorRT."""
+    source = kernel_hash(problem.kernel)
+    by_device: dict[str, Entry] = {}
+    for backend in LOOKUP_ORDER:
+        for device in sorted({e.device for e in held.cache.entries if e.kernel == problem.kernel.id}):
+            hit = held.cache.lookup(problem, source, backend=backend, device=device)
+            if hit.tier == "exact" and hit.entry is not None and hit.entry in held.selection:
+                by_device.setdefault(device, hit.entry)
+    if not by_device:
+        where = f" that {held.selection} selects" if str(held.selection) else ""
+        raise ConfigError(f"{problem}: {held.path} holds no winner of it{where}; find one first: tuner tune CONFIG")
+    return list(by_device.values())
+
+
+def _portfolios(problems: Sequence[Problem], held: _Held) -> list[tuple[Problem, Entry]]:
+    """What serves the shapes between those of the problems, on each device by the backend nearest to TensorRT."""
+    found: dict[tuple[str, str, str], tuple[Problem, Entry]] = {}
+    devices = sorted({e.device for e in held.cache.entries if e.portfolio})
+    for problem, backend, device in product(problems, LOOKUP_ORDER, devices):
+        entry = held.cache.covering(problem, kernel_hash(problem.kernel), backend=backend, device=device)
+        if entry is not None and entry in held.selection:
+            found.setdefault((entry.kernel, entry.label, device), (problem_of(entry, problem.kernel), entry))
+    exact = set(map(str, problems))
+    return [(problem, entry) for problem, entry in found.values() if str(problem) not in exact]
+
+
+def _compiled(found: list[tuple[Problem, Entry]]) -> Iterator[Held]:
+    """What each winner and default compile to, compiled in parallel."""
+    with ExitStack() as stack:
+        compilers: dict[tuple[int, int], Compiler] = {}
+        for problem, entry in found:
+            if entry.capability is None:
+                raise ConfigError(f"{entry}: the cache does not say for which compute capability; tune it again")
+            if entry.capability not in compilers:
+                compiler = Compiler.of(Target(entry.capability), CompileOptions(), Store(default_folder()))
+                compilers[entry.capability] = compiler
+                stack.callback(compiler.close)
+            for config in configs_of(problem, entry):
+                compilers[entry.capability].submit(problem, config)
+        for problem, entry in found:
+            assert entry.capability is not None
+            yield hold(problem, entry, compilers[entry.capability])

@@ -1,0 +1,136 @@
+"""Write a bundle: PTX files, plugin.py, manifest.json. Equal contents give equal bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tuner.errors import ConfigError, StorageError
+from tuner.kernel.kernel import Kernel
+from tuner.kernel.problem import WHICH, Problem
+from tuner.qdp.bundle.contents import Held, file_name, kernel_data, problem_data
+from tuner.version import __version__
+
+FORMAT = "qdp-tuner bundle"
+VERSION = 1
+_MANIFEST = "manifest.json"
+
+
+def write_bundle(out: Path, contents: Sequence[Held]) -> list[Path]:
+    """Write a bundle, in the place of an earlier one if there is one.
+
+    Args:
+        out: its folder.
+        contents: at least one problem.
+
+    Returns:
+        The files written.
+
+    Raises:
+        ConfigError: when two different kernels have one id.
+        StorageError: when the folder holds something else, or cannot be written.
+    """
+    files = _files(sorted(contents, key=lambda h: (str(h.problem), h.entry.device)))
+    if out.exists() and not (out / _MANIFEST).is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise StorageError(f"{out} exists and is no bundle; choose another --out, or move it away")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as temporary:
+            new = Path(temporary, "new")
+            for name, content in files.items():
+                (new / name).parent.mkdir(parents=True, exist_ok=True)
+                (new / name).write_bytes(content)
+            if out.exists():  # kept until the new one is in its place
+                out.rename(Path(temporary, "old"))
+            new.rename(out)
+    except OSError as e:
+        raise StorageError(f"{out} cannot be written: {e.strerror}; choose another --out") from e
+    return [out / name for name in files]
+
+
+def _files(contents: Sequence[Held]) -> dict[str, bytes]:
+    kernels: dict[str, Kernel] = {}
+    described: dict[str, dict[str, Any]] = {}
+    files: dict[str, bytes] = {}
+    for held in contents:
+        kernel = held.problem.kernel
+        if kernels.setdefault(kernel.id, kernel) is not kernel:
+            raise ConfigError(f"two kernels have the id {kernel.id!r}; export them to bundles of their own")
+        described.setdefault(kernel.id, {**kernel_data(held), "problems": []})["problems"].append(problem_data(held))
+        for tactic, artifact in held.code:
+            files[file_name(held.problem, tactic, artifact)] = artifact.ptx.encode()
+    files["plugin.py"] = _plugin(kernels, [h.problem for h in contents]).encode()
+    manifest = {
+        "format": FORMAT,
+        "version": VERSION,
+        "made_by": f"qdp-tuner {__version__}",
+        "kernels": described,
+        "files": {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())},
+    }
+    files[_MANIFEST] = (json.dumps(manifest, indent=1) + "\n").encode()
+    return dict(sorted(files.items()))
+
+
+def _plugin(kernels: Mapping[str, Kernel], problems: Sequence[Problem]) -> str:
+    """The module that registers the plugins: what serves them, and a declaration of each."""
+    _, _, serving = Path(__file__).with_name("serving.py").read_text().partition('"""\n')
+    calls = dict.fromkeys(call_of(p) for p in problems)
+    return (
+        f'"""TensorRT plugins {", ".join(kernels)}, with frozen tactics. Generated; needs `tensorrt` alone.\n\n'
+        "Import this module before a network uses the plugins, or an engine is built from one that does.\n"
+        'What it serves, with times and where they come from, is in manifest.json.\n"""\n'
+        + serving
+        + "".join(_declaration(k) for k in kernels.values())
+        + "\n\n# One call for each problem, for those who want to play the builder over this module.\nREHEARSAL = [\n"
+        + "".join(f"    {call!r},\n".replace("'", '"') for call in calls)
+        + "]\n"
+    )
+
+
+def _declaration(kernel: Kernel) -> str:
+    """The three functions of a plugin, which TensorRT reads the signatures of."""
+    name = kernel.id.replace("::", "_")
+    inputs = "".join(f"{n}: trtp.TensorDesc, " for n in kernel.inputs)
+    given = inputs + "".join(f"{n}: {type(v).__name__}, " for n, v in kernel.attributes.items())
+    outputs = f"tuple[{', '.join(['trtp.TensorDesc'] * len(kernel.outputs))}]"
+    tensors = f"[{', '.join(kernel.inputs)}]"
+    attributes = "{" + ", ".join(f'"{n}": {n}' for n in kernel.attributes) + "}"
+    described = "trtp.TensorDesc" if len(kernel.outputs) == 1 else outputs
+    return f'''
+
+# -- {kernel.id} {"-" * (95 - len(kernel.id))}
+
+
+@trtp.register("{kernel.id}")
+def {name}({given.removesuffix(", ")}) -> {described}:
+    return describe("{kernel.id}", {tensors})
+
+
+@trtp.autotune("{kernel.id}")
+def {name}_tactics(
+    {given}outputs: {outputs}
+) -> list[trtp.AutoTuneCombination]:
+    return autotune("{kernel.id}", {tensors}, outputs, {attributes})
+
+
+@trtp.aot_impl("{kernel.id}")
+def {name}_launch(
+    {given}outputs: {outputs}, tactic: int
+) -> tuple[str, str, trtp.KernelLaunchParams, trtp.SymIntExprs]:
+    return launch("{kernel.id}", {tensors}, {attributes}, tactic)
+'''
+
+
+def call_of(problem: Problem) -> str:
+    """A call of the plugin that poses this problem."""
+    tensors = []
+    for tensor in problem.kernel.inputs.values():
+        extents = zip(*(problem.shape(tensor, which) for which in WHICH), strict=True)
+        texts = [str(e[0]) if len(set(e)) == 1 else ":".join(map(str, e)) for e in extents]
+        tensors.append(f"{problem.dtype(tensor)}[{', '.join(texts) or '()'}]")
+    attributes = [f"{name}={value!r}" for name, value in problem.attributes.items()]
+    return f"{problem.kernel.id}({', '.join(tensors + attributes)})"

@@ -1,0 +1,141 @@
+"""Which tactics a plugin offers for a problem."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TypeAlias
+
+from tuner.compile.artifact import Artifact
+from tuner.compile.compiler import Compiles
+from tuner.errors import ConfigError
+from tuner.kernel.identity import kernel_hash
+from tuner.kernel.problem import Problem
+from tuner.outcome import CompileError, Failure
+from tuner.search.space import Space
+from tuner.search.tactic import Config, Tactic, by_id, canonical
+from tuner.store.cache import LOOKUP_ORDER, Cache, Hit, lookup
+
+_log = logging.getLogger("tuner.qdp")
+
+Choose: TypeAlias = Callable[[Problem, Config], Sequence[Tactic]]
+"""Returns the tactics to offer for a problem in which some parameters are pinned to a value."""
+
+
+def pinned_space(problem: Problem, pinned: Config) -> Space:
+    """The legal tactics of a problem that have the pinned values.
+
+    Raises:
+        ConfigError: for a value that its parameter does not have, or when nothing is legal.
+    """
+    params = []
+    for param in problem.space.params:
+        if param.name in pinned:
+            value = param.values[param.index(pinned[param.name])]
+            param = replace(param, values=(value,))
+        params.append(param)
+    space = replace(problem.space, params=tuple(params))
+    if not space.size:
+        fixed = f" with {Tactic(pinned)}" if pinned else ""
+        raise ConfigError(f"{problem}: no tactic is legal{fixed}")
+    return space
+
+
+def default_tactic(problem: Problem, pinned: Config) -> Tactic:
+    """The kernel's default with the pinned values; the first legal tactic where that is not legal."""
+    space = pinned_space(problem, pinned)
+    config = {**problem.kernel.default, **pinned}
+    return Tactic(config if config in space else space.point(0))
+
+
+def legal(problem: Problem, pinned: Config) -> list[Tactic]:
+    """Every legal tactic."""
+    return [Tactic(c) for c in pinned_space(problem, pinned)]
+
+
+def given(tactics: Sequence[Tactic]) -> Choose:
+    """Those of the given tactics that are legal; the default where none is."""
+
+    def choose(problem: Problem, pinned: Config) -> list[Tactic]:
+        space = pinned_space(problem, pinned)
+        return [t for t in tactics if t.config in space] or [default_tactic(problem, pinned)]
+
+    return choose
+
+
+class Frozen:
+    """What a tactic cache holds for a problem, or else the default: the winner, or between shapes the portfolio.
+
+    Every lookup is reported once to the logger "tuner.qdp": as information which entry matched and how
+    well, as a warning when none did.
+    """
+
+    def __init__(self, cache: Cache, device: str, capability: tuple[int, int]) -> None:
+        self._cache, self._device, self._capability = cache, device, capability
+        self._reported: set[str] = set()
+
+    def __call__(self, problem: Problem, pinned: Config) -> list[Tactic]:
+        space, hit = pinned_space(problem, pinned), self.lookup(problem)
+        served = [t for t in hit.tactics if t.config in space]
+        if hit.tier != "default" and served:
+            self._report(logging.INFO, f"{problem}: serving {', '.join(f'({t})' for t in served)}; {hit}")
+            return served
+        default = default_tactic(problem, pinned)
+        why = f"the cached ({hit.tactic}) has not the pinned values" if hit.tier != "default" else str(hit)
+        self._report(logging.WARNING, f"{problem}: serving the default ({default}), which is not tuned; {why}")
+        return [default]
+
+    def lookup(self, problem: Problem) -> Hit:
+        """What the cache says, by the first backend of `LOOKUP_ORDER` that it has times of."""
+        return lookup(self._cache, problem, kernel_hash(problem.kernel), LOOKUP_ORDER, self._device, self._capability)
+
+    def _report(self, level: int, message: str) -> None:
+        if message not in self._reported:  # TensorRT asks again and again
+            self._reported.add(message)
+            _log.log(level, message)
+
+
+class Compiled:
+    """The chosen tactics that compile. One that does not would end the whole engine build if it were offered."""
+
+    def __init__(self, choose: Choose, compiler: Compiles) -> None:
+        self._choose, self._compiler = choose, compiler
+        self._reported: set[str] = set()
+        self._offered: dict[tuple[str, str], list[Tactic]] = {}
+
+    def tactics(self, problem: Problem, pinned: Config) -> list[Tactic]:
+        """The tactics to offer, compiled; the default where none of the chosen ones compiles."""
+        # Asked once for each tactic that is launched: choosing anew would take the square of their number.
+        key = str(problem), canonical(pinned)
+        if key not in self._offered:
+            self._offered[key] = self._compiling(problem, pinned)
+        return self._offered[key]
+
+    def _compiling(self, problem: Problem, pinned: Config) -> list[Tactic]:
+        chosen = self._choose(problem, pinned)
+        outcomes = [(t, self._compiler.submit(problem, t.config)) for t in by_id(chosen).values()]
+        good = []
+        for tactic, outcome in outcomes:
+            result = outcome.result()
+            if isinstance(result, Failure):
+                self._report(f"{problem}: leaving out ({tactic}): {result.headline}")
+            else:
+                good.append(tactic)
+        return good or [default_tactic(problem, pinned)]
+
+    def artifact(self, problem: Problem, tactic: Tactic) -> Artifact:
+        """What a tactic compiles to.
+
+        Raises:
+            CompileError: when it does not.
+        """
+        result = self._compiler.submit(problem, tactic.config).result()
+        if isinstance(result, Failure):
+            raise CompileError(result.kind, f"{problem}: ({tactic}) does not compile: {result.message}")
+        return result
+
+    def _report(self, message: str) -> None:
+        if message not in self._reported:  # TensorRT asks again and again
+            self._reported.add(message)
+            _log.warning(message)

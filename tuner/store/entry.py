@@ -1,0 +1,168 @@
+"""What a cache holds for one tuned problem, as it is written to disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Annotated, TypeAlias
+
+from msgspec import Meta, Struct
+
+from tuner.kernel.kernel import Attribute, Kernel
+from tuner.kernel.problem import Problem, Timed
+from tuner.outcome import Kind, Timing
+from tuner.search.tactic import Tactic, Value
+from tuner.store.problem_data import DimData, dim_from_data, dim_to_data
+
+Microseconds: TypeAlias = Annotated[float, Meta(gt=0, description="microseconds per launch")]
+TacticId: TypeAlias = Annotated[int, Meta(ge=1, lt=2**31, description="derived from the configuration alone")]
+Name: TypeAlias = Annotated[str, Meta(min_length=1)]
+Count: TypeAlias = Annotated[int, Meta(ge=1, le=2**63 - 1)]
+
+
+class Samples(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """What the raw samples of a time looked like: how many, their median, 5 % and 95 % quantile."""
+
+    count: Count
+    median_us: Microseconds
+    low_us: Microseconds
+    high_us: Microseconds
+
+
+class TimedTactic(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """A tactic with its time; `statistic` says what the time is of the samples ("median", "model")."""
+
+    id: TacticId
+    config: dict[str, Value]
+    time_us: Microseconds
+    statistic: Name
+    samples: Samples | None = None
+
+    def __post_init__(self) -> None:
+        # Typed, so that 1, 1.0 and true are different configurations.
+        expected = _tactic_id(tuple(self.config), *self.config.values())
+        if self.id != expected:
+            raise ValueError(f"id {self.id} is not the id of this configuration, which is {expected}")
+
+
+class TimedShape(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """A shape that tactics were timed at."""
+
+    dims: dict[str, DimData]
+    weight: Annotated[float, Meta(gt=0, description="how much its time counts")] = 1.0
+    best: Annotated[TacticId | None, Meta(description="the fastest tactic of the portfolio there")] = None
+
+
+class Entry(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """The outcome of tuning one problem on one device with one backend."""
+
+    kernel: Annotated[str, Meta(min_length=1, description="plugin id, namespace::name")]
+    source: Annotated[str, Meta(min_length=1, description="hash of the kernel's source with everything it calls")]
+    backend: Annotated[str, Meta(min_length=1, description="who says how long a tactic takes")]
+    device: Annotated[str, Meta(min_length=1, description="the GPU that the times are for")]
+    capability: Annotated[tuple[int, int] | None, Meta(description="compute capability of the device, if known")]
+    dims: Annotated[dict[str, DimData], Meta(description="a list of extents for a dimension of any rank")]
+    dtypes: Annotated[dict[str, str], Meta(description="data type of each dtype variable")]
+    attributes: Annotated[dict[str, Attribute], Meta(description="value of each attribute")]
+    kind: Kind
+    winner: TimedTactic
+    default: Annotated[TimedTactic | None, Meta(description="the kernel's default tactic; null when it failed")]
+    ties: Annotated[tuple[TimedTactic, ...], Meta(description="tactics that cannot be told from the best")]
+    verified: Annotated[str, Meta(description='"verified", or "unverified: " and why')]
+    trials: Annotated[Count, Meta(description="tactics tried")]
+    environment: Annotated[dict[str, str], Meta(description="versions and settings that the times depend on")]
+    date: Annotated[datetime, Meta(tz=True, description="when this was recorded")]
+    timed: Annotated[tuple[TimedShape, ...], Meta(description="where times are means over several shapes")] = ()
+    portfolio: Annotated[tuple[TimedTactic, ...], Meta(description="tactics to offer together, the winner first")] = ()
+
+    @property
+    def label(self) -> str:
+        """The dimensions, data types and attributes in one line: ``M=8192 N=4096 T=fp16 eps=1e-06``."""
+        dims = {name: "x".join(map(str, dim_from_data(d))) for name, d in self.dims.items()}
+        return " ".join(f"{k}={v}" for k, v in {**dims, **self.dtypes, **self.attributes}.items())
+
+    def __str__(self) -> str:
+        return f"{self.kernel} {self.label} on {self.device} by {self.backend}"
+
+
+def entry_of(
+    problem: Problem,
+    source: str,
+    *,
+    backend: str,
+    device: str,
+    capability: tuple[int, int] | None,
+    confirmed: Mapping[Tactic, Timing],
+    winner: Tactic,
+    default: Tactic,
+    ties: Iterable[Tactic],
+    trials: int,
+    environment: Mapping[str, str],
+    portfolio: Iterable[Tactic] = (),
+    best: Mapping[str, Tactic] | None = None,
+) -> Entry:
+    """Describe the outcome of tuning a problem, as of now.
+
+    Args:
+        problem: what was tuned.
+        source: the hash of its kernel's source.
+        backend, device, capability: who says how long a tactic takes, and on which GPU.
+        confirmed: times taken side by side, the winner's and the ties' among them.
+        winner, default, ties: as the search chose them.
+        trials: how many tactics were tried.
+        environment: versions and settings that the times depend on.
+        portfolio: tactics to offer together, the winner first.
+        best: which of them is the fastest at each of the problem's timed shapes, by its label.
+    """
+    best = best or {}
+    return Entry(
+        kernel=problem.kernel.id,
+        source=source,
+        backend=backend,
+        device=device,
+        capability=capability,
+        dims={name: dim_to_data(ranges) for name, ranges in problem.dims.items()},
+        dtypes=dict(problem.dtypes),
+        attributes=dict(problem.attributes),
+        kind=confirmed[winner].kind,
+        winner=_timed(winner, confirmed[winner]),
+        default=_timed(default, confirmed[default]) if default in confirmed else None,
+        ties=tuple(_timed(t, confirmed[t]) for t in ties),
+        verified=confirmed[winner].verified,
+        trials=trials,
+        environment=dict(environment),
+        date=datetime.now(UTC).replace(microsecond=0),
+        timed=tuple(_shape(p, t, best.get(p.label)) for (p, _), t in zip(problem.shares, problem.timed, strict=False)),
+        portfolio=tuple(_timed(t, confirmed[t]) for t in portfolio),
+    )
+
+
+def problem_of(entry: Entry, kernel: Kernel) -> Problem:
+    """The problem of an entry of this kernel."""
+    dims = {name: dim_from_data(data) for name, data in entry.dims.items()}
+    return Problem.of(kernel, dims, entry.dtypes, entry.attributes)
+
+
+@lru_cache(maxsize=65536, typed=True)
+def _tactic_id(names: tuple[str, ...], *values: Value) -> int:
+    return Tactic(dict(zip(names, values, strict=True))).id
+
+
+def _shape(problem: Problem, timed: Timed, best: Tactic | None) -> TimedShape:
+    dims = {name: dim_to_data(ranges) for name, ranges in problem.dims.items()}
+    return TimedShape(dims, timed.weight, best.id if best else None)
+
+
+def _timed(tactic: Tactic, timing: Timing) -> TimedTactic:
+    return TimedTactic(tactic.id, tactic.config, timing.time_us, timing.statistic, _summary(timing.samples_us))
+
+
+def _summary(samples_us: tuple[float, ...]) -> Samples | None:
+    if not samples_us:
+        return None
+    import statistics
+
+    # With a single sample all three are that sample.
+    cuts = statistics.quantiles(samples_us * 2 if len(samples_us) == 1 else samples_us, n=20, method="inclusive")
+    return Samples(len(samples_us), statistics.median(samples_us), cuts[0], cuts[-1])

@@ -1,0 +1,103 @@
+"""What an entry of the cache is for: a kernel on a device at some dimensions, as values to compare and sort."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import dist, log2, prod
+from typing import NamedTuple, TypeAlias
+
+from tuner.kernel.kernel import Attribute
+from tuner.kernel.problem import Problem
+from tuner.store.entry import Entry
+from tuner.store.nearest import Point
+from tuner.store.problem_data import DimData, RangeData
+
+
+class Group(NamedTuple):
+    """What a tactic never crosses."""
+
+    kernel: str
+    source: str
+    backend: str
+    dtypes: tuple[tuple[str, str], ...]
+    attributes: tuple[tuple[str, str], ...]
+    dims: tuple[str, ...]
+
+
+class Key(NamedTuple):
+    """What an entry is for: no two entries of a cache have the same."""
+
+    group: Group
+    device: str
+    shape: tuple[DimKey, ...]
+
+
+def key_of(entry: Entry) -> Key:
+    """What an entry is for."""
+    names = tuple(sorted(entry.dims))
+    group = _group(entry.kernel, entry.source, entry.backend, entry.dtypes, entry.attributes, names)
+    return Key(group, entry.device, tuple([dim_key(entry.dims[n]) for n in names]))
+
+
+def problem_key(problem: Problem, source: str, backend: str, device: str) -> Key:
+    """What the entry of a problem is for; `source` is the hash of its kernel's source."""
+    names = tuple(sorted(problem.dims))
+    group = _group(problem.kernel.id, source, backend, problem.dtypes, problem.attributes, names)
+    shape = tuple([tuple([(r.min, r.opt, r.max) for r in problem.dims[n]]) for n in names])
+    return Key(group, device, shape)
+
+
+def _group(
+    kernel: str,
+    source: str,
+    backend: str,
+    dtypes: Mapping[str, str],
+    attributes: Mapping[str, Attribute],
+    dims: tuple[str, ...],
+) -> Group:
+    # repr tells 1, 1.0 and True apart.
+    values = tuple(sorted([(n, repr(v)) for n, v in attributes.items()]))
+    return Group(kernel, source, backend, tuple(sorted(dtypes.items())), values, dims)
+
+
+DimKey: TypeAlias = tuple[tuple[int, int, int], ...]
+"""The (min, opt, max) of each extent of a dimension."""
+
+
+def dim_key(dim: DimData) -> DimKey:
+    """The extents of a dimension as they are compared."""
+    if isinstance(dim, int):
+        return ((dim, dim, dim),)
+    extents = dim if isinstance(dim, tuple) else (dim,)
+    return tuple([(e.min, e.opt, e.max) if isinstance(e, RangeData) else (e, e, e) for e in extents])
+
+
+def point_of(shape: tuple[DimKey, ...]) -> Point:
+    """The binary logarithms of each dimension's elements at min, opt and max."""
+    point: list[float] = []
+    for dim in shape:
+        low, opt, high = dim[0] if len(dim) == 1 else map(prod, zip(*dim, strict=True))
+        point += (log2(low), log2(opt), log2(high))
+    return tuple(point)
+
+
+def covers(held: DimKey, asked: DimKey) -> bool:
+    """Whether one range of a dimension holds all of another."""
+    return len(held) == len(asked) and all(h[0] <= a[0] and a[2] <= h[2] for h, a in zip(held, asked, strict=True))
+
+
+def width(shape: tuple[DimKey, ...]) -> float:
+    """By how many doublings the ends of ranges are apart, added up."""
+    return sum(log2(high / low) for dim in shape for low, _, high in dim)
+
+
+def usual(shape: tuple[DimKey, ...]) -> Point:
+    """The binary logarithms of each dimension's elements at opt."""
+    return tuple(log2(prod(opt for _, opt, _ in dim)) for dim in shape)
+
+
+def nearest_timed(entry: Entry, shape: tuple[DimKey, ...]) -> tuple[float, int | None]:
+    """How far away the nearest shape is that a portfolio was timed at, and which tactic was fastest there."""
+    here = usual(shape)
+    places = [(dist(here, usual(tuple(dim_key(s.dims[n]) for n in sorted(s.dims)))), s.best) for s in entry.timed]
+    return min(places, key=lambda place: place[0], default=(0.0, None))

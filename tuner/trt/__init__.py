@@ -1,1 +1,0 @@
-"""Build, run and inspect TensorRT engines whose plugin is a tuned kernel."""

@@ -1,0 +1,180 @@
+"""Tune one problem: search, then confirm the finalists against the default."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from typing import Protocol
+
+from tuner.backends.base import Backend
+from tuner.errors import NoValidTacticError
+from tuner.kernel.problem import Problem
+from tuner.outcome import Failure, FailureClass, Outcome, Timing
+from tuner.search import Search
+from tuner.search.tactic import Config, Tactic
+from tuner.store.journal import Journal
+from tuner.store.results import Result, Trial, failures_by_class
+from tuner.tuning.finalists import choose, shortlist
+
+
+class Progress(Protocol):
+    """Is told what happens during a run. All methods return at once."""
+
+    def started(self, problem: Problem, backend: Backend, trials: int) -> None:
+        """A search of up to `trials` trials begins."""
+
+    def trial(self, trial: Trial, resumed: bool) -> None:
+        """A trial ended, now or (resumed) in an earlier run."""
+
+    def note(self, message: str) -> None:
+        """Something a user should know."""
+
+
+def finished_trials(journal: Journal) -> tuple[Trial, ...]:
+    """The trials of a journal in the order in which the search asked for them."""
+    return tuple(Trial(*row) for row in journal.trials())
+
+
+def tune_problem(
+    problem: Problem,
+    backend: Backend,
+    journal: Journal,
+    search: Search,
+    *,
+    trials: int,
+    timeout_s: float | None,
+    finalists: int,
+    incumbent: Tactic | None,
+    progress: Progress,
+) -> Result:
+    """Search for the fastest tactic of a problem and confirm it.
+
+    Args:
+        problem: what to tune.
+        backend: times tactics.
+        journal: finished trials, read and extended.
+        search: what to try next; told every outcome.
+        trials: budget, counting trials that an earlier run finished.
+        timeout_s: end the search after this many seconds, but not before the default was tried.
+        finalists: how many of the fastest to confirm, besides ties and the default.
+        incumbent: the tactic served so far, which wins a tie. It is tried even when the search missed it,
+            so that a shorter search never makes worse what is served.
+        progress: is told what happens.
+
+    Raises:
+        NoValidTacticError: when every tactic failed.
+    """
+    progress.started(problem, backend, min(trials, problem.space.size))
+    resumed = len(journal)
+    default = problem.kernel.default_tactic
+    asked, stopped = _search(backend, journal, search, default, trials, timeout_s, progress)
+    if incumbent is not None and incumbent not in journal:
+        for trial, again in _evaluate([(asked, incumbent)], backend, journal, {}):
+            progress.trial(trial, again)
+    done = finished_trials(journal)
+    timings = {t.tactic: t.outcome for t in done if isinstance(t.outcome, Timing)}
+    if not timings:
+        raise NoValidTacticError(f"{problem}: {_why_none(done)}")
+    always = [default] if incumbent is None else [default, incumbent]
+    candidates = shortlist(timings, finalists, always, backend.tied)
+    confirmed: dict[Tactic, Timing] = {}
+    for tactic, outcome in zip(candidates, backend.confirm([t.config for t in candidates]), strict=True):
+        if isinstance(outcome, Timing):
+            confirmed[tactic] = outcome
+        else:
+            progress.note(f"finalist ({tactic}) failed when it was confirmed: {outcome.message}")
+    if not confirmed:
+        raise NoValidTacticError(f"{problem}: every finalist failed when it was confirmed")
+    choice = choose(confirmed, default, incumbent, backend.tied)
+    code = {t: backend.compiled(t.config) for t in (choice.winner, default) if t in confirmed}
+    return Result(
+        problem=problem,
+        backend=backend.name,
+        kind=backend.kind,
+        device=backend.device,
+        capability=backend.capability,
+        winner=choice.winner,
+        default=default,
+        confirmed=confirmed,
+        ties=choice.ties,
+        trials=done,
+        resumed=resumed,
+        stopped=stopped,
+        environment=backend.environment(),
+        code={tactic: artifact for tactic, artifact in code.items() if artifact is not None},
+    )
+
+
+def _search(
+    backend: Backend,
+    journal: Journal,
+    search: Search,
+    default: Tactic,
+    trials: int,
+    timeout_s: float | None,
+    progress: Progress,
+) -> tuple[int, str]:
+    """Ask, evaluate, store, tell, until a limit is reached; returns how many were asked for, and which limit."""
+    deadline = float("inf") if timeout_s is None else time.monotonic() + timeout_s
+    asked = 0
+    ids: dict[int, Tactic] = {}
+
+    def ask() -> list[tuple[int, Tactic]]:
+        nonlocal asked
+        configs = search.ask(min(backend.batch, trials - asked)) if asked < trials else []
+        batch = [(asked + i, Tactic(c)) for i, c in enumerate(configs)]
+        asked += len(batch)
+        backend.prepare([t.config for _, t in batch if t not in journal])
+        return batch
+
+    batch = ask()
+    while batch:
+        following = ask() if backend.ahead else None
+        for trial, resumed in _evaluate(batch, backend, journal, ids):
+            progress.trial(trial, resumed)
+            if time.monotonic() > deadline and default in journal:
+                return asked, "time"
+        for _, tactic in batch:
+            outcome = journal.outcome(tactic)
+            search.tell(tactic.config, outcome.time_us if isinstance(outcome, Timing) else None)
+        batch = ask() if following is None else following
+    return asked, "trials" if asked >= trials else "space exhausted"
+
+
+def _evaluate(
+    batch: list[tuple[int, Tactic]], backend: Backend, journal: Journal, ids: dict[int, Tactic]
+) -> Iterator[tuple[Trial, bool]]:
+    """Yield the batch's trials as they end, and whether an earlier run had finished them."""
+    todo: list[tuple[int, Tactic]] = []
+    for number, tactic in batch:
+        twin = ids.setdefault(tactic.id, tactic)
+        if tactic in journal:
+            yield Trial(number, tactic, journal.outcome(tactic)), True
+        elif twin != tactic:
+            failure = Failure(FailureClass.CONSTRAINT, f"shares its id {tactic.id} with ({twin})")
+            journal.add(number, tactic, failure)
+            yield Trial(number, tactic, failure), False
+        else:
+            todo.append((number, tactic))
+    configs: list[Config] = [t.config for _, t in todo]
+    with closing(_generator(backend, configs)) as outcomes:
+        for position, outcome in outcomes:
+            number, tactic = todo[position]
+            journal.add(number, tactic, outcome)
+            yield Trial(number, tactic, outcome), False
+
+
+def _generator(backend: Backend, configs: list[Config]) -> Generator[tuple[int, Outcome], None, None]:
+    if configs:
+        yield from backend.evaluate(configs)
+
+
+def _why_none(trials: tuple[Trial, ...]) -> str:
+    if not trials:
+        return "no trial was finished; allow more time"
+    counts = ", ".join(f"{n} {kind}" for kind, n in failures_by_class(trials).items())
+    first = next(t for t in trials if isinstance(t.outcome, Failure))
+    assert isinstance(first.outcome, Failure)
+    message = first.outcome.headline
+    return f"no tactic is valid ({counts}); the first, ({first.tactic}), failed with: {message}"

@@ -1,0 +1,207 @@
+"""A portfolio: the fewest tactics of which one is near the best at every shape of a job.
+
+The winners of all shapes are timed against each other at every shape, in code compiled for that shape and, where
+that is other code, as compiled for the range that spans the shapes: code that is told less of its sizes may prefer
+another tactic. Of these times `cover` takes the smallest set. It is recorded in the tactic cache as the entry of the
+range: plugins and bundles offer all of it to TensorRT at shapes between, and TensorRT chooses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from itertools import zip_longest
+from pathlib import Path
+
+from tuner.backends.base import Backend
+from tuner.backends.select import Choice, open_backend
+from tuner.compile.blobs import Store, default_folder
+from tuner.errors import ConfigError, NoValidTacticError, StorageError
+from tuner.kernel.arith import Multiple
+from tuner.kernel.identity import kernel_hash
+from tuner.kernel.problem import Problem, Range, Timed
+from tuner.outcome import Failure, Outcome, Timing
+from tuner.search.tactic import Tactic
+from tuner.store.cache import Cache, update
+from tuner.store.entry import Entry, entry_of
+from tuner.store.portfolios import IN_RANGE, Candidate, Portfolio, write_portfolios
+from tuner.tuning.config import Config
+from tuner.tuning.cover import smallest
+from tuner.tuning.neighbours import order, place_of
+
+
+def find_portfolios(
+    config: Config, choice: Choice, out: Path, cache: Path, within: float, note: Callable[[str], None]
+) -> list[Portfolio]:
+    """Find the portfolios of a job whose shapes are tuned, record them in the cache and write ``portfolio.json``.
+
+    Args:
+        config: the job. Problems that differ in more than dimensions known at run time get portfolios of their own.
+        choice: what times the tactics, as it did when the shapes were tuned.
+        out: the results folder of the job.
+        cache: the tactic cache, which holds the winners.
+        within: what part a shape may lose, 0.02 for 2 %.
+        note: is told what happens.
+
+    Raises:
+        ConfigError: when there is only one shape, or a shape has no winner yet.
+        NoValidTacticError: when no winner is right over the whole range.
+        StorageError: when the folder cannot be made.
+    """
+    opened = Cache.open(cache)
+    groups = [group for group in _groups(config.problems) if len(_shapes(group)) > 1]
+    if not groups:
+        raise ConfigError(
+            f"{config.name}: a portfolio serves several shapes; give dims a grid such as M = "
+            "{ powers_of_two = [1, 4096] }, or a range and several timed shapes"
+        )
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise StorageError(f"{out} cannot be made ({e.strerror}); choose another folder with --out") from e
+    found = [_find(config, group, choice, opened, within, note) for group in groups]
+    update(cache, [entry for _, entry in found])
+    portfolios = [portfolio for portfolio, _ in found]
+    write_portfolios(out, portfolios)
+    return portfolios
+
+
+def _groups(problems: Sequence[Problem]) -> list[list[Problem]]:
+    """Problems whose code may be the same: only dimensions that are known at run time differ."""
+    groups: dict[str, list[Problem]] = {}
+    for problem in problems:
+        compiled = {d: str(r) for d, r in problem.dims.items() if d in problem.kernel.constants}
+        ranks = [len(r) for r in problem.dims.values()]
+        key = repr([problem.dtypes, problem.attributes, compiled, ranks])
+        groups.setdefault(key, []).append(problem)
+    return list(groups.values())
+
+
+def _shapes(group: Sequence[Problem]) -> dict[str, Problem]:
+    """The problems timed at one shape each, by the label of the shape."""
+    return {
+        shape.label: Problem.of(p.kernel, p.dims, p.dtypes, p.attributes, [timed]) if timed else p
+        for p in group
+        for (shape, _), timed in zip_longest(p.shares, p.timed)
+    }
+
+
+def _rows(group: Sequence[Problem], whole: Problem, tactics: Sequence[Tactic]) -> dict[str, Problem]:
+    """What to time: every shape in its own code, and in that of the range where it differs."""
+    shapes = _shapes(group)
+    rows = dict(shapes)
+    for (label, own), timed in zip(shapes.items(), whole.timed, strict=True):
+        served = Problem.of(whole.kernel, whole.dims, whole.dtypes, whole.attributes, [timed])
+        if any(_promises(own, t) != _promises(served, t) for t in tactics):
+            rows[f"{label} {IN_RANGE}"] = served
+    return rows
+
+
+def _promises(problem: Problem, tactic: Tactic) -> list[str]:
+    """What a tactic's code may rely on of its integers: their values, or what divides them."""
+    known = problem.argument_multiples(tactic.config)
+    return [f"multiple of {a.factor}" if isinstance(a, Multiple) else str(a) for a in known]
+
+
+def spanning(group: Sequence[Problem]) -> Problem:
+    """The problem whose range spans those of others, timed at all their shapes.
+
+    Its optimum is that of the one in the middle of them.
+    """
+    middle = group[order([place_of(p) for p in group])[0]]
+    dims = {
+        dim: tuple(
+            Range(min(r.min for r in extents), usual.opt, max(r.max for r in extents))
+            for usual, extents in zip(ranges, zip(*(p.dims[dim] for p in group), strict=True), strict=True)
+        )
+        for dim, ranges in middle.dims.items()
+    }
+    timed: dict[str, Timed] = {}
+    for shape, share in (pair for p in group for pair in p.shares):
+        timed.setdefault(shape.label, Timed({d: tuple(r.opt for r in rs) for d, rs in shape.dims.items()}, share))
+    return Problem.of(middle.kernel, dims, middle.dtypes, middle.attributes, list(timed.values()))
+
+
+def _find(
+    config: Config, group: Sequence[Problem], choice: Choice, cache: Cache, within: float, note: Callable[[str], None]
+) -> tuple[Portfolio, Entry]:
+    whole, source = spanning(group), kernel_hash(group[0].kernel)
+
+    def opened(problem: Problem) -> closing[Backend]:
+        return closing(open_backend(choice, problem, config, Store(default_folder())))
+
+    with opened(whole) as backend:
+        tactics = _winners(group, cache, source, backend)
+        note(f"{whole}: checking {len(tactics)} tactics over the range")
+        served = _outcomes(backend, [t for t in tactics if t.config in whole.space])
+        environment = backend.environment()
+    left_out = {t: f"({t}) is not legal over {whole.label}" for t in tactics if t not in served}
+    times: dict[str, dict[Tactic, float]] = {}
+    for label, problem in _rows(group, whole, tactics).items():
+        tried = [t for t, o in served.items() if isinstance(o, Timing)]
+        note(f"{label}: timing {len(tried)} tactics")
+        checked = problem.dims == whole.dims  # this is the code that was checked over the range
+        with opened(problem) as at_shape:
+            outcomes = _timed(at_shape, tried) if checked else _outcomes(at_shape, tried)
+        times[label] = {t: o.time_us for t, o in outcomes.items() if isinstance(o, Timing)}
+        served |= {t: o for t, o in outcomes.items() if isinstance(o, Failure)}
+    left_out |= {t: f"({t}) failed: {o.headline}" for t, o in served.items() if isinstance(o, Failure)}
+    means = {t: o for t, o in served.items() if isinstance(o, Timing)}
+    if not means:
+        raise NoValidTacticError(f"{whole}: no winner is right over the whole range: {'; '.join(left_out.values())}")
+    found = smallest({label: {t: at[t] for t in means} for label, at in times.items()}, within)
+    taken = sorted(found.tactics, key=lambda t: means[t].time_us)
+    portfolio = Portfolio(
+        kernel=whole.kernel.id,
+        problem=whole.label,
+        backend=backend.name,
+        device=backend.device,
+        kind=backend.kind,
+        within=within,
+        method=found.method,
+        shapes=tuple(times),
+        candidates=tuple(
+            Candidate(t.id, t.config, tuple(at[t] for at in times.values()), means[t].time_us, t in taken)
+            for t in (*taken, *(t for t in means if t not in taken))
+        ),
+        left_out=tuple(left_out.values()),
+    )
+    entry = entry_of(
+        whole,
+        source,
+        backend=backend.name,
+        device=backend.device,
+        capability=backend.capability,
+        confirmed=means,
+        winner=taken[0],
+        default=whole.kernel.default_tactic,
+        ties=(),
+        trials=len(tactics),
+        environment=environment,
+        portfolio=taken,
+        best={label: min(taken, key=lambda t: at[t]) for label, at in times.items()},
+    )
+    return portfolio, entry
+
+
+def _winners(group: Sequence[Problem], cache: Cache, source: str, backend: Backend) -> list[Tactic]:
+    """The winners of the shapes, and the default."""
+    hits = {p: cache.lookup(p, source, backend=backend.name, device=backend.device) for p in group}
+    for problem, hit in hits.items():
+        if hit.tier != "exact":
+            where = f"by {backend.name} for {backend.device}"
+            raise ConfigError(f"{problem} has no winner {where} in the cache yet; run: tuner tune CONFIG")
+    return list(dict.fromkeys([*(t for h in hits.values() for t in h.tactics), group[0].kernel.default_tactic]))
+
+
+def _outcomes(backend: Backend, tactics: Sequence[Tactic]) -> dict[Tactic, Outcome]:
+    """Check tactics, and time those that are right against each other."""
+    configs = [t.config for t in tactics]
+    backend.prepare(configs)
+    outcomes = {tactics[i]: outcome for i, outcome in backend.evaluate(configs)}
+    return {**outcomes, **_timed(backend, [t for t in tactics if isinstance(outcomes[t], Timing)])}
+
+
+def _timed(backend: Backend, tactics: Sequence[Tactic]) -> dict[Tactic, Outcome]:
+    """Time tactics against each other."""
+    return dict(zip(tactics, backend.confirm([t.config for t in tactics]), strict=True)) if tactics else {}
