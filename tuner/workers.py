@@ -77,8 +77,8 @@ class WorkerPool:
         self._environment = dict(environment or {})
         self._threads = ThreadPoolExecutor(count or len(os.sched_getaffinity(0)), thread_name_prefix="tuner-worker")
         self._lock = threading.Lock()
-        self._workers: set[_Worker] = set()
-        self._idle: list[_Worker] = []
+        self._workers: set[_PoolWorker] = set()
+        self._idle: list[_PoolWorker] = []
         self._closed = False
 
     def submit(self, function: Callable[..., T], *args: object, timeout_s: float) -> Future[T | Failure]:
@@ -126,7 +126,7 @@ class WorkerPool:
             raise value
         return value
 
-    def _take(self) -> _Worker:
+    def _take(self) -> _PoolWorker:
         """An idle worker, or a new one."""
         with self._lock:
             if self._closed:
@@ -137,11 +137,11 @@ class WorkerPool:
                     return worker
                 self._workers.remove(worker)
                 worker.end()
-            worker = _Worker(self._memory_bytes, self._environment)
+            worker = _PoolWorker(self._memory_bytes, self._environment)
             self._workers.add(worker)
             return worker
 
-    def _end(self, worker: _Worker) -> None:
+    def _end(self, worker: _PoolWorker) -> None:
         """End a worker that is of no more use; the next task that needs one starts another."""
         with self._lock:
             if self._closed:
@@ -150,7 +150,7 @@ class WorkerPool:
             worker.end()
 
 
-class _Worker:
+class _PoolWorker:
     """One process and the pipes to it, seen from the parent.
 
     Attributes:

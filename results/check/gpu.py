@@ -37,7 +37,7 @@ from tuner.backends.timing.plan import Confirmation
 from tuner.backends.timing.sampling import confirm
 from tuner.backends.timing.statistics import log_ratio_interval
 from tuner.check.measure import Gpu
-from tuner.check.recompile import Compiled, compile_today
+from tuner.check.recompile import Recompiled, compile_today
 from tuner.check.setting import Setting
 from tuner.kernel.problem import Problem
 from tuner.search.tactic import Tactic
@@ -166,7 +166,7 @@ def _problem(config: Path) -> Problem:
 def _code(config: Path, tactic: Tactic, setting: Setting, gpu: Gpu) -> Code:
     job = load_config(config)
     found = compile_today(job.problems[0], [tactic], gpu.info.name, job, setting.store)[tactic]
-    if not isinstance(found, Compiled):
+    if not isinstance(found, Recompiled):
         raise RuntimeError(found.message)
     a = found.artifact
     return Code(a.ptx.encode(), a.entry, a.block, a.shared_bytes)

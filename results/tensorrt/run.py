@@ -42,7 +42,7 @@ def tune(config: Path, backend: str, folder: Path) -> dict[str, Any]:
 
 def engines(path: Path, job: dict[str, Any]) -> dict[str, Any]:
     """Engines of the finalists: the builder's choice among them, build times, and the network's raw samples."""
-    from tuner.backends.select import Choice, open_backend
+    from tuner.backends.select import BackendChoice, open_backend
     from tuner.backends.tensorrt.backend import TensorrtBackend
     from tuner.compile.blobs import Store, default_folder
     from tuner.tuning.config import load_config
@@ -50,7 +50,7 @@ def engines(path: Path, job: dict[str, Any]) -> dict[str, Any]:
     config = load_config(path)
     finalists = [f["config"] for f in job["finalists"]]
     winner, default = job["winner"]["config"], job["default"]["config"]
-    backend = open_backend(Choice.of("tensorrt"), config.problems[0], config, Store(default_folder()))
+    backend = open_backend(BackendChoice.of("tensorrt"), config.problems[0], config, Store(default_folder()))
     assert isinstance(backend, TensorrtBackend)
     with closing(backend):
         chosen = backend.engine(finalists)

@@ -6,27 +6,27 @@ from pathlib import Path
 import pytest
 
 from tuner import Problem
-from tuner.backends.select import BACKENDS, Choice, open_backend
+from tuner.backends.select import BACKENDS, BackendChoice, open_backend
 from tuner.compile.blobs import Store
 from tuner.compile.options import CompileOptions
 from tuner.errors import ConfigError, UnavailableError
 from tuner.gpu.present import available
 from tuner.kernel.loader import load_kernel
-from tuner.tuning.config import Config
+from tuner.tuning.config import Job
 from tuner.tuning.options import SearchOptions
 
 ROOT = Path(__file__).parents[2]
 NO_GPU = available() is not None
 
 
-def job(target: str = "h200") -> Config:
+def job(target: str = "h200") -> Job:
     problem = Problem.of(load_kernel("increment.py", ROOT / "kernels"), {"N": 4096})
-    return Config("job", "", target, (problem,), SearchOptions(), CompileOptions(workers=1))
+    return Job("job", "", target, (problem,), SearchOptions(), CompileOptions(workers=1))
 
 
 @pytest.mark.skipif(not NO_GPU, reason="there is a GPU")
 def test_auto_takes_the_model_without_a_gpu_and_says_why() -> None:
-    choice = Choice.of("auto")
+    choice = BackendChoice.of("auto")
     assert choice.name == "model"
     assert choice.why == f"no measuring here: {available()}"
 
@@ -34,7 +34,7 @@ def test_auto_takes_the_model_without_a_gpu_and_says_why() -> None:
 @pytest.mark.skipif(not NO_GPU, reason="there is a GPU")
 def test_cuda_without_a_gpu_is_unavailable() -> None:
     with pytest.raises(UnavailableError, match=r"the cuda backend does not work here: .*tuner doctor"):
-        Choice.of("cuda")
+        BackendChoice.of("cuda")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("tensorrt") is not None, reason="TensorRT is installed")
@@ -42,32 +42,32 @@ def test_tensorrt_that_is_not_installed_is_unavailable_and_what_to_install_is_sa
     with pytest.raises(
         UnavailableError, match=r"the tensorrt backend does not work here: .*; pip install .*tuner doctor"
     ):
-        Choice.of("tensorrt")
+        BackendChoice.of("tensorrt")
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(NO_GPU, reason="there is no GPU")
 def test_auto_measures_with_a_gpu_and_says_why() -> None:
-    choice = Choice.of("auto")
+    choice = BackendChoice.of("auto")
     assert choice.name in ("cuda", "tensorrt") and choice.why.startswith("a GPU is present")
 
 
 @pytest.mark.parametrize("name", ["modle", "", "CUDA"])
 def test_an_unknown_backend_is_refused_with_the_known_ones(name: str) -> None:
     with pytest.raises(ConfigError, match="unknown backend") as e:
-        Choice.of(name)
+        BackendChoice.of(name)
     assert any(known in str(e.value) for known in BACKENDS)
 
 
 @pytest.mark.parametrize(("name", "table"), [("replay", None), ("model", Path("t.csv")), ("auto", Path("t.csv"))])
 def test_replay_and_a_table_belong_together(name: str, table: Path | None) -> None:
     with pytest.raises(ConfigError, match="belong together"):
-        Choice.of(name, table=table)
+        BackendChoice.of(name, table=table)
 
 
 def test_the_model_predicts_for_the_target_of_the_job(tmp_path: Path) -> None:
     config = job("a100")
-    backend = open_backend(Choice.of("model"), config.problems[0], config, Store(tmp_path))
+    backend = open_backend(BackendChoice.of("model"), config.problems[0], config, Store(tmp_path))
     try:
         assert (backend.name, backend.kind, backend.capability) == ("model", "prediction", (8, 0))
         assert "A100" in backend.device
@@ -79,7 +79,7 @@ def test_replay_opens_its_table(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     path.write_text("BLOCK_SIZE,num_warps,time_us\n256,4,3.5\n")
     config = job()
-    backend = open_backend(Choice.of("replay", table=path), config.problems[0], config, Store(tmp_path))
+    backend = open_backend(BackendChoice.of("replay", table=path), config.problems[0], config, Store(tmp_path))
     assert (backend.name, backend.kind, backend.device) == ("replay", "measurement", "unknown device")
     assert backend.environment()["table"] == "table"
     backend.close()

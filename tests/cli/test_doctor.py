@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tuner.cli.doctor import Check, examine, usable_backends
+from tuner.cli.doctor import Requirement, examine, usable_backends
 
 
 def test_whatever_does_not_work_has_a_mend() -> None:
@@ -100,11 +100,11 @@ ALL = ("platform", "packages", "triton", "tactic cache", "compile cache", "cuda"
     ],
 )
 def test_a_backend_works_when_all_it_needs_does(broken: tuple[str, ...], usable: set[str]) -> None:
-    checks = [Check(name, name not in broken, "", "") for name in ALL]
+    checks = [Requirement(name, name not in broken, "", "") for name in ALL]
     assert {name for name, works in usable_backends(checks).items() if works} == usable
 
 
-def rehearsal() -> Check:
+def rehearsal() -> Requirement:
     return next(c for c in examine() if c.name == "rehearsal")
 
 

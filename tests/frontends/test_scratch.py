@@ -23,7 +23,7 @@ from tuner.gate.verifier import Verifier
 from tuner.gpu.target import Target
 from tuner.kernel.loader import load_kernel
 from tuner.outcome import CompileError, FailureClass
-from tuner.qdp.offers import Compiled, legal
+from tuner.qdp.offers import CompilingOffer, legal
 from tuner.qdp.plugin import register
 from tuner.qdp.rehearsal.kernels import rehearse
 
@@ -159,7 +159,7 @@ def test_a_plugin_has_it_as_its_last_output(layer: ModuleType, declare: Callable
     problem = declare("test::double", "test::scratch_double", rows=Range(1, 16, 64))
     compiler = Compiler(H100, store=None, workers=1, timeout_s=60, memory_bytes=4 << 30)
     try:
-        offer = Compiled(legal, compiler)
+        offer = CompilingOffer(legal, compiler)
         register(problem.kernel, offer)
         rehearsal, broken = rehearse(problem, offer, H100)
     finally:

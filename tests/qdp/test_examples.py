@@ -16,7 +16,7 @@ from simulated import write_shims
 from tuner.compile.compiler import Compiler
 from tuner.gpu.target import Target
 from tuner.kernel.loader import load_kernel
-from tuner.qdp.offers import Compiled, legal
+from tuner.qdp.offers import CompilingOffer, legal
 from tuner.qdp.plugin import register
 
 ROOT = Path(__file__).parents[2] / "kernels"
@@ -66,7 +66,7 @@ def test_a_call_as_torch_tensorrt_makes_it(layer: ModuleType, tmp_path: Path) ->
 
     kernel = write(tmp_path, "torch", NORM)
     compiler = Compiler(Target((9, 0)), store=None, workers=1, timeout_s=60, memory_bytes=4 << 30)
-    register(kernel, Compiled(legal, compiler))
+    register(kernel, CompilingOffer(legal, compiler))
     definition = QDP_REGISTRY[kernel.id]
     assert definition.aot_impl_func is not None  # what makes it ask for the plugin compiled ahead of time
     tensors = [layer.ITensor() for _ in definition.input_tensor_names]

@@ -15,9 +15,9 @@ from tuner.compile.compiler import Compiler
 from tuner.errors import ConfigError, UnavailableError
 from tuner.gpu.target import Target
 from tuner.kernel.problem import Problem, Range
-from tuner.qdp.offers import Compiled, legal
+from tuner.qdp.offers import CompilingOffer, legal
 from tuner.qdp.plugin import register
-from tuner.qdp.rehearsal.builder import Launch, Rehearsal, Tensor, play
+from tuner.qdp.rehearsal.builder import PlayedLaunch, PlayedTensor, Rehearsal, play
 from tuner.qdp.rehearsal.kernels import rehearse
 from tuner.search.tactic import Config, Tactic
 
@@ -32,13 +32,13 @@ def compiler() -> Iterator[Compiler]:
 
 
 @pytest.fixture
-def offer(compiler: Compiler) -> Compiled:
+def offer(compiler: Compiler) -> CompilingOffer:
     """Every legal tactic."""
-    return Compiled(legal, compiler)
+    return CompilingOffer(legal, compiler)
 
 
-def fixed(dtype: str, *shape: int) -> Tensor:
-    return Tensor(dtype, shape, shape, shape)
+def fixed(dtype: str, *shape: int) -> PlayedTensor:
+    return PlayedTensor(dtype, shape, shape, shape)
 
 
 def ids(problem: Problem, **pinned: int) -> list[int]:
@@ -52,7 +52,9 @@ def said(rehearsal: Rehearsal) -> str:
     return ": ".join(broken)
 
 
-def test_inputs_outputs_attributes_and_dynamic_dimensions(layer: ModuleType, tmp_path: Path, offer: Compiled) -> None:
+def test_inputs_outputs_attributes_and_dynamic_dimensions(
+    layer: ModuleType, tmp_path: Path, offer: CompilingOffer
+) -> None:
     kernel = write(tmp_path, "several", NORM)
     register(kernel, offer)
     rows, columns = Range(1, 6, 50), Range(32, 64, 128)
@@ -68,14 +70,14 @@ def test_inputs_outputs_attributes_and_dynamic_dimensions(layer: ModuleType, tmp
     )
     played = {p.tactic: p for p in rehearsal.played}[Tactic({"BLOCK": 64, "ROWS": 4}).id]
     assert dict(played.launches) == {
-        "min": Launch((1, 1, 1), (64, 2, 1), 256, (2, 32)),
-        "opt": Launch((3, 1, 1), (64, 2, 1), 256, (12, 704)),
-        "max": Launch((25, 2, 1), (64, 2, 1), 256, (100, 12672)),
+        "min": PlayedLaunch((1, 1, 1), (64, 2, 1), 256, (2, 32)),
+        "opt": PlayedLaunch((3, 1, 1), (64, 2, 1), 256, (12, 704)),
+        "max": PlayedLaunch((25, 2, 1), (64, 2, 1), 256, (100, 12672)),
     }
 
 
 def test_a_launch_that_differs_from_the_timed_one_is_refused(
-    layer: ModuleType, tmp_path: Path, offer: Compiled
+    layer: ModuleType, tmp_path: Path, offer: CompilingOffer
 ) -> None:
     text = SCALE.replace("grid=(cdiv(N, BLOCK),)", "grid=(N if isinstance(N, int) else cdiv(N, BLOCK),)")
     kernel = write(tmp_path, "differs", text)
@@ -87,7 +89,7 @@ def test_a_launch_that_differs_from_the_timed_one_is_refused(
 
 @pytest.mark.parametrize(("ours", "theirs"), [("fp32", "FLOAT"), ("fp16", "HALF"), ("bf16", "BF16")])
 def test_one_plugin_takes_several_data_types(
-    layer: ModuleType, tmp_path: Path, offer: Compiled, ours: str, theirs: str
+    layer: ModuleType, tmp_path: Path, offer: CompilingOffer, ours: str, theirs: str
 ) -> None:
     kernel = write(tmp_path, f"takes_{ours}", NORM)
     register(kernel, offer)
@@ -100,7 +102,7 @@ def test_one_plugin_takes_several_data_types(
 
 @pytest.mark.parametrize("shape", [(600,), (2, 300), (5, 4, 30)])
 def test_a_variadic_dimension_takes_any_rank(
-    layer: ModuleType, tmp_path: Path, offer: Compiled, shape: tuple[int, ...]
+    layer: ModuleType, tmp_path: Path, offer: CompilingOffer, shape: tuple[int, ...]
 ) -> None:
     kernel = write(tmp_path, f"rank_{len(shape)}", SCALE)
     register(kernel, offer)
@@ -112,7 +114,9 @@ def test_a_variadic_dimension_takes_any_rank(
     assert {p.launches["opt"].extra for p in rehearsal.played} == {(600,)}
 
 
-def test_a_scalar_is_one_element_of_a_variadic_dimension(layer: ModuleType, tmp_path: Path, offer: Compiled) -> None:
+def test_a_scalar_is_one_element_of_a_variadic_dimension(
+    layer: ModuleType, tmp_path: Path, offer: CompilingOffer
+) -> None:
     kernel = write(tmp_path, "scalar", SCALE.replace('"y": Tensor("T", "*N")', '"y": Tensor("T", "N")'))
     register(kernel, offer)
     rehearsal, broken = rehearse(Problem.of(kernel, {"N": ()}), offer, TARGET)
@@ -124,7 +128,7 @@ def test_a_scalar_is_one_element_of_a_variadic_dimension(layer: ModuleType, tmp_
 class Nothing:
     """Offers no tactics, as a plugin without autotune."""
 
-    def __init__(self, offer: Compiled) -> None:
+    def __init__(self, offer: CompilingOffer) -> None:
         self.offer = offer
 
     def tactics(self, problem: Problem, pinned: Config) -> Sequence[Tactic]:
@@ -134,17 +138,17 @@ class Nothing:
         return self.offer.artifact(problem, tactic)
 
 
-def test_tactic_0_is_the_default(layer: ModuleType, tmp_path: Path, offer: Compiled) -> None:
+def test_tactic_0_is_the_default(layer: ModuleType, tmp_path: Path, offer: CompilingOffer) -> None:
     kernel = write(tmp_path, "zero", SCALE)
     register(kernel, Nothing(offer))
     (played,) = play(kernel.id, [fixed("FLOAT", 600)], kernel.attributes).played
     assert played.tactic == 0
-    assert played.launches["opt"] == Launch((3, 1, 1), (128, 1, 1), 0, (600,))
+    assert played.launches["opt"] == PlayedLaunch((3, 1, 1), (128, 1, 1), 0, (600,))
     assert "mov.u32 %r1, 256;" in played.code
 
 
 def test_an_attribute_pins_a_parameter_and_the_others_are_tuned(
-    layer: ModuleType, tmp_path: Path, offer: Compiled
+    layer: ModuleType, tmp_path: Path, offer: CompilingOffer
 ) -> None:
     kernel = write(tmp_path, "pinned", SCALE)
     plugin = register(kernel, offer, {"block_size": "BLOCK"})
@@ -157,7 +161,7 @@ def test_an_attribute_pins_a_parameter_and_the_others_are_tuned(
     assert str(plugin.errors[-1]) in message
 
 
-def test_the_default_has_the_pinned_value(layer: ModuleType, tmp_path: Path, offer: Compiled) -> None:
+def test_the_default_has_the_pinned_value(layer: ModuleType, tmp_path: Path, offer: CompilingOffer) -> None:
     kernel = write(tmp_path, "pinned_zero", SCALE)
     register(kernel, Nothing(offer), {"amount": "amount", "block_size": "BLOCK"})
     (played,) = play(kernel.id, [fixed("FLOAT", 600)], {"amount": 2, "block_size": 512}).played
@@ -171,7 +175,7 @@ REFUSED = {
     "extent": ([fixed("FLOAT", 8, 64), fixed("FLOAT", 65)], "N is 64 in input 'x' and 65 in input 'weight'"),
     "rank": ([fixed("FLOAT", 8, 64), fixed("FLOAT", 1, 64)], "input 'weight' has rank 2; its shape is 'N'"),
     "dynamic against fixed": (
-        [Tensor("FLOAT", (8, 1), (8, 64), (8, 99)), fixed("FLOAT", 64)],
+        [PlayedTensor("FLOAT", (8, 1), (8, 64), (8, 99)), fixed("FLOAT", 64)],
         "N is 1:64:99 in input 'x' and 64 in input 'weight'",
     ),
 }
@@ -179,7 +183,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("what", REFUSED)
 def test_tensors_that_the_kernel_does_not_take_are_refused(
-    layer: ModuleType, tmp_path: Path, offer: Compiled, what: str
+    layer: ModuleType, tmp_path: Path, offer: CompilingOffer, what: str
 ) -> None:
     tensors, message = REFUSED[what]
     kernel = write(tmp_path, "refuses_" + what.replace(" ", "_"), NORM)
@@ -191,14 +195,14 @@ def test_tensors_that_the_kernel_does_not_take_are_refused(
     assert message in str(plugin.errors[0])
 
 
-def test_an_id_is_taken_once(layer: ModuleType, tmp_path: Path, offer: Compiled) -> None:
+def test_an_id_is_taken_once(layer: ModuleType, tmp_path: Path, offer: CompilingOffer) -> None:
     kernel = write(tmp_path, "taken", SCALE)
     register(kernel, offer)
     with pytest.raises(ConfigError, match="plugin id 'test::taken' is already registered in this process"):
         register(kernel, offer)
 
 
-def test_an_id_that_another_package_took_is_taken(layer: ModuleType, tmp_path: Path, offer: Compiled) -> None:
+def test_an_id_that_another_package_took_is_taken(layer: ModuleType, tmp_path: Path, offer: CompilingOffer) -> None:
     import tensorrt.plugin as trtp
 
     def describe(x: trtp.TensorDesc) -> trtp.TensorDesc:
@@ -222,7 +226,7 @@ SCHEMAS = {
 
 @pytest.mark.parametrize(("schema", "message"), SCHEMAS.values(), ids=SCHEMAS)
 def test_attributes_that_set_nothing_are_refused(
-    layer: ModuleType, tmp_path: Path, offer: Compiled, schema: dict[str, str], message: str
+    layer: ModuleType, tmp_path: Path, offer: CompilingOffer, schema: dict[str, str], message: str
 ) -> None:
     kernel = write(tmp_path, "schema", SCALE)
     with pytest.raises(ConfigError, match=message):
@@ -231,7 +235,7 @@ def test_attributes_that_set_nothing_are_refused(
 
 
 def test_a_tactic_that_does_not_compile_is_left_out(
-    layer: ModuleType, tmp_path: Path, offer: Compiled, caplog: pytest.LogCaptureFixture
+    layer: ModuleType, tmp_path: Path, offer: CompilingOffer, caplog: pytest.LogCaptureFixture
 ) -> None:
     kernel = write(tmp_path, "partial", SCALE, files="128 256")
     register(kernel, offer)
@@ -247,7 +251,7 @@ def test_nothing_is_compiled_twice(layer: ModuleType, tmp_path: Path) -> None:
     counting = Compiler(TARGET, store=None, workers=1, timeout_s=60, memory_bytes=4 << 30)
     try:
         kernel = write(tmp_path, "once", SCALE)
-        register(kernel, Compiled(legal, counting))
+        register(kernel, CompilingOffer(legal, counting))
         for _ in range(2):
             assert len(play(kernel.id, [fixed("FLOAT", 600)], kernel.attributes).played) == 8
         assert (counting.counts.compiled, counting.counts.stored) == (8, 0)
@@ -255,7 +259,7 @@ def test_nothing_is_compiled_twice(layer: ModuleType, tmp_path: Path) -> None:
         counting.close()
 
 
-def test_the_plugin_makes_the_layer(layer: ModuleType, tmp_path: Path, offer: Compiled) -> None:
+def test_the_plugin_makes_the_layer(layer: ModuleType, tmp_path: Path, offer: CompilingOffer) -> None:
     kernel = write(tmp_path, "made", SCALE)
     plugin = register(kernel, offer)
     tensor = layer.ITensor()
@@ -268,7 +272,7 @@ def test_the_plugin_makes_the_layer(layer: ModuleType, tmp_path: Path, offer: Co
 
 @pytest.mark.parametrize("attributes", [{}, {"block_size": 256}, {"block_size": 256, "amount": 2}])
 def test_a_call_as_nvtripy_makes_it(
-    layer: ModuleType, tmp_path: Path, offer: Compiled, attributes: dict[str, int]
+    layer: ModuleType, tmp_path: Path, offer: CompilingOffer, attributes: dict[str, int]
 ) -> None:
     """The steps of `nvtripy.plugin` 0.1.7 (nvtripy/frontend/ops/plugin_qdp.py) up to its own trace."""
     import tensorrt.plugin as trtp
@@ -289,7 +293,7 @@ def test_a_call_as_nvtripy_makes_it(
 
 
 def test_without_tensorrt_the_error_says_what_to_install(
-    tmp_path: Path, offer: Compiled, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, offer: CompilingOffer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     with pytest.raises(UnavailableError, match=r"pip install tensorrt-cu13, or .*tuner rehearse CONFIG"):
@@ -297,7 +301,7 @@ def test_without_tensorrt_the_error_says_what_to_install(
 
 
 def test_a_tensorrt_that_is_too_old_is_refused(
-    tmp_path: Path, offer: Compiled, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, offer: CompilingOffer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = ModuleType("tensorrt")
     old.__version__ = "10.8.0.43"  # type: ignore[attr-defined]

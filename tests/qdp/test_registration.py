@@ -17,7 +17,7 @@ from tuner.kernel.identity import kernel_hash
 from tuner.kernel.kernel import Kernel
 from tuner.outcome import Kind
 from tuner.qdp import register
-from tuner.qdp.rehearsal.builder import Tensor, play
+from tuner.qdp.rehearsal.builder import PlayedTensor, play
 from tuner.search.tactic import Config, Tactic
 from tuner.store.cache import Cache
 from tuner.store.entry import Entry
@@ -41,7 +41,7 @@ def stored(kernel: Kernel, N: int, winner: Config, backend: str = "cuda", kind: 
 
 def offered(kernel: Kernel, N: int, **attributes: int) -> list[int]:
     """The tactics that the builder would choose from for a tensor of N elements."""
-    rehearsal = play(kernel.id, [Tensor("FLOAT", (N,), (N,), (N,))], attributes or {"amount": 1})
+    rehearsal = play(kernel.id, [PlayedTensor("FLOAT", (N,), (N,), (N,))], attributes or {"amount": 1})
     assert not rehearsal.broken
     return list(rehearsal.offered)
 

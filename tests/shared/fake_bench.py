@@ -20,7 +20,7 @@ import numpy as np
 
 from tuner.backends.cuda.bench import Evidence, Workload
 from tuner.compile.artifact import Artifact, Resources
-from tuner.gpu.driver import DriverError, Launch
+from tuner.gpu.driver import DriverError, LaunchShape
 from tuner.kernel.problem import Problem
 from tuner.outcome import Failure, FailureClass
 from tuner.search.tactic import Config
@@ -57,7 +57,7 @@ class FakeBench:
         self._loaded[handle] = json.loads(image)
         return handle
 
-    def check(self, handle: int, key: int, launch: Launch, integers: Sequence[int]) -> Evidence:
+    def check(self, handle: int, key: int, launch: LaunchShape, integers: Sequence[int]) -> Evidence:
         workload, code = self._placed[key], self._loaded[handle]
         (x,), (y,) = workload.inputs, workload.outputs
         elements = y.size // len(y.poison)
@@ -73,7 +73,7 @@ class FakeBench:
             samples=(values.tobytes(),),
         )
 
-    def time(self, handle: int, key: int, launch: Launch, integers: Sequence[int], launches: int) -> float:
+    def time(self, handle: int, key: int, launch: LaunchShape, integers: Sequence[int], launches: int) -> float:
         code = self._loaded[handle]
         self._suffer(code.get("late"))
         (y,) = self._placed[key].outputs

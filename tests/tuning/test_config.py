@@ -6,7 +6,7 @@ from tuner import Range
 from tuner.compile.options import CompileOptions
 from tuner.errors import ConfigError
 from tuner.search import DEFAULT_SAMPLER
-from tuner.tuning.config import Config, dump_config, load_config, with_overrides
+from tuner.tuning.config import Job, dump_config, load_config, with_overrides
 from tuner.tuning.options import SearchOptions
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,7 +54,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def load(folder: Path, text: str) -> Config:
+def load(folder: Path, text: str) -> Job:
     path = folder / "job.toml"
     path.write_text(text)
     return load_config(path)

@@ -14,7 +14,7 @@ from workspace import CONFIG, KERNEL, STORE, Workspace
 from tuner import Problem, Range, Timed
 from tuner.kernel.identity import kernel_hash
 from tuner.kernel.loader import load_kernel
-from tuner.qdp.offers import Frozen
+from tuner.qdp.offers import FromCache
 from tuner.store.cache import Cache
 from tuner.tuning.portfolio import spanning
 
@@ -72,7 +72,7 @@ def test_a_portfolio_serves_every_shape_and_is_recorded_for_the_range(tuned: Wor
 def test_a_plugin_offers_the_portfolio_and_says_so(tuned: Workspace, caplog: pytest.LogCaptureFixture) -> None:
     assert tuned.run("portfolio", "job.toml", "--backend", "model", "--within", "0").code == 0
     kernel = load_kernel("kernel.py", tuned.folder)
-    frozen = Frozen(cached(tuned), *H200)
+    frozen = FromCache(cached(tuned), *H200)
     with caplog.at_level(logging.INFO, "tuner.qdp"):
         offered = frozen(Problem.of(kernel, {"N": Range(20_000, 30_000, 40_000)}), {})
     (entry,) = [e for e in cached(tuned).entries if e.portfolio]

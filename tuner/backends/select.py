@@ -18,7 +18,7 @@ from tuner.gpu.driver import driver_version
 from tuner.gpu.present import available
 from tuner.kernel.problem import Problem
 from tuner.qdp.library import lack, version
-from tuner.tuning.config import Config
+from tuner.tuning.config import Job
 
 if TYPE_CHECKING:
     from tuner.backends.tensorrt.backend import EngineOptions
@@ -28,7 +28,7 @@ _GATE_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True)
-class Choice:
+class BackendChoice:
     """A backend and why it was taken.
 
     Attributes:
@@ -46,7 +46,9 @@ class Choice:
     warm: bool = False
 
     @classmethod
-    def of(cls, name: str, devices: Sequence[int] = (0,), table: Path | None = None, warm: bool = False) -> Choice:
+    def of(
+        cls, name: str, devices: Sequence[int] = (0,), table: Path | None = None, warm: bool = False
+    ) -> BackendChoice:
         """Check a backend's name; "auto" takes the first that works here.
 
         Raises:
@@ -71,7 +73,7 @@ class Choice:
         return cls(name, "", tuple(devices), table, warm)
 
 
-def open_backend(choice: Choice, problem: Problem, config: Config, store: Store) -> Backend:
+def open_backend(choice: BackendChoice, problem: Problem, config: Job, store: Store) -> Backend:
     """Make the backend for a problem, with compile workers as the config says. The caller closes it."""
     if choice.name == "replay":
         from tuner.backends.replay import ReplayBackend

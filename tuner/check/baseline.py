@@ -32,7 +32,7 @@ VERSION: Literal[1] = 1
 Role: TypeAlias = Literal["winner", "default"]
 
 
-class Served(Struct, frozen=True, forbid_unknown_fields=True):
+class ServedTime(Struct, frozen=True, forbid_unknown_fields=True):
     """The cache entry that a winner was taken from: under which backend, and its time."""
 
     backend: str
@@ -40,7 +40,7 @@ class Served(Struct, frozen=True, forbid_unknown_fields=True):
     time_us: float
 
 
-class Recorded(Struct, frozen=True, forbid_unknown_fields=True):
+class RecordedTactic(Struct, frozen=True, forbid_unknown_fields=True):
     """A tactic as it was compiled when the baseline was written.
 
     Attributes:
@@ -59,7 +59,7 @@ class Recorded(Struct, frozen=True, forbid_unknown_fields=True):
     facts: Facts
 
 
-class Code(Struct, frozen=True, forbid_unknown_fields=True):
+class WinnerCode(Struct, frozen=True, forbid_unknown_fields=True):
     """The winner's PTX and how it is launched at the problem's usual size.
 
     Attributes:
@@ -110,10 +110,10 @@ class Record(Struct, frozen=True, forbid_unknown_fields=True):
     device: str
     capability: tuple[int, int]
     source: str
-    winner: Recorded
-    default: Recorded | None
-    served: Served | None
-    code: Code
+    winner: RecordedTactic
+    default: RecordedTactic | None
+    served: ServedTime | None
+    code: WinnerCode
     accepted: tuple[Accepted, ...]
     date: Annotated[datetime, Meta(tz=True)]
 
@@ -132,7 +132,7 @@ class Record(Struct, frozen=True, forbid_unknown_fields=True):
         """What it is for: no two records of a baseline have the same."""
         return _key(self.kernel, self.dims, self.dtypes, self.attributes, self.device)
 
-    def tactics(self) -> tuple[tuple[Role, Recorded], ...]:
+    def tactics(self) -> tuple[tuple[Role, RecordedTactic], ...]:
         """Each recorded tactic once, with what it is."""
         if self.default is None or self.default.id == self.winner.id:
             return (("winner", self.winner),)

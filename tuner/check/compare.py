@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tuner.check.baseline import Recorded, Role
-from tuner.check.recompile import Compiled
+from tuner.check.baseline import RecordedTactic, Role
+from tuner.check.recompile import Recompiled
 from tuner.check.rules import RULES, Margins, broken_rules
 from tuner.check.verdict import Check, Subject
 from tuner.outcome import VERIFIED, Failure, FailureClass
@@ -18,7 +18,7 @@ _FAILED = {
 
 
 def compare_tactic(
-    subject: Subject, role: Role, recorded: Recorded, today: Compiled | Failure, margins: Margins
+    subject: Subject, role: Role, recorded: RecordedTactic, today: Recompiled | Failure, margins: Margins
 ) -> Iterator[Check]:
     """Yield a check for each rule that has something to say.
 

@@ -31,7 +31,7 @@ from tuner.backends.timing.sampling import Series, confirm
 from tuner.backends.timing.statistics import Relation, log_ratio_interval, relation
 from tuner.gate.instances import device_instances
 from tuner.gpu.conditions import Conditions, Nvml, Probe
-from tuner.gpu.driver import Launch
+from tuner.gpu.driver import LaunchShape
 from tuner.gpu.present import DeviceInfo, describe
 from tuner.kernel.problem import Problem
 from tuner.outcome import Failure, FailureClass
@@ -205,7 +205,7 @@ class _Recorded(Runner):
     """The recorded code, which is launched as it was when it was recorded."""
 
     def __init__(self, station: Station, recorded: Launchable, config: Config, case: Case) -> None:
-        self._launch = Launch(recorded.grid, recorded.block, recorded.shared_bytes), recorded.integers
+        self._launch = LaunchShape(recorded.grid, recorded.block, recorded.shared_bytes), recorded.integers
         super().__init__(station, _code(recorded), config, case, None)
 
     def _how(self, problem: Problem) -> tuple[Any, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
-from tuner.backends.select import Choice, open_backend
+from tuner.backends.select import BackendChoice, open_backend
 from tuner.check.facts import Facts, facts_of
 from tuner.check.fingerprint import fingerprint
 from tuner.compile.artifact import Artifact
@@ -17,11 +17,11 @@ from tuner.kernel.launch import Launch
 from tuner.kernel.problem import Problem
 from tuner.outcome import Failure, FailureClass
 from tuner.search.tactic import Tactic
-from tuner.tuning.config import Config as Job
+from tuner.tuning.config import Job
 
 
 @dataclass(frozen=True)
-class Compiled:
+class Recompiled:
     """A tactic as today's source compiles.
 
     Attributes:
@@ -41,7 +41,7 @@ class Compiled:
 
 def compile_today(
     problem: Problem, tactics: Sequence[Tactic], device: str, job: Job, store: Store
-) -> Mapping[Tactic, Compiled | Failure]:
+) -> Mapping[Tactic, Recompiled | Failure]:
     """Compile, check on the CPU and predict tactics for a device that need not be present.
 
     A tactic that is no longer in the space is a failure of class constraint.
@@ -53,7 +53,7 @@ def compile_today(
         job: what a compile may take, and the seed of the correctness gate's inputs.
         store: keeps compiled tactics.
     """
-    found: dict[Tactic, Compiled | Failure] = {}
+    found: dict[Tactic, Recompiled | Failure] = {}
     legal: list[Tactic] = []
     for tactic in dict.fromkeys(tactics):
         why = _illegal(problem, tactic)
@@ -63,7 +63,7 @@ def compile_today(
             found[tactic] = Failure(FailureClass.CONSTRAINT, why)
     if not legal:
         return found
-    with closing(open_backend(Choice("model"), problem, replace(job, target=device), store)) as backend:
+    with closing(open_backend(BackendChoice("model"), problem, replace(job, target=device), store)) as backend:
         for i, outcome in backend.evaluate([t.config for t in legal]):
             if isinstance(outcome, Failure):
                 found[legal[i]] = outcome
@@ -71,7 +71,7 @@ def compile_today(
             artifact, launch = backend.compiled(legal[i].config), problem.launch(legal[i].config)
             assert artifact is not None
             facts = facts_of(artifact, launch, outcome)
-            found[legal[i]] = Compiled(artifact, launch, fingerprint(artifact, launch), outcome.verified, facts)
+            found[legal[i]] = Recompiled(artifact, launch, fingerprint(artifact, launch), outcome.verified, facts)
     return found
 
 

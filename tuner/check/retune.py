@@ -9,19 +9,19 @@ from pathlib import Path
 
 import msgspec
 
-from tuner.backends.select import Choice, open_backend
+from tuner.backends.select import BackendChoice, open_backend
 from tuner.backends.timing.plan import CONFIRMATION
 from tuner.backends.timing.statistics import relation
 from tuner.check.baseline import Record
 from tuner.check.recompile import target_of
-from tuner.check.verdict import Check, Subject, Verdict
+from tuner.check.verdict import Check, CheckVerdict, Subject
 from tuner.compile.blobs import Store
 from tuner.outcome import Failure, Timing
 from tuner.search.tactic import Tactic
 from tuner.tuning.job import Places, Silent, run_job
 
 
-def retuned(subject: Subject, record: Record, choice: Choice, trials: int, margin: float, store: Store) -> Check:
+def retuned(subject: Subject, record: Record, choice: BackendChoice, trials: int, margin: float, store: Store) -> Check:
     """Search anew, then time the best and the recorded winner side by side.
 
     Args:
@@ -58,7 +58,7 @@ def retuned(subject: Subject, record: Record, choice: Choice, trials: int, margi
     return subject.check("retune", verdict, message + mend, round(old.time_us, 4), round(new.time_us, 4))
 
 
-def _verdict(old: Timing, new: Timing, margin: float) -> Verdict:
+def _verdict(old: Timing, new: Timing, margin: float) -> CheckVerdict:
     if old.kind == "prediction":
         return "regression" if old.time_us > new.time_us * (1 + margin) else "pass"
     found = relation(old.samples_us, new.samples_us, replace(CONFIRMATION, margin=margin))

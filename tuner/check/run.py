@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tuner.backends.select import Choice
+from tuner.backends.select import BackendChoice
 from tuner.check.baseline import Record, read_ptx
 from tuner.check.compare import compare_tactic
 from tuner.check.lookup import served
-from tuner.check.recompile import Compiled, compile_today, target_of
+from tuner.check.recompile import Recompiled, compile_today, target_of
 from tuner.check.setting import Setting
-from tuner.check.verdict import Check, Subject, Verdict
+from tuner.check.verdict import Check, CheckVerdict, Subject
 from tuner.errors import StorageError
 from tuner.search.tactic import Tactic
-from tuner.tuning.config import Config as Job
+from tuner.tuning.config import Job
 
 
 def check_jobs(jobs: Sequence[tuple[Path, Job]], setting: Setting) -> Iterator[Check]:
@@ -56,7 +56,7 @@ def check_record(subject: Subject, record: Record, setting: Setting) -> Iterator
         found = today[Tactic(tactic.config)]
         yield from compare_tactic(subject, role, tactic, found, setting.baseline.margins)
     winner = today[Tactic(record.winner.config)]
-    if not isinstance(winner, Compiled):
+    if not isinstance(winner, Recompiled):
         return
     yield served(subject, record, setting.cache_path, setting.cache, setting.strict)
     if setting.gpu is not None:
@@ -65,13 +65,13 @@ def check_record(subject: Subject, record: Record, setting: Setting) -> Iterator
         from tuner.check.retune import retuned
 
         measuring = setting.gpu is not None and setting.gpu.info.name == record.device
-        choice = Choice.of("cuda" if measuring else "model")
+        choice = BackendChoice.of("cuda" if measuring else "model")
         margins = setting.baseline.margins
         margin = margins.time if measuring else margins.predicted_time
         yield retuned(subject, record, choice, setting.retune, margin, setting.store)
 
 
-def measured(subject: Subject, record: Record, winner: Compiled, setting: Setting) -> Check:
+def measured(subject: Subject, record: Record, winner: Recompiled, setting: Setting) -> Check:
     """The `time` rule on the GPU at hand, where it can be applied."""
     from tuner.check.time_rule import timed
 
@@ -79,7 +79,7 @@ def measured(subject: Subject, record: Record, winner: Compiled, setting: Settin
     assert gpu is not None
     if gpu.info.name != record.device:
         message = f"recorded on {record.device}, this is a {gpu.info.name}: compared on compile facts only"
-        verdict: Verdict = "inconclusive" if setting.required else "pass"
+        verdict: CheckVerdict = "inconclusive" if setting.required else "pass"
         return subject.check("time", verdict, message, record.device, gpu.info.name)
     if winner.fingerprint == record.winner.fingerprint:
         return subject.check("time", "pass", "code unchanged, so there is nothing to measure")

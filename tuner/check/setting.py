@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from tuner.backends.select import Choice
+from tuner.backends.select import BackendChoice
 from tuner.check.baseline import Baseline, Record, read_baseline
 from tuner.check.verdict import Check
 from tuner.compile.blobs import Store, default_folder
 from tuner.errors import ConfigError
 from tuner.store.cache import Cache, default_path
-from tuner.tuning.config import Config as Job
-from tuner.tuning.config import load_config
+from tuner.tuning.config import Job, load_config
 
 if TYPE_CHECKING:
     from tuner.check.measure import Gpu
@@ -129,7 +128,7 @@ def _named(setting: Setting) -> dict[Path, list[Record]]:
 
 
 def _gpu(backend: str, baseline: Baseline) -> Gpu | None:
-    if Choice.of(backend).name != "cuda":
+    if BackendChoice.of(backend).name != "cuda":
         return None
     from tuner.check.measure import Gpu
 

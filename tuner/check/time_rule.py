@@ -5,14 +5,14 @@ from __future__ import annotations
 from tuner.check.baseline import Record
 from tuner.check.fingerprint import grid_of, integers_of
 from tuner.check.measure import Comparison, FaultyError, Gpu, Launchable, compare_codes
-from tuner.check.recompile import Compiled
-from tuner.check.verdict import Check, Subject, Verdict
+from tuner.check.recompile import Recompiled
+from tuner.check.verdict import Check, CheckVerdict, Subject
 from tuner.compile.ptx import lower_version, parse
 from tuner.outcome import FailureClass
 from tuner.search.tactic import Tactic
 
 
-def timed(subject: Subject, record: Record, ptx: str, today: Compiled, gpu: Gpu) -> Check:
+def timed(subject: Subject, record: Record, ptx: str, today: Recompiled, gpu: Gpu) -> Check:
     """Measure the winner's recorded PTX and today's code, a second time if it has become slower."""
     code, artifact, launch = record.code, today.artifact, today.launch
     who = f"winner ({Tactic(record.winner.config)})"
@@ -38,7 +38,7 @@ def timed(subject: Subject, record: Record, ptx: str, today: Compiled, gpu: Gpu)
     return subject.check("time", verdict, f"{who}: {why}: {last}", last.recorded_us, last.today_us)
 
 
-def judge(runs: list[Comparison], margin: float) -> tuple[Verdict, str]:
+def judge(runs: list[Comparison], margin: float) -> tuple[CheckVerdict, str]:
     """The verdict of one measurement, or of two where the first found today's code slower; and why."""
     last, percent = runs[-1], f"{100 * margin:g} %"
     if last.time in ("tied", "faster"):

@@ -10,10 +10,19 @@ from pathlib import Path
 
 import msgspec
 
-from tuner.check.baseline import Accepted, Code, Record, Recorded, Served, key_of, ptx_name, write_baseline
+from tuner.check.baseline import (
+    Accepted,
+    Record,
+    RecordedTactic,
+    ServedTime,
+    WinnerCode,
+    key_of,
+    ptx_name,
+    write_baseline,
+)
 from tuner.check.compare import compare_tactic
 from tuner.check.fingerprint import grid_of, integers_of
-from tuner.check.recompile import Compiled, compile_today, target_of
+from tuner.check.recompile import Recompiled, compile_today, target_of
 from tuner.check.run import measured
 from tuner.check.setting import Setting
 from tuner.check.verdict import Check, Subject
@@ -26,21 +35,21 @@ from tuner.search.tactic import Tactic
 from tuner.store.cache import Cache, update
 from tuner.store.entry import Entry
 from tuner.store.problem_data import dim_to_data
-from tuner.tuning.config import Config as Job
+from tuner.tuning.config import Job
 
 BACKENDS = ("tensorrt", "cuda", "cuda-warm", "model")
 """Whose winner is taken where several have one: a measurement before a prediction."""
 
 
 @dataclass(frozen=True)
-class _Place:
+class _RecordPlace:
     """The GPU that a record is for: its name and compute capability."""
 
     device: str
     capability: tuple[int, int]
 
     @classmethod
-    def of(cls, setting: Setting, job: Job) -> _Place:
+    def of(cls, setting: Setting, job: Job) -> _RecordPlace:
         device = find_device(job.target) if setting.gpu is None else setting.gpu.info
         return cls(device.name, device.capability)
 
@@ -90,7 +99,7 @@ def update_baseline(
     known = {r.key: r for r in setting.baseline.records}
     done = _Update()
     for config, job in jobs:
-        here = _Place.of(setting, job)
+        here = _RecordPlace.of(setting, job)
         for problem in job.problems:
             old = known.get(key_of(problem, here.device))
             _record(Subject(job, problem), config, here, old, setting, reason, done)
@@ -107,7 +116,7 @@ def update_baseline(
 def _record(
     subject: Subject,
     config: Path,
-    here: _Place,
+    here: _RecordPlace,
     old: Record | None,
     setting: Setting,
     reason: str | None,
@@ -165,14 +174,16 @@ def _record(
         source=source,
         winner=_recorded(tactic, winner),
         default=None if isinstance(default, Failure) else _recorded(problem.kernel.default_tactic, default),
-        served=Served(entry.backend, entry.kind, entry.winner.time_us) if entry else old.served if old else None,
-        code=Code(ptx, artifact.entry, artifact.block, artifact.shared_bytes, grid_of(launch), integers_of(launch)),
+        served=ServedTime(entry.backend, entry.kind, entry.winner.time_us) if entry else old.served if old else None,
+        code=WinnerCode(
+            ptx, artifact.entry, artifact.block, artifact.shared_bytes, grid_of(launch), integers_of(launch)
+        ),
         accepted=(*(old.accepted if old else ()), *dict.fromkeys(accepted)),
         date=now,
     )
 
 
-def _entry(cache: Cache, problem: Problem, source: str, here: _Place, old: Record | None) -> Entry | None:
+def _entry(cache: Cache, problem: Problem, source: str, here: _RecordPlace, old: Record | None) -> Entry | None:
     """What the cache holds for a problem and source on a device; no prediction where the record was measured."""
     for backend in BACKENDS:
         hit = cache.lookup(problem, source, backend=backend, device=here.device)
@@ -186,7 +197,7 @@ def _measured(old: Record | None) -> bool:
 
 
 def _worse(
-    subject: Subject, old: Record, today: Mapping[Tactic, Compiled | Failure], setting: Setting
+    subject: Subject, old: Record, today: Mapping[Tactic, Recompiled | Failure], setting: Setting
 ) -> Iterator[Check]:
     """The regressions of the recorded tactics that stay."""
     for role, recorded in old.tactics():
@@ -195,13 +206,15 @@ def _worse(
             checks = compare_tactic(subject, role, recorded, found, setting.baseline.margins)
             yield from (c for c in checks if c.verdict == "regression")
     winner = today.get(Tactic(old.winner.config))
-    if setting.gpu is not None and isinstance(winner, Compiled):
+    if setting.gpu is not None and isinstance(winner, Recompiled):
         check = measured(subject, old, winner, setting)
         if check.verdict == "regression":
             yield check
 
 
-def _slower_winner(subject: Subject, old: Record, tactic: Tactic, today: Compiled, setting: Setting) -> Iterator[Check]:
+def _slower_winner(
+    subject: Subject, old: Record, tactic: Tactic, today: Recompiled, setting: Setting
+) -> Iterator[Check]:
     """Another winner that is predicted to be slower than the recorded one was; times of two days cannot be compared."""
     before, now = old.winner.facts.predicted_us, today.facts.predicted_us
     if tactic.id != old.winner.id and now > before * (1 + setting.baseline.margins.predicted_time):
@@ -212,5 +225,7 @@ def _slower_winner(subject: Subject, old: Record, tactic: Tactic, today: Compile
         yield subject.check("predicted_time", "regression", message, before, now, "winner")
 
 
-def _recorded(tactic: Tactic, today: Compiled) -> Recorded:
-    return Recorded(tactic.id, tactic.config, today.fingerprint, today.artifact.compiler, today.verified, today.facts)
+def _recorded(tactic: Tactic, today: Recompiled) -> RecordedTactic:
+    return RecordedTactic(
+        tactic.id, tactic.config, today.fingerprint, today.artifact.compiler, today.verified, today.facts
+    )

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from tuner.kernel.problem import Problem
-    from tuner.tuning.config import Config as Job
+    from tuner.tuning.config import Job
 
-Verdict: TypeAlias = Literal["pass", "regression", "inconclusive"]
+CheckVerdict: TypeAlias = Literal["pass", "regression", "inconclusive"]
 Number: TypeAlias = float | int | str | None
 
-EXIT_CODES: dict[Verdict, int] = {"pass": 0, "regression": 1, "inconclusive": 3}
+EXIT_CODES: dict[CheckVerdict, int] = {"pass": 0, "regression": 1, "inconclusive": 3}
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Check:
     kernel: str
     problem: str
     rule: str
-    verdict: Verdict
+    verdict: CheckVerdict
     baseline: Number
     now: Number
     message: str
@@ -45,7 +45,7 @@ class Check:
         return f"{self.kernel} {self.problem}: {self.rule}: {self.message}"
 
 
-def overall(checks: Iterable[Check]) -> Verdict:
+def overall(checks: Iterable[Check]) -> CheckVerdict:
     """A regression anywhere makes one; else what could not be decided; else all is well."""
     found = {c.verdict for c in checks}
     return "regression" if "regression" in found else "inconclusive" if "inconclusive" in found else "pass"
@@ -73,7 +73,7 @@ class Subject:
         return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else location
 
     def check(
-        self, rule: str, verdict: Verdict, message: str, before: Number = None, now: Number = None, role: str = ""
+        self, rule: str, verdict: CheckVerdict, message: str, before: Number = None, now: Number = None, role: str = ""
     ) -> Check:
         """A check of this problem."""
         return Check(self.problem.kernel.id, self.problem.label, rule, verdict, before, now, message, role, self.file)

@@ -25,12 +25,12 @@ from tuner.errors import TunerError
 _CONFIG_ERRORS = 2
 
 
-class _Group(click.Group):
+class _CommandGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=_CommandGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="qdp-tuner", prog_name="tuner")
 def cli() -> None:
     """Tune GPU kernels as tactics of TensorRT quickly deployable plugins."""

@@ -17,7 +17,7 @@ from tuner.cli.common import common_options, print_json
 
 
 @dataclass(frozen=True)
-class Check:
+class Requirement:
     """One thing a backend or command needs.
 
     Attributes:
@@ -35,7 +35,7 @@ class Check:
     mend: str = ""
 
 
-def examine() -> list[Check]:
+def examine() -> list[Requirement]:
     """Look at everything the backends need. Never raises."""
     return [
         _platform(),
@@ -52,7 +52,7 @@ def examine() -> list[Check]:
     ]
 
 
-def usable_backends(checks: list[Check]) -> dict[str, bool]:
+def usable_backends(checks: list[Requirement]) -> dict[str, bool]:
     """Which backends work, given what `examine` found."""
     ok = {c.name: c.ok for c in checks}
     base = ok["platform"] and ok["packages"]
@@ -60,34 +60,34 @@ def usable_backends(checks: list[Check]) -> dict[str, bool]:
     return {"tensorrt": cuda and ok["tensorrt"], "cuda": cuda, "model": base and ok["triton"], "replay": base}
 
 
-def _platform() -> Check:
+def _platform() -> Requirement:
     detail = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
     ok = sys.version_info >= (3, 11) and platform.system() == "Linux" and platform.machine() == "x86_64"
     mend = "" if ok else "use Python 3.11 or newer on Linux x86-64"
-    return Check("platform", ok, detail, "everything", mend)
+    return Requirement("platform", ok, detail, "everything", mend)
 
 
-def _packages() -> Check:
+def _packages() -> Requirement:
     try:
         found, wrong = _installed("")
     except importlib.metadata.PackageNotFoundError:
         mend = "pip install --upgrade qdp-tuner"
-        return Check("packages", False, "tuner is not installed, only importable", "everything", mend)
+        return Requirement("packages", False, "tuner is not installed, only importable", "everything", mend)
     mend = "pip install --upgrade qdp-tuner" if wrong else ""
-    return Check("packages", not wrong, ", ".join(wrong or found), "everything", mend)
+    return Requirement("packages", not wrong, ", ".join(wrong or found), "everything", mend)
 
 
-def _language(name: str, extra: str) -> Check:
+def _language(name: str, extra: str) -> Requirement:
     """What kernels in a language other than Triton and PTX need."""
     needed_for, mend = f"kernels in {name}", f"pip install 'qdp-tuner[{extra}]'"
     try:
         base, _ = _installed("")
         found, wrong = _installed(extra)
     except importlib.metadata.PackageNotFoundError:
-        return Check(name, False, "tuner is not installed, only importable", needed_for, mend)
+        return Requirement(name, False, "tuner is not installed, only importable", needed_for, mend)
     own = [package for package in found if package not in base]
     ok = bool(own) and not wrong
-    return Check(name, ok, ", ".join(wrong or own) or f"no extra called {extra}", needed_for, "" if ok else mend)
+    return Requirement(name, ok, ", ".join(wrong or own) or f"no extra called {extra}", needed_for, "" if ok else mend)
 
 
 def _installed(extra: str) -> tuple[list[str], list[str]]:
@@ -111,7 +111,7 @@ def _installed(extra: str) -> tuple[list[str], list[str]]:
     return found, wrong
 
 
-def _triton_tools() -> Check:
+def _triton_tools() -> Requirement:
     mend = "pip install --force-reinstall triton"
     try:
         from triton import knobs
@@ -119,19 +119,19 @@ def _triton_tools() -> Check:
         path = knobs.nvidia.ptxas.path
         line = subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout.splitlines()[-2]
     except Exception as e:
-        return Check("triton", False, f"{type(e).__name__}: {e}", "compiling", mend)
+        return Requirement("triton", False, f"{type(e).__name__}: {e}", "compiling", mend)
     version = importlib.metadata.version("triton")
-    return Check("triton", True, f"triton {version}, ptxas {line.split(', ')[-1]}", "compiling")
+    return Requirement("triton", True, f"triton {version}, ptxas {line.split(', ')[-1]}", "compiling")
 
 
-def _folder(name: str, place: Callable[[], Path], needed_for: str, mend: str) -> Check:
+def _folder(name: str, place: Callable[[], Path], needed_for: str, mend: str) -> Requirement:
     folder = place()
     try:
         there = next(p for p in (folder, *folder.parents) if p.exists())
         with tempfile.TemporaryFile(dir=there):
-            return Check(name, True, str(folder), needed_for)
+            return Requirement(name, True, str(folder), needed_for)
     except OSError as e:
-        return Check(name, False, f"{folder} cannot be written: {e.strerror}", needed_for, mend)
+        return Requirement(name, False, f"{folder} cannot be written: {e.strerror}", needed_for, mend)
 
 
 def _cache_folder() -> Path:
@@ -146,16 +146,18 @@ def _store_folder() -> Path:
     return default_folder()
 
 
-def _cuda() -> Check:
+def _cuda() -> Requirement:
     from tuner.gpu.present import available
 
     reason = available()
     if reason is None:
-        return Check("cuda", True, "a GPU answers", "measuring: --backend cuda")
-    return Check("cuda", False, reason, "measuring: --backend cuda", "pip install 'qdp-tuner[cuda]' on a GPU machine")
+        return Requirement("cuda", True, "a GPU answers", "measuring: --backend cuda")
+    return Requirement(
+        "cuda", False, reason, "measuring: --backend cuda", "pip install 'qdp-tuner[cuda]' on a GPU machine"
+    )
 
 
-def _tensorrt() -> Check:
+def _tensorrt() -> Requirement:
     from tuner.gpu.driver import driver_version
     from tuner.gpu.present import available
     from tuner.qdp.library import lack, version
@@ -163,8 +165,8 @@ def _tensorrt() -> Check:
     needed_for = "engines: --backend tensorrt"
     found = lack(None if available() else driver_version())
     if found is None:
-        return Check("tensorrt", True, f"TensorRT {version()}", needed_for)
-    return Check("tensorrt", False, found.what, needed_for, found.mend)
+        return Requirement("tensorrt", True, f"TensorRT {version()}", needed_for)
+    return Requirement("tensorrt", False, found.what, needed_for, found.mend)
 
 
 _LOAD = """
@@ -183,13 +185,13 @@ except BindingsError:
 """
 
 
-def _rehearsal() -> Check:
+def _rehearsal() -> Requirement:
     run = subprocess.run([sys.executable, "-c", _LOAD], capture_output=True, text=True)  # it needs a process of its own
     if run.returncode == 0:
         detail = "Python layer of TensorRT " + "; ".join(run.stdout.splitlines())
-        return Check("rehearsal", True, detail, "rehearse")
+        return Requirement("rehearsal", True, detail, "rehearse")
     why, _, mend = run.stderr.strip().splitlines()[-1].rpartition("; ")
-    return Check("rehearsal", False, why or mend, "rehearse", mend)
+    return Requirement("rehearsal", False, why or mend, "rehearse", mend)
 
 
 @click.command()

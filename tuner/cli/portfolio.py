@@ -47,7 +47,7 @@ def portfolio(
     One of them is near the fastest at every shape. They are recorded in the cache for the range that spans the
     shapes: plugins and bundles offer all of them to TensorRT at shapes between.
     """
-    from tuner.backends.select import Choice
+    from tuner.backends.select import BackendChoice
     from tuner.cli.console import say
     from tuner.store.cache import default_path
     from tuner.store.portfolios import FILE
@@ -55,7 +55,7 @@ def portfolio(
     from tuner.tuning.portfolio import find_portfolios
 
     job = with_overrides(load_config(config), target=target)
-    choice = Choice.of(backend, numbers(devices), None, warm)
+    choice = BackendChoice.of(backend, numbers(devices), None, warm)
     if choice.why:
         say(f"backend {choice.name}: {choice.why}")
     folder, path = out or Path("results") / job.name, cache or default_path()

@@ -75,7 +75,7 @@ def _configs(
     from tuner.compile.compiler import Compiler
     from tuner.gpu.catalog import find_device
     from tuner.qdp import plugin
-    from tuner.qdp.offers import Compiled, legal
+    from tuner.qdp.offers import CompilingOffer, legal
     from tuner.qdp.rehearsal.kernels import Sample, rehearse
     from tuner.tuning.config import load_config, with_overrides
 
@@ -89,7 +89,7 @@ def _configs(
                 if kernel.id not in offers:
                     compiler = Compiler.of(device, job.compile, Store(default_folder()))
                     stack.callback(compiler.close)
-                    offer = Compiled(legal if count is None else Sample(count), compiler)
+                    offer = CompilingOffer(legal if count is None else Sample(count), compiler)
                     plugin.register(kernel, offer)
                     offers[kernel.id] = kernel, device, offer
                 known, for_device, offer = offers[kernel.id]

@@ -47,7 +47,7 @@ def tune(
 
     A run that was cut short goes on where it stopped when the same command is run again.
     """
-    from tuner.backends.select import Choice
+    from tuner.backends.select import BackendChoice
     from tuner.cli.console import TerminalProgress, say
     from tuner.store.cache import default_path
     from tuner.store.results import as_job
@@ -65,7 +65,7 @@ def tune(
     names = [job.name for job in jobs]
     if len(set(names)) < len(names):
         raise click.UsageError("two configs have the same file name; their results would share a folder")
-    choice = Choice.of(backend, numbers(devices), table, warm)
+    choice = BackendChoice.of(backend, numbers(devices), table, warm)
     if choice.why:
         say(f"backend {choice.name}: {choice.why}")
     documents: list[dict[str, Any]] = []

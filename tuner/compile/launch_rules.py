@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from tuner.compile.ptx import Dim3, Entry, Module, PtxError
+from tuner.compile.ptx import Dim3, Module, PtxEntry, PtxError
 
 
 class LaunchRuleError(PtxError):
@@ -25,7 +25,7 @@ class LaunchRuleError(PtxError):
         return str(self.args[1])
 
 
-def check_parameters(entry: Entry, inputs: int, integers: int, outputs: int) -> None:
+def check_parameters(entry: PtxEntry, inputs: int, integers: int, outputs: int) -> None:
     """Rule "parameters": input pointers, extra 32-bit integers, output pointers, and nothing else.
 
     Raises:
@@ -49,7 +49,7 @@ def check_parameters(entry: Entry, inputs: int, integers: int, outputs: int) -> 
             )
 
 
-def check_block(entry: Entry, block: Dim3) -> None:
+def check_block(entry: PtxEntry, block: Dim3) -> None:
     """Rules "block" and "cluster": the launch's block is what the code was compiled for, and no cluster.
 
     Raises:

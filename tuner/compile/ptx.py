@@ -24,7 +24,7 @@ class PtxError(TunerError):
 
 
 @dataclass(frozen=True)
-class Param:
+class EntryParam:
     """One parameter of an entry.
 
     Attributes:
@@ -48,7 +48,7 @@ class Param:
 
 
 @dataclass(frozen=True)
-class Entry:
+class PtxEntry:
     """One kernel of a module. Directives that are absent are None.
 
     Attributes:
@@ -62,7 +62,7 @@ class Entry:
     """
 
     name: str
-    params: tuple[Param, ...]
+    params: tuple[EntryParam, ...]
     body: Span
     reqntid: Dim3 | None = None
     maxntid: Dim3 | None = None
@@ -91,10 +91,10 @@ class Module:
     target_options: tuple[str, ...]
     address_size: int
     dynamic_shared: bool
-    entries: tuple[Entry, ...]
+    entries: tuple[PtxEntry, ...]
 
     @property
-    def entry(self) -> Entry:
+    def entry(self) -> PtxEntry:
         """The only entry; `PtxError` when there is none or more than one."""
         if len(self.entries) != 1:
             names = ", ".join(e.name for e in self.entries) or "none"
@@ -214,9 +214,9 @@ def _blank(text: str) -> str:
     return code
 
 
-def _entry(code: str, match: re.Match[str]) -> Entry:
+def _entry(code: str, match: re.Match[str]) -> PtxEntry:
     name, position = match[1], match.end()
-    params: list[Param] = []
+    params: list[EntryParam] = []
     if match[2]:
         close = code.find(")", position)
         if close < 0:
@@ -227,7 +227,7 @@ def _entry(code: str, match: re.Match[str]) -> Entry:
     if opening < 0 or ".entry" in code[position:opening]:
         raise PtxError(f"entry {name} has no body")
     directives = {d: arguments.strip() for d, arguments in _DIRECTIVE.findall(code[position:opening])}
-    return Entry(
+    return PtxEntry(
         name=name,
         params=tuple(params),
         body=(opening + 1, _closing_brace(code, opening, name)),
@@ -239,8 +239,8 @@ def _entry(code: str, match: re.Match[str]) -> Entry:
     )
 
 
-def _params(code: str, entry: str, start: int, end: int) -> list[Param]:
-    params: list[Param] = []
+def _params(code: str, entry: str, start: int, end: int) -> list[EntryParam]:
+    params: list[EntryParam] = []
     while code[start:end].strip():
         match = _PARAM.match(code, start, end)
         if match is None or (match.end() < end and code[match.end()] != ","):
@@ -250,7 +250,7 @@ def _params(code: str, entry: str, start: int, end: int) -> list[Param]:
         span = (start + len(text) - len(text.lstrip()), start + len(text.rstrip()))
         count = int(match["count"] or 0) if match["array"] else None
         align = int(match["align"]) if match["align"] else None
-        params.append(Param(match["name"], match["type"], count, align, span))
+        params.append(EntryParam(match["name"], match["type"], count, align, span))
         start = match.end() + 1
     return params
 

@@ -50,7 +50,7 @@ _ENDS = ("EXIT", "RET", *_JUMPS)
 
 
 @dataclass(frozen=True)
-class _Instruction:
+class _SassInstruction:
     opcode: str
     jumps_to: tuple[str, ...]
     falls_through: bool
@@ -61,11 +61,11 @@ class _Instruction:
 
 
 @dataclass(frozen=True)
-class _Block:
+class _BasicBlock:
     """Instructions that run one after another, and the labels that lead to the first."""
 
     labels: tuple[str, ...]
-    instructions: tuple[_Instruction, ...]
+    instructions: tuple[_SassInstruction, ...]
 
 
 def read_resources(log: str, sass: str | None, entry: str) -> Resources:
@@ -133,15 +133,15 @@ def _tensor_shapes(opcodes: Iterable[str]) -> dict[str, int]:
     return dict(sorted(Counter(o for o in opcodes if _class(o) == "tensor").items()))
 
 
-def _blocks(sass: str) -> list[_Block]:
+def _blocks(sass: str) -> list[_BasicBlock]:
     """Split a listing at labels and behind jumps."""
-    blocks: list[_Block] = []
+    blocks: list[_BasicBlock] = []
     labels: list[str] = []
-    instructions: list[_Instruction] = []
+    instructions: list[_SassInstruction] = []
     for line in sass.splitlines():
         label = _LABEL.match(line)
         if label and instructions:
-            blocks.append(_Block(tuple(labels), tuple(instructions)))
+            blocks.append(_BasicBlock(tuple(labels), tuple(instructions)))
             labels, instructions = [], []
         if label:
             labels.append(label[1])
@@ -150,12 +150,12 @@ def _blocks(sass: str) -> list[_Block]:
             continue
         instructions.append(instruction)
         if instruction.jumps_to or not instruction.falls_through:
-            blocks.append(_Block(tuple(labels), tuple(instructions)))
+            blocks.append(_BasicBlock(tuple(labels), tuple(instructions)))
             labels, instructions = [], []
-    return blocks if not instructions else [*blocks, _Block(tuple(labels), tuple(instructions))]
+    return blocks if not instructions else [*blocks, _BasicBlock(tuple(labels), tuple(instructions))]
 
 
-def _instruction(line: str) -> _Instruction | None:
+def _instruction(line: str) -> _SassInstruction | None:
     match = _INSTRUCTION.match(line)
     if match is None:
         return None
@@ -163,16 +163,16 @@ def _instruction(line: str) -> _Instruction | None:
     targets = tuple(_TARGET.findall(line)) if root in _JUMPS else ()
     # A branch can also depend on a predicate among its operands: BRA.U UP0, `(.L_x_1).
     conditional = match["predicate"] or re.match(r"!?U?[PR]\w+,", match["operands"])
-    return _Instruction(match["opcode"], targets, root not in _ENDS or bool(conditional))
+    return _SassInstruction(match["opcode"], targets, root not in _ENDS or bool(conditional))
 
 
-def _is_padding(block: _Block) -> bool:
+def _is_padding(block: _BasicBlock) -> bool:
     """Whether this is the endless jump to itself that closes every kernel."""
     (first, *rest) = block.instructions
     return not rest and first.root == "BRA" and not first.falls_through and first.jumps_to[0] in block.labels
 
 
-def _in_loops(blocks: list[_Block]) -> list[_Block]:
+def _in_loops(blocks: list[_BasicBlock]) -> list[_BasicBlock]:
     """The blocks that can be reached from themselves.
 
     A backward jump alone does not make a loop: rarely taken code is placed at the end and jumps back.

@@ -191,14 +191,14 @@ def _definition(function: FunctionType) -> Definition:
 
 
 @dataclass(frozen=True)
-class _File:
+class _ParsedFile:
     """What the text of a file defines: syntax trees without docstrings, and code as Python compiles it."""
 
     definitions: tuple[Definition, ...]
     codes: frozenset[CodeType]
 
 
-def _file_of(function: FunctionType) -> _File:
+def _file_of(function: FunctionType) -> _ParsedFile:
     """The file a function was loaded from; a text that was edited since then is refused."""
     filename = function.__code__.co_filename
     # What linecache remembers is usually the text at the time of loading; else look at the file again.
@@ -214,16 +214,16 @@ def _file_of(function: FunctionType) -> _File:
 
 
 @functools.lru_cache(maxsize=32)
-def _read(text: str) -> _File:
+def _read(text: str) -> _ParsedFile:
     try:
         tree = ast.parse(text)
         codes = frozenset(_codes(compile(text, "<kernel>", "exec", dont_inherit=True)))
     except SyntaxError:
-        return _File((), frozenset())
+        return _ParsedFile((), frozenset())
     for node in ast.walk(tree):
         _drop_docstring(node)
     definitions = (n for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)))
-    return _File(tuple(definitions), codes)
+    return _ParsedFile(tuple(definitions), codes)
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:

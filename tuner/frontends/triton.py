@@ -153,7 +153,7 @@ def _parameters(function: Callable[..., Any]) -> list[tuple[str, bool]]:
 
 
 @dataclass(frozen=True)
-class _Request:
+class _TritonRequest:
     """What is asked of Triton.
 
     Attributes:
@@ -169,7 +169,7 @@ class _Request:
     options: Mapping[str, Value]
 
 
-def _request(source: TritonSource, problem: Problem, config: Config, target: Target) -> _Request:
+def _request(source: TritonSource, problem: Problem, config: Config, target: Target) -> _TritonRequest:
     inputs, outputs = tensors(problem)
     arguments = source.arguments
     first_output = len(arguments) - len(outputs)
@@ -191,13 +191,13 @@ def _request(source: TritonSource, problem: Problem, config: Config, target: Tar
     newest = newest_ptx(target)
     if newest < ptxas(target).newest_ptx:
         options["ptx_version"] = newest[0] * 10 + newest[1]
-    return _Request(signature, constants, aligned, options)
+    return _TritonRequest(signature, constants, aligned, options)
 
 
 # -- Triton's stages -----------------------------------------------------------------------------
 
 
-def _run(jit: Any, request: _Request, target: Target) -> tuple[str, dict[str, Any], tuple[str, ...]]:
+def _run(jit: Any, request: _TritonRequest, target: Target) -> tuple[str, dict[str, Any], tuple[str, ...]]:
     """Run the stages up to PTX; returns its text, Triton's metadata, and what ptxas is called with."""
     from triton import knobs
     from triton._C.libtriton import ir

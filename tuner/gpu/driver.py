@@ -39,7 +39,7 @@ class DriverError(Exception):
 
 
 @dataclass(frozen=True)
-class Launch:
+class LaunchShape:
     """One launch of a function, complete but for the pointers.
 
     Attributes:
@@ -184,7 +184,7 @@ def destroy_stream(stream: Handle) -> None:
     _call("cuStreamDestroy", stream)
 
 
-def launch(function: Handle, launch: Launch, arguments: Arguments) -> None:
+def launch(function: Handle, launch: LaunchShape, arguments: Arguments) -> None:
     """Start a function once, asynchronously."""
     _call("cuLaunchKernel", function, *launch.grid, *launch.block, launch.shared_bytes, 0, arguments.pointer, 0)
 
@@ -196,7 +196,7 @@ class TimedGraph:
     host takes no part in it, however busy it is.
     """
 
-    def __init__(self, function: Handle, launch: Launch, arguments: Sequence[Arguments]) -> None:
+    def __init__(self, function: Handle, launch: LaunchShape, arguments: Sequence[Arguments]) -> None:
         """One launch for each element of `arguments`."""
         from cuda.bindings import driver
 

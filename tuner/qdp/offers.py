@@ -64,7 +64,7 @@ def given(tactics: Sequence[Tactic]) -> Choose:
     return choose
 
 
-class Frozen:
+class FromCache:
     """What a tactic cache holds for a problem, or else the default: the winner, or between shapes the portfolio.
 
     Every lookup is reported once to the logger "tuner.qdp": as information which entry matched and how
@@ -96,7 +96,7 @@ class Frozen:
             _log.log(level, message)
 
 
-class Compiled:
+class CompilingOffer:
     """The chosen tactics that compile. One that does not would end the whole engine build if it were offered."""
 
     def __init__(self, choose: Choose, compiler: Compiles) -> None:

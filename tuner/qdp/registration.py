@@ -16,7 +16,7 @@ from tuner.gpu.present import available, describe
 from tuner.gpu.target import Target
 from tuner.kernel.kernel import Kernel
 from tuner.qdp import plugin
-from tuner.qdp.offers import Choose, Compiled, Frozen, given, legal
+from tuner.qdp.offers import Choose, CompilingOffer, FromCache, given, legal
 from tuner.qdp.plugin import Plugin
 from tuner.search.tactic import Config, Tactic
 from tuner.store.cache import Cache, default_path
@@ -54,7 +54,7 @@ def register(
     """
     name, target = _device(device)
     compiler = Compiler.of(target, CompileOptions(workers=workers), Store(default_folder()))
-    return plugin.register(kernel, Compiled(_chooser(tactics, cache, name, target), compiler), attributes)
+    return plugin.register(kernel, CompilingOffer(_chooser(tactics, cache, name, target), compiler), attributes)
 
 
 def _chooser(
@@ -62,7 +62,7 @@ def _chooser(
 ) -> Choose:
     if tactics == "cached":
         opened = cache if isinstance(cache, Cache) else Cache.open(cache or default_path())
-        return Frozen(opened, device, target.capability)
+        return FromCache(opened, device, target.capability)
     if tactics == "all":
         return legal
     if isinstance(tactics, str):

@@ -10,7 +10,7 @@ from pathlib import Path
 from tuner import __version__
 from tuner.report.blocks import Section
 from tuner.report.charts import require_library
-from tuner.report.jobs import Job, read_results
+from tuner.report.jobs import TunedProblem, read_results
 from tuner.store.files import write_atomic
 from tuner.store.portfolios import read_portfolios
 
@@ -70,5 +70,5 @@ def write_report(sources: Sequence[Path], out: Path, *, against: Path | None = N
     return Written(len(jobs), len(data))
 
 
-def _subtitle(job: Job) -> str:
+def _subtitle(job: TunedProblem) -> str:
     return f"{job.device}, backend {job.backend}"

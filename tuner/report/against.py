@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tuner.report.analysis import ranks_agree
-from tuner.report.blocks import Block, Chart, Section, Table, Text
+from tuner.report.blocks import Chart, PageBlock, Section, TableBlock, Text
 from tuner.report.charts import ACCENT, MUTED, layered, time_axis
-from tuner.report.jobs import Job
+from tuner.report.jobs import TunedProblem
 from tuner.report.text import count, duration, number, slower, tactic
-from tuner.store.results import Timed
+from tuner.store.results import TacticRecord
 
 if TYPE_CHECKING:
     import altair as alt
@@ -25,8 +25,8 @@ _LEAST_COMMON = 3
 class Pair:
     """The same problem in both sets."""
 
-    a: Job
-    b: Job
+    a: TunedProblem
+    b: TunedProblem
 
     @property
     def comparable(self) -> bool:
@@ -43,7 +43,7 @@ class Pair:
         return a.merge(b, on="tactic").rename(columns={"time_us_x": "a_us", "time_us_y": "b_us"})
 
 
-def pair_up(a: Sequence[Job], b: Sequence[Job]) -> list[Pair]:
+def pair_up(a: Sequence[TunedProblem], b: Sequence[TunedProblem]) -> list[Pair]:
     """The jobs of the same kernel and problem; of several, those of the same backend and device first."""
     left = list(b)
     pairs = []
@@ -56,13 +56,13 @@ def pair_up(a: Sequence[Job], b: Sequence[Job]) -> list[Pair]:
     return pairs
 
 
-def _same_problem(a: Job, b: Job) -> bool:
+def _same_problem(a: TunedProblem, b: TunedProblem) -> bool:
     """A cache names every attribute of a problem, a results folder only those that are not at their default."""
     words = set(a.problem.split()), set(b.problem.split())
     return a.kernel == b.kernel and (words[0] <= words[1] or words[1] <= words[0])
 
 
-def overview(a: Sequence[Job], b: Sequence[Job], names: tuple[str, str]) -> Section:
+def overview(a: Sequence[TunedProblem], b: Sequence[TunedProblem], names: tuple[str, str]) -> Section:
     """What both sets hold, a row for each problem.
 
     Args:
@@ -70,7 +70,7 @@ def overview(a: Sequence[Job], b: Sequence[Job], names: tuple[str, str]) -> Sect
         names: what to call them.
     """
     pairs = pair_up(a, b)
-    blocks: list[Block] = [Text(f"A is {names[0]}; B is {names[1]}.")]
+    blocks: list[PageBlock] = [Text(f"A is {names[0]}; B is {names[1]}.")]
     if not pairs:
         blocks.append(
             Text("They have no problem in common: a problem is a kernel id, sizes, data types and attributes.")
@@ -78,7 +78,7 @@ def overview(a: Sequence[Job], b: Sequence[Job], names: tuple[str, str]) -> Sect
     else:
         rows = [_row(p) for p in pairs]
         header = ["problem", "A", "B", "B / A", "winners", "A: device, backend", "B: device, backend"]
-        blocks.append(Table(header, rows, caption="The best of A and of B", wrapped=True))
+        blocks.append(TableBlock(header, rows, caption="The best of A and of B", wrapped=True))
     if any(not p.comparable for p in pairs):
         blocks.append(
             Text(
@@ -111,13 +111,13 @@ def _row(pair: Pair) -> list[str]:
     ]
 
 
-def _time(job: Job) -> str:
+def _time(job: TunedProblem) -> str:
     return "-" if job.winner is None else f"{duration(job.winner.time_us)} ({job.timed_word})"
 
 
 def against(pair: Pair) -> Section:
     """One problem in both sets: what each winner is worth in the other, and whether they rank tactics alike."""
-    blocks: list[Block] = []
+    blocks: list[PageBlock] = []
     rows = []
     for name, job in (("A", pair.a), ("B", pair.b)):
         if job.winner is not None:
@@ -125,7 +125,7 @@ def against(pair: Pair) -> Section:
             rows.append([f"winner of {name}", tactic(job.winner.config), here, there])
     if rows:
         header = ["", "tactic", "in A, to A's best", "in B, to B's best"]
-        blocks.append(Table(header, rows, caption="What each winner is worth in both"))
+        blocks.append(TableBlock(header, rows, caption="What each winner is worth in both"))
     common = pair.common()
     if len(common) >= _LEAST_COMMON:
         agree = ranks_agree(common["a_us"].to_numpy(), common["b_us"].to_numpy())
@@ -144,7 +144,7 @@ def against(pair: Pair) -> Section:
     return Section("Against B", blocks)
 
 
-def _worth(winner: Timed, job: Job) -> str:
+def _worth(winner: TacticRecord, job: TunedProblem) -> str:
     """A tactic's time in a job, in proportion to the job's best."""
     known = {f.id: f.time_us for f in job.finalists if f.time_us}
     if winner.id not in known and job.trials is not None:
@@ -156,11 +156,11 @@ def _worth(winner: Timed, job: Job) -> str:
     return f"{duration(known[winner.id])} ({slower(known[winner.id] or best, best)})"
 
 
-def _environments(pair: Pair) -> Table:
+def _environments(pair: Pair) -> TableBlock:
     names = dict.fromkeys([*pair.a.environment, *pair.b.environment])
     rows = [[n, pair.a.environment.get(n, ""), pair.b.environment.get(n, "")] for n in names]
     marked = frozenset(i for i, (_, a, b) in enumerate(rows) if a != b)
-    return Table(["", "A", "B"], rows, marked, "Environments; rows that differ are stressed", wrapped=True)
+    return TableBlock(["", "A", "B"], rows, marked, "Environments; rows that differ are stressed", wrapped=True)
 
 
 def _chart(pair: Pair, common: pd.DataFrame, width: int) -> alt.LayerChart:

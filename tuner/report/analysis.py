@@ -98,7 +98,7 @@ def importances(trials: Trials) -> dict[str, float]:
 
 
 @dataclass(frozen=True)
-class Group:
+class FailureGroup:
     """Failed trials of one class with one message.
 
     Attributes:
@@ -114,14 +114,14 @@ class Group:
     shared: dict[str, Any]
 
 
-def failure_groups(trials: Trials) -> list[Group]:
+def failure_groups(trials: Trials) -> list[FailureGroup]:
     """The failed trials by class and first line of their message, the most frequent first."""
     failed = trials.failed
     first_lines = failed["message"].str.split("\n").str[0]
     groups = []
     for (kind, _), rows in failed.groupby([failed["status"], first_lines], sort=False):
         shared = {p: plain(rows[p].iloc[0]) for p in trials.params if len(rows) > 1 and rows[p].nunique() == 1}
-        groups.append(Group(str(kind), rows["message"].iloc[0], len(rows), shared))
+        groups.append(FailureGroup(str(kind), rows["message"].iloc[0], len(rows), shared))
     return sorted(groups, key=lambda g: -g.count)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     import altair as alt
 
-    from tuner.report.jobs import Job
+    from tuner.report.jobs import TunedProblem
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Figures:
 
 
 @dataclass(frozen=True)
-class Table:
+class TableBlock:
     """Rows under a header.
 
     Attributes:
@@ -84,7 +84,7 @@ class Folded:
     type = "folded"
 
 
-Block: TypeAlias = Text | Figures | Table | Chart | Charts | Folded
+PageBlock: TypeAlias = Text | Figures | TableBlock | Chart | Charts | Folded
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,8 @@ class Section:
     """A heading and what stands below it."""
 
     heading: str
-    blocks: Sequence[Block]
+    blocks: Sequence[PageBlock]
 
 
-Author: TypeAlias = "Callable[[Job], Section | None]"
+Author: TypeAlias = "Callable[[TunedProblem], Section | None]"
 """Writes one section about a job, or None where the job gives no reason to."""

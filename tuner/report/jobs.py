@@ -13,7 +13,7 @@ from tuner.errors import StorageError
 from tuner.outcome import Kind
 from tuner.store.cache import Cache
 from tuner.store.entry import Entry, TimedTactic
-from tuner.store.results import SUMMARY, TRIAL_COLUMNS, TRIALS, JobData, Summary, Timed
+from tuner.store.results import SUMMARY, TRIAL_COLUMNS, TRIALS, JobData, Summary, TacticRecord
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +47,7 @@ class Trials:
 
 
 @dataclass(frozen=True)
-class Job:
+class TunedProblem:
     """One tuned problem.
 
     Attributes:
@@ -69,9 +69,9 @@ class Job:
     backend: str
     kind: Kind | Literal["unknown"]
     device: str
-    winner: Timed | None
-    default: Timed | None
-    finalists: tuple[Timed, ...]
+    winner: TacticRecord | None
+    default: TacticRecord | None
+    finalists: tuple[TacticRecord, ...]
     ties: frozenset[int]
     trials: Trials | None
     bytes: int
@@ -96,12 +96,12 @@ class Job:
         """What was done to get a time: "predicted" or "measured"."""
         return {"prediction": "predicted", "measurement": "measured"}.get(self.kind, "not timed")
 
-    def confirmed(self, tactic: Timed | None) -> Timed | None:
+    def confirmed(self, tactic: TacticRecord | None) -> TacticRecord | None:
         """What is known of a tactic from the confirmation, else what the record says of it."""
         return next((f for f in self.finalists if tactic is not None and f.id == tactic.id), tactic)
 
 
-def read_results(path: Path) -> list[Job]:
+def read_results(path: Path) -> list[TunedProblem]:
     """Read a results folder, or a cache file.
 
     Raises:
@@ -117,7 +117,7 @@ def read_results(path: Path) -> list[Job]:
     return jobs
 
 
-def _read_folder(folder: Path) -> list[Job]:
+def _read_folder(folder: Path) -> list[TunedProblem]:
     path = folder / SUMMARY
     try:
         jobs = msgspec.json.decode(path.read_bytes(), type=Summary).jobs
@@ -157,7 +157,7 @@ def _read_trials(path: Path) -> dict[str, pd.DataFrame]:
     return frames
 
 
-def _from_summary(job: JobData, frame: pd.DataFrame | None, folder: Path) -> Job:
+def _from_summary(job: JobData, frame: pd.DataFrame | None, folder: Path) -> TunedProblem:
     trials = None if frame is None else _trials(frame, tuple(job.winner.config))
     stopped = {"trials": "budget reached", "time": "out of time", "space exhausted": "the whole space was tried"}
     made = {
@@ -166,7 +166,7 @@ def _from_summary(job: JobData, frame: pd.DataFrame | None, folder: Path) -> Job
         "backend": job.backend,
         "recorded in": str(folder),
     }
-    return Job(
+    return TunedProblem(
         kernel=job.kernel,
         problem=job.problem,
         backend=job.backend,
@@ -185,13 +185,13 @@ def _from_summary(job: JobData, frame: pd.DataFrame | None, folder: Path) -> Job
     )
 
 
-def _from_trials(title: str, frame: pd.DataFrame, folder: Path) -> Job:
+def _from_trials(title: str, frame: pd.DataFrame, folder: Path) -> TunedProblem:
     """A problem that was tried and not finished, or for which nothing was valid."""
     kernel, _, problem = title.partition(" ")
     kinds = frame["kind"].dropna().unique()
     # The parameters are the columns that every row fills: a failed trial has no facts.
     complete: Sequence[Any] = [c for c in frame if c not in TRIAL_COLUMNS and frame[c].notna().all()]
-    return Job(
+    return TunedProblem(
         kernel=kernel,
         problem=problem,
         backend="unknown",
@@ -210,15 +210,17 @@ def _from_trials(title: str, frame: pd.DataFrame, folder: Path) -> Job:
     )
 
 
-def _from_entry(entry: Entry, path: Path) -> Job:
-    def timed(tactic: TimedTactic, verified: str = "") -> Timed:
-        return Timed(tactic.id, tactic.config, tactic.time_us, tactic.statistic, verified, samples=tactic.samples)
+def _from_entry(entry: Entry, path: Path) -> TunedProblem:
+    def timed(tactic: TimedTactic, verified: str = "") -> TacticRecord:
+        return TacticRecord(
+            tactic.id, tactic.config, tactic.time_us, tactic.statistic, verified, samples=tactic.samples
+        )
 
     winner = timed(entry.winner, entry.verified)
     default = None if entry.default is None else timed(entry.default)
     ties = [timed(t) for t in entry.ties]
     known = {t.id: t for t in (*ties, *([default] if default else []), winner)}
-    return Job(
+    return TunedProblem(
         kernel=entry.kernel,
         problem=entry.label,
         backend=entry.backend,

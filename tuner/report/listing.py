@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tuner.compile.artifact import Resources
 from tuner.compile.resources import read_resources
-from tuner.store.results import Code
+from tuner.store.results import CodeFiles
 
 _LONGEST = 400_000
 """Characters of a listing that a page has room for."""
@@ -29,7 +29,7 @@ class Listing:
     missing: tuple[str, ...]
 
 
-def read_listing(folder: Path, code: Code) -> Listing:
+def read_listing(folder: Path, code: CodeFiles) -> Listing:
     """Read the files that a record names. What is missing is said, not raised: the rest of a report stands."""
     texts: dict[str, str] = {}
     missing: list[str] = []

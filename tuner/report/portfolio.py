@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tuner.report.blocks import Chart, Section, Table, Text
+from tuner.report.blocks import Chart, Section, TableBlock, Text
 from tuner.report.charts import BAD, INK, SECOND, layered
 from tuner.report.text import count, duration, percent, tactic
 from tuner.store.portfolios import Portfolio
@@ -41,7 +41,7 @@ def portfolio(found: Portfolio) -> Section:
         [
             Text(lead),
             Chart("Loss by shape", says, lambda width: _heatmap(found, width), wide=True),
-            Table(header, rows, marked, caption="Candidates, those of the portfolio stressed", wrapped=True),
+            TableBlock(header, rows, marked, caption="Candidates, those of the portfolio stressed", wrapped=True),
             *(Text(f"Left out: {reason}", note=True) for reason in found.left_out),
         ],
     )

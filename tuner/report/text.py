@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tuner.report.jobs import Job
-from tuner.store.results import Timed
+from tuner.report.jobs import TunedProblem
+from tuner.store.results import TacticRecord
 
 
 def duration(time_us: float | None) -> str:
@@ -41,7 +41,7 @@ def slower(time_us: float, than_us: float) -> str:
     return f"{100 * (time_us / than_us - 1):+.1f} %"
 
 
-def role(job: Job, finalist: Timed) -> str:
+def role(job: TunedProblem, finalist: TacticRecord) -> str:
     """What a finalist is: the winner, a tie, the default, or several of these."""
     roles = {
         "winner": job.winner is not None and finalist.id == job.winner.id,

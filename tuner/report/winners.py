@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tuner.report.blocks import Section, Table
-from tuner.report.jobs import Job
+from tuner.report.blocks import Section, TableBlock
+from tuner.report.jobs import TunedProblem
 from tuner.report.text import duration, tactic
 
 
-def contents(jobs: Sequence[Job]) -> Section:
+def contents(jobs: Sequence[TunedProblem]) -> Section:
     """All problems with their winners."""
     rows = [
         [
@@ -22,4 +22,4 @@ def contents(jobs: Sequence[Job]) -> Section:
         for job in jobs
     ]
     header = ["problem", "device", "time", "default / winner", "winner"]
-    return Section("Winners", [Table(header, rows, caption="Every problem and its winner", wrapped=True)])
+    return Section("Winners", [TableBlock(header, rows, caption="Every problem and its winner", wrapped=True)])

@@ -54,7 +54,7 @@ def settled(param: Param) -> Constraint | None:
     return Constraint("settled", holds, f"{param.name} does not apply", (governor, param.name))
 
 
-class Check:
+class BoundConstraint:
     """A constraint on value indices, in every scope; asked once about each combination it looks at."""
 
     def __init__(self, constraint: Constraint, params: Sequence[Param], scopes: Sequence[Scope]) -> None:

@@ -15,7 +15,7 @@ from functools import cached_property
 from math import prod
 
 from tuner.errors import ConfigError, did_you_mean
-from tuner.search.constraints import Check, Constraint, Scope, settled
+from tuner.search.constraints import BoundConstraint, Constraint, Scope, settled
 from tuner.search.params import Param
 from tuner.search.tactic import Config, Tactic, Value
 
@@ -217,11 +217,11 @@ class Space:
         return any(self._governors)
 
     @cached_property
-    def _levels(self) -> tuple[tuple[Check, ...], ...]:
+    def _levels(self) -> tuple[tuple[BoundConstraint, ...], ...]:
         """For each parameter, the constraints that become decidable once it has a value."""
-        levels: list[list[Check]] = [[] for _ in self.params]
+        levels: list[list[BoundConstraint]] = [[] for _ in self.params]
         for c in (*self.constraints, *filter(None, map(settled, self.params))) if levels else ():
-            check = Check(c, self.params, self.scopes)
+            check = BoundConstraint(c, self.params, self.scopes)
             levels[max(check.looked_at, default=0)].append(check)
         return tuple(map(tuple, levels))
 

@@ -34,7 +34,7 @@ VERSION: Literal[1] = 1
 Tier: TypeAlias = Literal["exact", "portfolio", "nearest", "device", "default"]
 
 
-class _File(Struct, frozen=True, forbid_unknown_fields=True):
+class _CacheDocument(Struct, frozen=True, forbid_unknown_fields=True):
     format: Literal["qdp-tuner tactic cache"]
     version: Literal[1]
     entries: tuple[Entry, ...]
@@ -247,7 +247,7 @@ def update(path: Path, entries: Iterable[Entry]) -> Cache:
 
 def encode(cache: Cache) -> bytes:
     """A cache as it is stored."""
-    content = _File(format=FORMAT, version=VERSION, entries=cache.entries)
+    content = _CacheDocument(format=FORMAT, version=VERSION, entries=cache.entries)
     return msgspec.json.format(_ENCODER.encode(content), indent=2) + b"\n"
 
 
@@ -256,11 +256,11 @@ def schema() -> str:
     import json
 
     described = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": FORMAT}
-    return json.dumps({**described, **msgspec.json.schema(_File)}, indent=2) + "\n"
+    return json.dumps({**described, **msgspec.json.schema(_CacheDocument)}, indent=2) + "\n"
 
 
 _ENCODER = msgspec.json.Encoder(order="deterministic")
-_DECODER = msgspec.json.Decoder(_File)
+_DECODER = msgspec.json.Decoder(_CacheDocument)
 _ENTRY_DECODER = msgspec.json.Decoder(Entry)
 
 

@@ -18,13 +18,13 @@ from tuner.store.problem_data import DimData, dim_from_data, dim_to_data
 Microseconds: TypeAlias = Annotated[float, Meta(gt=0, description="microseconds per launch")]
 TacticId: TypeAlias = Annotated[int, Meta(ge=1, lt=2**31, description="derived from the configuration alone")]
 Name: TypeAlias = Annotated[str, Meta(min_length=1)]
-Count: TypeAlias = Annotated[int, Meta(ge=1, le=2**63 - 1)]
+EntryCount: TypeAlias = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 
 
 class Samples(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """What the raw samples of a time looked like: how many, their median, 5 % and 95 % quantile."""
 
-    count: Count
+    count: EntryCount
     median_us: Microseconds
     low_us: Microseconds
     high_us: Microseconds
@@ -70,7 +70,7 @@ class Entry(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True,
     default: Annotated[TimedTactic | None, Meta(description="the kernel's default tactic; null when it failed")]
     ties: Annotated[tuple[TimedTactic, ...], Meta(description="tactics that cannot be told from the best")]
     verified: Annotated[str, Meta(description='"verified", or "unverified: " and why')]
-    trials: Annotated[Count, Meta(description="tactics tried")]
+    trials: Annotated[EntryCount, Meta(description="tactics tried")]
     environment: Annotated[dict[str, str], Meta(description="versions and settings that the times depend on")]
     date: Annotated[datetime, Meta(tz=True, description="when this was recorded")]
     timed: Annotated[tuple[TimedShape, ...], Meta(description="where times are means over several shapes")] = ()

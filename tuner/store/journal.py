@@ -232,7 +232,7 @@ def _distributions(space: Space) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class _Record:
+class _TrialRecord:
     """The user attributes of a trial: all there is to say about it but its parameters."""
 
     number: int
@@ -247,7 +247,7 @@ def read_trial(trial: optuna.trial.FrozenTrial, where: str) -> tuple[int, Tactic
 
     tactic = Tactic(trial.params)
     try:
-        record = msgspec.convert(trial.user_attrs, _Record)
+        record = msgspec.convert(trial.user_attrs, _TrialRecord)
         if record.tactic != tactic.id:
             raise ValueError(f"tactic {record.tactic} is not the id of ({tactic})")
         outcome = record.failure or record.timing

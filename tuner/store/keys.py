@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeAlias
 from tuner.kernel.kernel import Attribute
 from tuner.kernel.problem import Problem
 from tuner.store.entry import Entry
-from tuner.store.nearest import Point
+from tuner.store.nearest import Coordinates
 from tuner.store.problem_data import DimData, RangeData
 
 
@@ -72,7 +72,7 @@ def dim_key(dim: DimData) -> DimKey:
     return tuple([(e.min, e.opt, e.max) if isinstance(e, RangeData) else (e, e, e) for e in extents])
 
 
-def point_of(shape: tuple[DimKey, ...]) -> Point:
+def point_of(shape: tuple[DimKey, ...]) -> Coordinates:
     """The binary logarithms of each dimension's elements at min, opt and max."""
     point: list[float] = []
     for dim in shape:
@@ -91,7 +91,7 @@ def width(shape: tuple[DimKey, ...]) -> float:
     return sum(log2(high / low) for dim in shape for low, _, high in dim)
 
 
-def usual(shape: tuple[DimKey, ...]) -> Point:
+def usual(shape: tuple[DimKey, ...]) -> Coordinates:
     """The binary logarithms of each dimension's elements at opt."""
     return tuple(log2(prod(opt for _, opt, _ in dim)) for dim in shape)
 

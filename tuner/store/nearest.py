@@ -12,7 +12,7 @@ from heapq import heappop, heappush
 from math import dist
 from typing import TypeAlias
 
-Point: TypeAlias = tuple[float, ...]
+Coordinates: TypeAlias = tuple[float, ...]
 
 _LEAF = 8
 """Points that are compared one by one: below this, comparing is cheaper than another level."""
@@ -24,7 +24,7 @@ _Node: TypeAlias = "list[int] | tuple[int, float, _Node, _Node]"
 class Nearest:
     """Finds, among points of one dimensionality, those nearest to another point."""
 
-    def __init__(self, points: Sequence[Point]) -> None:
+    def __init__(self, points: Sequence[Coordinates]) -> None:
         self._points = points
         self._root = self._build(list(range(len(points))))
 
@@ -38,7 +38,7 @@ class Nearest:
         cut = self._points[positions[middle]][axis]
         return axis, cut, self._build(positions[:middle]), self._build(positions[middle:])
 
-    def search(self, place: Point) -> Iterator[tuple[float, int]]:
+    def search(self, place: Coordinates) -> Iterator[tuple[float, int]]:
         """Yield the distance and the position of every point, nearest first, ties by position."""
         # At equal distance nodes (-1) come before points, as they may hold points of that distance too.
         queue: list[tuple[float, int, int, _Node]] = [(0.0, -1, 0, self._root)]

@@ -22,7 +22,7 @@ SUMMARY, TRIALS = "summary.json", "trials.csv"
 TRIAL_COLUMNS = ("problem", "number", "tactic", "status", "kind", "time_us", "verified", "message")
 
 
-class Code(Struct, frozen=True):
+class CodeFiles(Struct, frozen=True):
     """What a tactic was compiled to; `ptx` and `cubin` name files in the folder of the summary."""
 
     ptx: str
@@ -35,7 +35,7 @@ class Code(Struct, frozen=True):
     resources: Resources
 
 
-class Timed(Struct, frozen=True):
+class TacticRecord(Struct, frozen=True):
     """A tactic with its time, as far as the record goes: an older one says less."""
 
     id: int
@@ -46,7 +46,7 @@ class Timed(Struct, frozen=True):
     samples_us: tuple[float, ...] = ()
     samples: Samples | None = None
     facts: dict[str, float] = {}
-    code: Code | None = None
+    code: CodeFiles | None = None
 
 
 class JobData(Struct, frozen=True):
@@ -57,11 +57,11 @@ class JobData(Struct, frozen=True):
     backend: str
     kind: Kind
     device: str
-    winner: Timed
-    default: Timed
-    ties: tuple[Timed, ...]
+    winner: TacticRecord
+    default: TacticRecord
+    ties: tuple[TacticRecord, ...]
     trials: int
-    finalists: tuple[Timed, ...] = ()
+    finalists: tuple[TacticRecord, ...] = ()
     stopped: str = ""
     resumed: int = 0
     bytes: int = 0

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 
-class Recorded(Protocol):
+class Selectable(Protocol):
     """What a cache entry and a study say about the problem they are of."""
 
     @property
@@ -39,7 +39,7 @@ class Selection:
     backend: str | None = None
     kind: str | None = None
 
-    def __contains__(self, recorded: Recorded) -> bool:
+    def __contains__(self, recorded: Selectable) -> bool:
         words = {part for word in recorded.label.split() for part in (word, word.partition("=")[2])}
         return (
             self.kernel in (None, recorded.kernel, recorded.kernel.rpartition("::")[2])

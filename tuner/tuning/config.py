@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Config:
+class Job:
     """A tuning job.
 
     Attributes:
@@ -50,12 +50,12 @@ class Config:
     tensorrt: TensorrtOptions = field(default_factory=TensorrtOptions)
 
 
-class _Timed(Struct, frozen=True, forbid_unknown_fields=True):
+class _TimedTable(Struct, frozen=True, forbid_unknown_fields=True):
     dims: dict[str, Size | tuple[Size, ...]]
     weight: Annotated[float, Meta(gt=0, le=10**9)] = 1.0
 
 
-class _Problem(Struct, frozen=True, forbid_unknown_fields=True):
+class _ProblemTable(Struct, frozen=True, forbid_unknown_fields=True):
     dims: dict[str, Any]
     dtypes: dict[str, str] = {}
     attributes: dict[str, Any] = {}
@@ -73,7 +73,7 @@ class _Document(Struct, frozen=True, forbid_unknown_fields=True):
     tensorrt: dict[str, Any] = {}
 
 
-def load_config(path: Path) -> Config:
+def load_config(path: Path) -> Job:
     """Read and check a config, and load the kernel it names.
 
     Raises:
@@ -99,7 +99,7 @@ def load_config(path: Path) -> Config:
         earlier = keys.setdefault(problem.label, key)
         if earlier != key:
             raise ConfigError(f"{where}: {key} repeats {earlier} ({problem.label}); leave one out")
-    return Config(
+    return Job(
         name=path.stem,
         kernel=kernel_spec,
         target=_target(document.target, where),
@@ -111,7 +111,7 @@ def load_config(path: Path) -> Config:
 
 
 def with_overrides(
-    config: Config,
+    config: Job,
     *,
     target: str | None = None,
     trials: int | None = None,
@@ -121,7 +121,7 @@ def with_overrides(
     seed: int | None = None,
     finalists: int | None = None,
     workers: int | None = None,
-) -> Config:
+) -> Job:
     """A config with some values replaced by those given on the command line; None keeps a value.
 
     Raises:
@@ -146,7 +146,7 @@ def with_overrides(
     )
 
 
-def dump_config(config: Config) -> str:
+def dump_config(config: Job) -> str:
     """The effective values as a config that loads back to the same, from any folder."""
     lines = ["version = 1", f"kernel = {toml.spelt(config.kernel)}", f"target = {toml.spelt(config.target)}"]
     for problem in config.problems:
@@ -202,7 +202,7 @@ def _convert(data: Any, kind: type[T], where: str, key: str) -> T:
 
 def _problems(kernel: Kernel, data: dict[str, Any], where: str, key: str) -> list[Problem]:
     """The problem of a table, or the problems where its dims are a grid."""
-    table = _convert(data, _Problem, where, key)
+    table = _convert(data, _ProblemTable, where, key)
     try:
         grid = list(expand(table.dims))
     except ConfigError as e:
@@ -210,13 +210,13 @@ def _problems(kernel: Kernel, data: dict[str, Any], where: str, key: str) -> lis
     return [_problem(kernel, msgspec.structs.replace(table, dims=dims), where, key) for dims in grid]
 
 
-def _problem(kernel: Kernel, table: _Problem, where: str, key: str) -> Problem:
+def _problem(kernel: Kernel, table: _ProblemTable, where: str, key: str) -> Problem:
     dims = {name: _dim(value, where, f"{key}.dims.{name}") for name, value in table.dims.items()}
     for name, value in table.attributes.items():
         number: Any = _convert(value, Attribute, where, f"{key}.attributes.{name}")  # type: ignore[arg-type]
         if not math.isfinite(number):
             raise ConfigError(f"{where}: {key}.attributes.{name}: {number} is not a finite number")
-    shapes = [_convert(data, _Timed, where, f"{key}.timed[{i}]") for i, data in enumerate(table.timed)]
+    shapes = [_convert(data, _TimedTable, where, f"{key}.timed[{i}]") for i, data in enumerate(table.timed)]
     try:
         timed = [Timed(shape.dims, shape.weight) for shape in shapes]
         problem = Problem.of(kernel, dims, table.dtypes, table.attributes, timed)

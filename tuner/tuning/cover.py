@@ -56,13 +56,13 @@ def smallest(times: Times, within: float) -> Cover:
     """
     losses = [{t: excess for t in at if (excess := loss(at, t)) <= within} for at in times.values()]
     served = {t: frozenset(s for s, at in enumerate(losses) if t in at) for at in losses for t in at}
-    search = _Search(losses, served)
+    search = _CoverSearch(losses, served)
     search.branch((), frozenset(range(len(losses))))
     tactics = sorted(search.best, key=lambda t: (-len(served[t]), t.id))
     return Cover(tuple(tactics), search.branches < MOST_BRANCHES)
 
 
-class _Search:
+class _CoverSearch:
     def __init__(self, losses: list[dict[Tactic, float]], served: Mapping[Tactic, frozenset[int]]) -> None:
         self._losses, self._served = losses, served
         self._widest = max(map(len, served.values()))

@@ -10,7 +10,7 @@ from tuner.search.tactic import Tactic
 
 
 @dataclass(frozen=True)
-class Choice:
+class Chosen:
     """The winner, and the tactics whose times cannot be told from the best one's (winner excluded)."""
 
     winner: Tactic
@@ -40,7 +40,7 @@ def choose(
     default: Tactic,
     incumbent: Tactic | None,
     tied: Callable[[Timing, Timing], bool],
-) -> Choice:
+) -> Chosen:
     """Choose the winner by the stable rule.
 
     Among the tactics tied with the fastest, and never one with a longer time than the default's,
@@ -60,7 +60,7 @@ def choose(
     eligible = [t for t in level if confirmed[t].time_us <= limit]
     winner = min(eligible, key=lambda t: (t != incumbent, t != default, t.id))
     ties = sorted((t for t in level if t != winner), key=lambda t: (confirmed[t].time_us, t.id))
-    return Choice(winner, tuple(ties))
+    return Chosen(winner, tuple(ties))
 
 
 def _sound(timings: Mapping[Tactic, Timing]) -> Mapping[Tactic, Timing]:

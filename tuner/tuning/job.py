@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner.backends.base import Backend
-from tuner.backends.select import Choice, open_backend
+from tuner.backends.select import BackendChoice, open_backend
 from tuner.compile.blobs import Store, default_folder
 from tuner.compile.options import CompileOptions
 from tuner.errors import StorageError, TunerError
@@ -26,7 +26,7 @@ from tuner.store.cache import Cache, default_path, update
 from tuner.store.entry import entry_of
 from tuner.store.journal import Journal, exclusive, open_journal
 from tuner.store.results import Result, Trial, write_summary, write_trials
-from tuner.tuning.config import Config
+from tuner.tuning.config import Job
 from tuner.tuning.loop import Progress, finished_trials, tune_problem
 from tuner.tuning.neighbours import SEEDS, Tuned, elsewhere, order, place_of, seeds
 from tuner.tuning.options import SearchOptions
@@ -104,12 +104,12 @@ def tune(
     """
     name = problem.kernel.name
     search = SearchOptions(trials=trials, timeout_s=timeout_s, sampler=sampler, seed=seed, finalists=finalists)
-    config = Config(name, "", target, (problem,), search, CompileOptions(workers=workers))
+    config = Job(name, "", target, (problem,), search, CompileOptions(workers=workers))
     places = Places(out or Path("results") / name, cache or default_path(), storage)
-    return run_job(config, Choice.of(backend), places, progress or Silent())[0]
+    return run_job(config, BackendChoice.of(backend), places, progress or Silent())[0]
 
 
-def run_job(config: Config, choice: Choice, places: Places, progress: Progress) -> list[Result]:
+def run_job(config: Job, choice: BackendChoice, places: Places, progress: Progress) -> list[Result]:
     """Tune every problem of a config, and write ``trials.csv`` and ``summary.json``.
 
     Problems that differ in their dimensions alone share what is found: the first is searched with the whole
@@ -159,10 +159,10 @@ def _tuned(result: Result) -> Tuned:
 
 
 def _tune(
-    config: Config,
+    config: Job,
     problem: Problem,
     neighbours: Sequence[Tuned],
-    choice: Choice,
+    choice: BackendChoice,
     places: Places,
     cache: Cache,
     progress: Progress,

@@ -14,7 +14,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from tuner.backends.base import Backend
-from tuner.backends.select import Choice, open_backend
+from tuner.backends.select import BackendChoice, open_backend
 from tuner.compile.blobs import Store, default_folder
 from tuner.errors import ConfigError, NoValidTacticError, StorageError
 from tuner.kernel.arith import Multiple
@@ -25,13 +25,13 @@ from tuner.search.tactic import Tactic
 from tuner.store.cache import Cache, update
 from tuner.store.entry import Entry, entry_of
 from tuner.store.portfolios import IN_RANGE, Candidate, Portfolio, write_portfolios
-from tuner.tuning.config import Config
+from tuner.tuning.config import Job
 from tuner.tuning.cover import smallest
 from tuner.tuning.neighbours import order, place_of
 
 
 def find_portfolios(
-    config: Config, choice: Choice, out: Path, cache: Path, within: float, note: Callable[[str], None]
+    config: Job, choice: BackendChoice, out: Path, cache: Path, within: float, note: Callable[[str], None]
 ) -> list[Portfolio]:
     """Find the portfolios of a job whose shapes are tuned, record them in the cache and write ``portfolio.json``.
 
@@ -123,7 +123,12 @@ def spanning(group: Sequence[Problem]) -> Problem:
 
 
 def _find(
-    config: Config, group: Sequence[Problem], choice: Choice, cache: Cache, within: float, note: Callable[[str], None]
+    config: Job,
+    group: Sequence[Problem],
+    choice: BackendChoice,
+    cache: Cache,
+    within: float,
+    note: Callable[[str], None],
 ) -> tuple[Portfolio, Entry]:
     whole, source = spanning(group), kernel_hash(group[0].kernel)
 

@@ -91,13 +91,15 @@ def launch(problem: Any, played: dict[str, Any], seed: int) -> dict[str, Any]:
     """Launch a played tactic on the GPU; None as the fault when its outputs are right."""
     from tuner.backends.cuda.bench import Bench
     from tuner.backends.cuda.cases import judge, make_case
-    from tuner.gpu.driver import Launch
+    from tuner.gpu.driver import LaunchShape
 
     case, at = make_case(problem, seed), played["launches"]["opt"]
     bench = Bench(0)
     bench.place(0, case.workload)
     handle = bench.load(played["code"].encode(), played["entry"], at["shared_bytes"])
-    evidence = bench.check(handle, 0, Launch(tuple(at["grid"]), tuple(at["block"]), at["shared_bytes"]), at["extra"])
+    evidence = bench.check(
+        handle, 0, LaunchShape(tuple(at["grid"]), tuple(at["block"]), at["shared_bytes"]), at["extra"]
+    )
     return {"fault": judge(case, evidence), "compared": case.checked, "elements": case.elements, "launch": at}
 
 

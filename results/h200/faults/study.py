@@ -18,12 +18,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from common import HERE, machine, write
 
 from tuner.backends.base import Backend
-from tuner.backends.select import Choice
+from tuner.backends.select import BackendChoice
 from tuner.kernel.loader import load_kernel
 from tuner.kernel.problem import Problem
 from tuner.outcome import Timing
 from tuner.store.results import Trial
-from tuner.tuning.config import Config, load_config
+from tuner.tuning.config import Job, load_config
 from tuner.tuning.job import Places, Silent, run_job
 
 
@@ -48,13 +48,13 @@ class Clock(Silent):
         self._last = now
 
 
-def tuned(config: Config) -> dict[str, Any]:
+def tuned(config: Job) -> dict[str, Any]:
     """One tune: its winner, the winner's ties, and what each trial cost."""
     clock = Clock()
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         places = Places(Path(folder), Path(folder) / "tactics.json")
-        result = run_job(config, Choice.of("cuda"), places, clock)[0]
+        result = run_job(config, BackendChoice.of("cuda"), places, clock)[0]
     return {
         "seconds": time.perf_counter() - started,
         "winner": result.winner.config,
@@ -65,7 +65,7 @@ def tuned(config: Config) -> dict[str, Any]:
     }
 
 
-def without_faults(config: Config) -> Config:
+def without_faults(config: Job) -> Job:
     """The same job, with only the right tactics in its space."""
     problem = config.problems[0]
     kernel = load_kernel("faulty.py:right", HERE / "faults")

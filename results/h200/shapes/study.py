@@ -109,7 +109,7 @@ def recorded(name: str, out: Path) -> dict[int, Any]:
 
 def measure(name: str, out: Path, until: float) -> None:
     """Every tactic at every size, as T4 tables; those of earlier runs are kept."""
-    from tuner.backends.select import Choice
+    from tuner.backends.select import BackendChoice
     from tuner.kernel.loader import load_kernel
     from tuner.kernel.problem import Problem
     from tuner.store.tables.t4 import document
@@ -130,7 +130,7 @@ def measure(name: str, out: Path, until: float) -> None:
             with tempfile.TemporaryDirectory() as folder:
                 places = Places(Path(folder), Path(folder) / "tactics.json")
                 started = time.perf_counter()
-                result = run_job(job, Choice.of("cuda"), places, Silent())[0]
+                result = run_job(job, BackendChoice.of("cuda"), places, Silent())[0]
             info = {"device": result.device, "kernel": name, "problem": problem.label, **machine()}
             content = document(((t.tactic, t.outcome) for t in result.trials), info)
             path.write_bytes(gzip.compress(json.dumps(content).encode(), mtime=0))

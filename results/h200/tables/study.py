@@ -29,7 +29,7 @@ SIZES: dict[str, list[dict[str, int]]] = {
 
 
 def main() -> None:
-    from tuner.backends.select import Choice
+    from tuner.backends.select import BackendChoice
     from tuner.store.tables.t4 import document
     from tuner.tuning.config import load_config
     from tuner.tuning.job import Places, Silent, run_job
@@ -50,7 +50,7 @@ def main() -> None:
                 job = dataclasses.replace(config, problems=(problem,))
                 job = dataclasses.replace(job, search=type(config.search)(trials=problem.space.size))
                 started = time.perf_counter()
-                result = run_job(job, Choice.of("cuda"), places, Silent())[0]
+                result = run_job(job, BackendChoice.of("cuda"), places, Silent())[0]
             seconds = time.perf_counter() - started
             info = {"device": result.device, "kernel": name, "problem": problem.label, "seconds": seconds, **machine()}
             content = document(((t.tactic, t.outcome) for t in result.trials), info)

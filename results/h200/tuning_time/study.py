@@ -80,17 +80,17 @@ def autotune(name: str) -> dict[str, Any]:
 
 def ours(name: str, trials: int) -> dict[str, Any]:
     """Run our tuner over the same configurations."""
-    from tuner.backends.select import Choice
+    from tuner.backends.select import BackendChoice
     from tuner.compile.options import CompileOptions
-    from tuner.tuning.config import Config
+    from tuner.tuning.config import Job
     from tuner.tuning.job import Places, Silent, run_job
     from tuner.tuning.options import SearchOptions
 
     problem = chosen(name)
     with tempfile.TemporaryDirectory() as folder:
-        config = Config(name, "", "h200", (problem,), SearchOptions(trials=trials), CompileOptions())
+        config = Job(name, "", "h200", (problem,), SearchOptions(trials=trials), CompileOptions())
         places = Places(Path(folder), Path(folder) / "tactics.json", store=Path(folder) / "compile")
-        result = run_job(config, Choice.of("cuda"), places, Silent())[0]
+        result = run_job(config, BackendChoice.of("cuda"), places, Silent())[0]
     return {"config": result.winner.config, "configurations": len(result.trials), "failures": result.failures}
 
 

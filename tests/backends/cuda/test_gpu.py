@@ -23,7 +23,7 @@ from tuner.backends.cuda.probes import Probes
 from tuner.compile.artifact import Artifact, Resources
 from tuner.gpu import driver
 from tuner.gpu.conditions import Nvml
-from tuner.gpu.driver import Launch
+from tuner.gpu.driver import LaunchShape
 from tuner.gpu.present import available, describe
 from tuner.kernel.loader import load_kernel
 from tuner.outcome import Failure, FailureClass, Outcome, Timing
@@ -162,7 +162,7 @@ def test_a_bench_repeats_tiles_poisons_outputs_and_launches_in_tensorrts_order()
     workload = Workload((Input(4 * n, tile.view(np.uint8)),), (Output(4 * n, b"\xff" * 4, True, samples),), 4 << 20)
     assert bench.place(0, workload) == 6
     handle = bench.load(GOOD.encode(), "increment", 0)
-    launch = Launch((-(-n // 128), 1, 1), (128, 1, 1))
+    launch = LaunchShape((-(-n // 128), 1, 1), (128, 1, 1))
     evidence = bench.check(handle, 0, launch, (n,))
     assert (evidence.unwritten, evidence.guards, evidence.changed) == ((0,), (0,), ())
     assert np.frombuffer(evidence.samples[0], np.float32).tolist() == [int(s) % 1009 + 1 for s in samples]

@@ -9,12 +9,12 @@ from workspace import KERNEL, STORE
 
 from tuner import Problem, Range, Timed
 from tuner.backends.model.backend import ModelBackend
-from tuner.backends.select import Choice, open_backend
+from tuner.backends.select import BackendChoice, open_backend
 from tuner.compile.blobs import Store
 from tuner.compile.options import CompileOptions
 from tuner.kernel.loader import load_kernel
 from tuner.outcome import Failure, FailureClass, Outcome, Timing
-from tuner.tuning.config import Config
+from tuner.tuning.config import Job
 from tuner.tuning.options import SearchOptions
 
 GOOD = {"BLOCK": 256, "num_warps": 4}
@@ -35,8 +35,8 @@ def make(tmp_path: Path, compiled: Path) -> Iterator[Make]:
     def open_one(target: str = "h200", store: Path = compiled, timed: Sequence[Timed] | None = None) -> ModelBackend:
         dims = {"N": Range(1 << 10, 1 << 20, 1 << 24)}
         problem = usual if timed is None else Problem.of(usual.kernel, dims, timed=timed)
-        config = Config("job", "", target, (problem,), SearchOptions(), CompileOptions(workers=2))
-        backend = open_backend(Choice.of("model"), problem, config, Store(store))
+        config = Job("job", "", target, (problem,), SearchOptions(), CompileOptions(workers=2))
+        backend = open_backend(BackendChoice.of("model"), problem, config, Store(store))
         assert isinstance(backend, ModelBackend)
         opened.append(backend)
         return backend

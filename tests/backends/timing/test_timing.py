@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 
 from tuner.backends.timing.plan import Confirmation
-from tuner.backends.timing.sampling import Sampler, confirm, screen
+from tuner.backends.timing.sampling import Timeable, confirm, screen
 from tuner.backends.timing.statistics import indistinct, launch_bound, log_ratio_interval, median_interval, relation
 from tuner.gpu.conditions import Conditions
 
@@ -197,7 +197,7 @@ def test_outliers_stay_in_the_samples_and_out_of_the_statistic() -> None:
 
 def test_launches_come_in_whole_steps() -> None:
     gpu = Gpu(8)
-    sampler: Sampler = Tactic(gpu, 2.0, step=48)
+    sampler: Timeable = Tactic(gpu, 2.0, step=48)
     assert screen(sampler).launches % 48 == 0
     assert all(s.launches % 48 == 0 for s in confirm([sampler, Tactic(gpu, 2.0, step=48)]))
 

@@ -22,7 +22,7 @@ from tuner.kernel.identity import kernel_hash
 from tuner.kernel.loader import load_kernel
 from tuner.kernel.problem import WHICH, Dims
 from tuner.outcome import Timing
-from tuner.qdp.rehearsal.builder import Launch, Played, Rehearsal
+from tuner.qdp.rehearsal.builder import Played, PlayedLaunch, Rehearsal
 from tuner.qdp.rehearsal.call import parse
 from tuner.qdp.rehearsal.rules import examine
 from tuner.store.cache import update
@@ -224,9 +224,9 @@ def refusal(bundle: Path, call: str, **variables: str) -> str:
     return str(answer["broken"][0]["message"])
 
 
-def _launch(data: dict[str, Any]) -> Launch:
+def _launch(data: dict[str, Any]) -> PlayedLaunch:
     grid, block, extra = (tuple(data[n]) for n in ("grid", "block", "extra"))
-    return Launch(grid, block, data["shared_bytes"], extra)
+    return PlayedLaunch(grid, block, data["shared_bytes"], extra)
 
 
 EXACT = "test::split(fp16[64, 1024], fp16[1024], shift=1, flip=False, scale=2.0)"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tuner.errors import ConfigError
-from tuner.qdp.rehearsal.builder import Tensor
+from tuner.qdp.rehearsal.builder import PlayedTensor
 from tuner.qdp.rehearsal.call import example, parse
 
 
@@ -13,8 +13,8 @@ def test_tensors_and_attributes_are_read() -> None:
     call = parse(' my::op( fp32[1:64:1024, 8], i32[ 4 ], a = 2, b=-1.5, c=True, d=[1, 2], e="x, y[0]") ')
     assert call.plugin == "my::op"
     assert call.tensors == (
-        Tensor("FLOAT", (1, 8), (64, 8), (1024, 8)),
-        Tensor("INT32", (4,), (4,), (4,)),
+        PlayedTensor("FLOAT", (1, 8), (64, 8), (1024, 8)),
+        PlayedTensor("INT32", (4,), (4,), (4,)),
     )
     assert call.attributes == {"a": 2, "b": -1.5, "c": True, "d": [1, 2], "e": "x, y[0]"}
     assert [type(v) for v in call.attributes.values()] == [int, float, bool, list, str]
@@ -26,7 +26,7 @@ def test_blanks_and_a_last_comma_do_no_harm(text: str) -> None:
 
 
 def test_a_scalar_has_no_extents() -> None:
-    assert parse("my::op(fp32[()])").tensors == (Tensor("FLOAT", (), (), ()),)
+    assert parse("my::op(fp32[()])").tensors == (PlayedTensor("FLOAT", (), (), ()),)
 
 
 WRONG = {

@@ -13,7 +13,7 @@ import tensorrt as trt
 from simulated import scenario
 from simulated.strict import Misuse, make, strict
 from tuner.qdp.rehearsal.bindings import NetworkTensor
-from tuner.qdp.rehearsal.builder import Played, Tensor, play
+from tuner.qdp.rehearsal.builder import Played, PlayedTensor, play
 
 REAL = trt.tensorrt
 MAGIC = b"simulated engine\n"
@@ -207,7 +207,7 @@ class Builder:
 def _build(network: INetworkDefinition, config: IBuilderConfig) -> bytes:
     if not network._outputs:
         raise RuntimeError("Network must have at least one output")
-    known: dict[ITensor, Tensor] = {}
+    known: dict[ITensor, PlayedTensor] = {}
     for tensor in network._inputs:
         known[tensor] = _profiled(tensor, config)
     layers, codes = [], b""
@@ -235,7 +235,7 @@ def _build(network: INetworkDefinition, config: IBuilderConfig) -> bytes:
 
 
 def _plugin(
-    layer: IPluginV3Layer, known: dict[ITensor, Tensor], config: IBuilderConfig
+    layer: IPluginV3Layer, known: dict[ITensor, PlayedTensor], config: IBuilderConfig
 ) -> tuple[dict[str, Any], bytes]:
     """Play a plugin and choose its tactic; adds its outputs to the known tensors."""
     attributes = dict(layer._plugin.attrs)
@@ -245,11 +245,11 @@ def _plugin(
         raise RuntimeError(f"{rehearsal.broken[0].rule}: {rehearsal.broken[0].message}")
     chosen = _fastest(rehearsal.played, config)
     for tensor, (dtype, shapes) in zip(layer._outputs, rehearsal.outputs, strict=True):
-        known[tensor] = Tensor(dtype, shapes["min"], shapes["opt"], shapes["max"])
+        known[tensor] = PlayedTensor(dtype, shapes["min"], shapes["opt"], shapes["max"])
     return {"plugin": plugin_id, "attributes": attributes, "tactic": chosen.tactic}, chosen.code.encode()
 
 
-def _profiled(tensor: ITensor, config: IBuilderConfig) -> Tensor:
+def _profiled(tensor: ITensor, config: IBuilderConfig) -> PlayedTensor:
     shapes = (tensor._shape,) * 3
     if -1 in tensor._shape:
         if not config._profiles or tensor._name not in config._profiles[0]._shapes:
@@ -259,7 +259,7 @@ def _profiled(tensor: ITensor, config: IBuilderConfig) -> Tensor:
         shapes = config._profiles[0]._shapes[tensor._name]  # type: ignore[assignment]
     if any(d not in (-1, e) for s in shapes for d, e in zip(tensor._shape, s, strict=True)):
         raise RuntimeError(f"the profile of {tensor._name} does not fit {tensor._shape}")
-    return Tensor(tensor._dtype.name, *shapes)
+    return PlayedTensor(tensor._dtype.name, *shapes)
 
 
 def _fastest(played: tuple[Played, ...], config: IBuilderConfig) -> Played:

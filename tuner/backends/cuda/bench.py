@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.backends.cuda.probes import EMPTY_PTX, Probes
 from tuner.gpu import driver
-from tuner.gpu.driver import Address, Arguments, Launch
+from tuner.gpu.driver import Address, Arguments, LaunchShape
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,7 +32,7 @@ UNASKED_SHARED_BYTES = 48 << 10
 MAX_SETS = 1024
 """Every set is a node of the graph, and a graph of 1024 nodes takes milliseconds to build."""
 
-_EMPTY_LAUNCH = Launch((1, 1, 1), (32, 1, 1))
+_EMPTY_LAUNCH = LaunchShape((1, 1, 1), (32, 1, 1))
 _EMPTY_LAUNCHES = 256
 
 
@@ -99,7 +99,7 @@ class Bench:
         driver.retain_context(ordinal)
         self._probes = Probes()
         self._placed: dict[int, _Placed] = {}
-        self._loaded: dict[int, _Loaded] = {}
+        self._loaded: dict[int, _LoadedFunction] = {}
         self._handles = count()
 
     def healthy(self) -> bool:
@@ -126,10 +126,10 @@ class Bench:
         if shared_bytes > UNASKED_SHARED_BYTES:
             driver.allow_shared(function, shared_bytes)
         handle = next(self._handles)
-        self._loaded[handle] = _Loaded(module, function)
+        self._loaded[handle] = _LoadedFunction(module, function)
         return handle
 
-    def check(self, handle: int, key: int, launch: Launch, integers: Sequence[int]) -> Evidence:
+    def check(self, handle: int, key: int, launch: LaunchShape, integers: Sequence[int]) -> Evidence:
         """Launch once on poisoned outputs, and look at what came of it."""
         placed = self._placed[key]
         placed.poison()
@@ -137,7 +137,7 @@ class Bench:
         driver.synchronize()
         return placed.evidence(self._probes)
 
-    def time(self, handle: int, key: int, launch: Launch, integers: Sequence[int], launches: int) -> float:
+    def time(self, handle: int, key: int, launch: LaunchShape, integers: Sequence[int], launches: int) -> float:
         """Microseconds that launches back to back take; their number is a multiple of that of the sets."""
         loaded = self._loaded[handle]
         if launches not in loaded.graphs:
@@ -164,7 +164,7 @@ class Bench:
 
 
 @dataclass(eq=False)
-class _Loaded:
+class _LoadedFunction:
     """A module on the device, and its graphs by number of launches."""
 
     module: driver.Handle

@@ -10,9 +10,9 @@ import struct
 from functools import cache
 
 from tuner.gpu import driver
-from tuner.gpu.driver import Address, Arguments, Launch
+from tuner.gpu.driver import Address, Arguments, LaunchShape
 
-_LAUNCH = Launch(grid=(1024, 1, 1), block=(256, 1, 1))
+_LAUNCH = LaunchShape(grid=(1024, 1, 1), block=(256, 1, 1))
 
 _HEADER = """\
 .version 7.0

@@ -11,7 +11,7 @@ from tuner.backends.cuda.bench import Evidence
 from tuner.backends.cuda.cases import Case, judge
 from tuner.backends.cuda.isolated import Factory, Isolated, WorkerDied, WorkerError, WorkerTimeout
 from tuner.errors import UnavailableError
-from tuner.gpu.driver import DriverError, Launch
+from tuner.gpu.driver import DriverError, LaunchShape
 from tuner.kernel.problem import Problem
 from tuner.outcome import Failure, FailureClass
 from tuner.search.tactic import Config
@@ -175,7 +175,7 @@ class Runner:
         launch = problem.launch(self._config)
         x, y, z = (int(n) for n in launch.grid)  # type: ignore[arg-type]
         integers = tuple(int(a) for a in launch.args)  # type: ignore[arg-type]
-        return Launch((x, y, z), self._code.block, self._code.shared_bytes), integers
+        return LaunchShape((x, y, z), self._code.block, self._code.shared_bytes), integers
 
 
 def failure(error: DriverError | WorkerError | Refused) -> Failure:

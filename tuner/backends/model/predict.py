@@ -99,7 +99,7 @@ _OPERAND_TYPES = {
 
 
 @dataclass(frozen=True)
-class _Kernel:
+class _TracedKernel:
     """A tactic on a device.
 
     Attributes:
@@ -146,7 +146,7 @@ def predict(device: Device, problem: Problem, config: Config, artifact: Artifact
     run = trace(program, artifact.block, grid, args, middle)
     starts = first_addresses(program, artifact.block, grid, args, min(blocks, device.sms * fit.blocks))
     l1_bytes = device.architecture.l1_bytes / fit.blocks - artifact.shared_bytes
-    kernel = _Kernel(
+    kernel = _TracedKernel(
         device=device,
         trace=run,
         traffic=find_traffic(problem, run, blocks, starts, l1_bytes, device.l2_bytes),
@@ -165,7 +165,7 @@ def predict(device: Device, problem: Problem, config: Config, artifact: Artifact
     return _time(kernel, fit, blocks, demands, _path(kernel) * repeat)
 
 
-def _time(kernel: _Kernel, fit: Occupancy, blocks: int, demands: Mapping[str, float], path: float) -> Timing:
+def _time(kernel: _TracedKernel, fit: Occupancy, blocks: int, demands: Mapping[str, float], path: float) -> Timing:
     device = kernel.device
     per_sm = ceil(blocks / device.sms)
     rounds, rest = divmod(per_sm, fit.blocks)
@@ -189,7 +189,7 @@ def _time(kernel: _Kernel, fit: Occupancy, blocks: int, demands: Mapping[str, fl
     return Timing(LAUNCH_US + max(_norm(4, sm_us, memory_us), launch_us), "prediction", "model", facts=facts)
 
 
-def _loaded_share(kernel: _Kernel, blocks: int) -> float:
+def _loaded_share(kernel: _TracedKernel, blocks: int) -> float:
     """Bytes that the resident blocks of an SM load at once, as a share of its L1; at most 1.
 
     A load does not move ahead of a store, which could be to the same place.
@@ -216,7 +216,7 @@ def _norm(order: int, *times: float) -> float:
 # -- one block -----------------------------------------------------------------------------------
 
 
-def _demands(kernel: _Kernel, hidden_flops: float) -> dict[str, float]:
+def _demands(kernel: _TracedKernel, hidden_flops: float) -> dict[str, float]:
     """Cycles that one block keeps each unit of its SM busy; `hidden_flops` are those of no traced instruction."""
     device, warps = kernel.device, kernel.warps
     cycles: defaultdict[str, float] = defaultdict(float)
@@ -254,7 +254,7 @@ def _flops_per_cycle(device: Device, operand: str) -> float:
     return SUSTAINED_TENSOR * tflops * 1e3 / device.sms / device.clock_ghz
 
 
-def _tensor_cycles(instruction: Instruction, kernel: _Kernel) -> float:
+def _tensor_cycles(instruction: Instruction, kernel: _TracedKernel) -> float:
     """Cycles of the SM's tensor cores for one instruction of all warps, or warp groups, of a block."""
     if instruction.shape is None:
         return 0.0
@@ -266,7 +266,7 @@ def _tensor_cycles(instruction: Instruction, kernel: _Kernel) -> float:
     return flops * kernel.warps / (rate * (MMA_SYNC_SHARE if kernel.device.capability >= (9, 0) else 1.0))
 
 
-def _operand_cycles(instruction: Instruction, kernel: _Kernel) -> float:
+def _operand_cycles(instruction: Instruction, kernel: _TracedKernel) -> float:
     """Cycles of the memory pipe for the operands a warp group's instruction reads, at 2 bytes an element."""
     if instruction.kind != "wgmma" or instruction.shape is None:
         return 0.0
@@ -275,7 +275,7 @@ def _operand_cycles(instruction: Instruction, kernel: _Kernel) -> float:
     return 2 * (n * k + (0 if in_registers else m * k)) * kernel.warps / WARP_GROUP / MEMORY_PIPE_BYTES
 
 
-def _path(kernel: _Kernel) -> float:
+def _path(kernel: _TracedKernel) -> float:
     """Cycles from start to end of a block that is alone on its SM."""
     slot = kernel.issue_slots * max(1.0, kernel.warps / SCHEDULERS)
     ready: dict[str, float] = {}
@@ -348,18 +348,18 @@ def _awaited(instruction: Instruction, pending: int) -> int:
     return max(pending - left, 0)
 
 
-def _l2_cycles(sectors: float, kernel: _Kernel) -> float:
+def _l2_cycles(sectors: float, kernel: _TracedKernel) -> float:
     """Cycles for which an SM that takes no more than its share keeps the L2 busy."""
     device = kernel.device
     return sectors * SECTOR * device.sms * device.clock_ghz / device.l2_gbps
 
 
-def _l2_part(kind: str, tensor: int, kernel: _Kernel) -> float:
+def _l2_part(kind: str, tensor: int, kernel: _TracedKernel) -> float:
     """Share of an access that reaches the L2; asynchronous copies pass the L1 by."""
     return kernel.traffic.l2_share.get(tensor, 1.0) if kind == "load" else 1.0
 
 
-def _memory_latency(kind: str, tensor: int, kernel: _Kernel) -> float:
+def _memory_latency(kind: str, tensor: int, kernel: _TracedKernel) -> float:
     if kind in ("store", "shared_store"):
         return 0.0
     if kind == "shared_load":

@@ -54,7 +54,7 @@ class Program:
         labels: for each, the position of the instruction behind it.
     """
 
-    params: tuple[ptx.Param, ...]
+    params: tuple[ptx.EntryParam, ...]
     instructions: tuple[Instruction, ...]
     labels: Mapping[str, int]
 

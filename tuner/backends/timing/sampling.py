@@ -46,7 +46,7 @@ from tuner.gpu.conditions import Conditions, Probe, unknown
 Stop: TypeAlias = Literal["precise", "slow", "ceiling"]
 
 
-class Sampler(Protocol):
+class Timeable(Protocol):
     """A tactic that is ready to be launched.
 
     Attributes:
@@ -90,7 +90,7 @@ class Series:
 
 
 def screen(
-    sampler: Sampler, incumbent_us: float | None = None, plan: Screening = SCREENING, probe: Probe = unknown
+    sampler: Timeable, incumbent_us: float | None = None, plan: Screening = SCREENING, probe: Probe = unknown
 ) -> Series:
     """Time one tactic on its own.
 
@@ -127,7 +127,7 @@ def screen(
 
 
 def confirm(
-    samplers: Sequence[Sampler], plan: Confirmation = CONFIRMATION, probe: Probe = unknown
+    samplers: Sequence[Timeable], plan: Confirmation = CONFIRMATION, probe: Probe = unknown
 ) -> tuple[Series, ...]:
     """Time finalists against each other, round by round.
 

@@ -15,7 +15,7 @@ from tuner.kernel.arith import Int
 from tuner.kernel.problem import Problem
 from tuner.kernel.tensor import Tensor
 from tuner.outcome import Failure
-from tuner.qdp.bundle.recorded import Recorded, term_of
+from tuner.qdp.bundle.recorded import WrittenExpr, term_of
 from tuner.qdp.dtypes import member
 from tuner.search.tactic import Config, Tactic
 from tuner.store.entry import Entry, TimedTactic
@@ -108,7 +108,7 @@ def _extent(problem: Problem, dim: str) -> list[int]:
 
 def _tactic(problem: Problem, tactic: Tactic, artifact: Artifact, timed: TimedTactic | None) -> dict[str, Any]:
     sizes: dict[str, Int] = {
-        dim: prod(r.opt for r in ranges) if all(r.fixed for r in ranges) else Recorded(dim)
+        dim: prod(r.opt for r in ranges) if all(r.fixed for r in ranges) else WrittenExpr(dim)
         for dim, ranges in problem.dims.items()
     }
     launch = problem.evaluate(tactic.config, sizes)

@@ -42,14 +42,14 @@ def export_bundle(problems: Sequence[Problem], out: Path, cache_file: Path, sele
         StorageError: when the cache cannot be read or the folder not be written.
         NoValidTacticError: when a winner does not compile any more.
     """
-    held = _Held(Cache.open(cache_file), cache_file, selection)
+    held = _Stock(Cache.open(cache_file), cache_file, selection)
     found = [(problem, entry) for problem in problems for entry in _entries(problem, held)]
     found += _portfolios(problems, held)
     return write_bundle(out, list(_compiled(found)))
 
 
 @dataclass(frozen=True)
-class _Held:
+class _Stock:
     """What the bundle may take."""
 
     cache: Cache
@@ -57,7 +57,7 @@ class _Held:
     selection: Selection
 
 
-def _entries(problem: Problem, held: _Held) -> list[Entry]:
+def _entries(problem: Problem, held: _Stock) -> list[Entry]:
     """The winners of exactly this problem, one for each device, by the backend nearest to TensorRT."""
     source = kernel_hash(problem.kernel)
     by_device: dict[str, Entry] = {}
@@ -72,7 +72,7 @@ def _entries(problem: Problem, held: _Held) -> list[Entry]:
     return list(by_device.values())
 
 
-def _portfolios(problems: Sequence[Problem], held: _Held) -> list[tuple[Problem, Entry]]:
+def _portfolios(problems: Sequence[Problem], held: _Stock) -> list[tuple[Problem, Entry]]:
     """What serves the shapes between those of the problems, on each device by the backend nearest to TensorRT."""
     found: dict[tuple[str, str, str], tuple[Problem, Entry]] = {}
     devices = sorted({e.device for e in held.cache.entries if e.portfolio})

@@ -28,11 +28,11 @@ _MAX_INT32 = 2**31 - 1
 DEFAULT = 0
 """The tactic that is asked for where none is offered."""
 
-Choose: TypeAlias = Callable[[tuple[int, ...]], Sequence[int]]
+ChooseTactics: TypeAlias = Callable[[tuple[int, ...]], Sequence[int]]
 
 
 @dataclass(frozen=True)
-class Tensor:
+class PlayedTensor:
     """A tensor that a network passes to a plugin, with its optimization profile.
 
     Attributes:
@@ -47,7 +47,7 @@ class Tensor:
 
 
 @dataclass(frozen=True)
-class Launch:
+class PlayedLaunch:
     """A launch with numbers: blocks, threads per block, bytes of shared memory, extra integers."""
 
     grid: tuple[int, int, int]
@@ -69,7 +69,7 @@ class Played:
     tactic: int
     entry: str
     code: str = field(repr=False)
-    launches: Mapping[str, Launch]
+    launches: Mapping[str, PlayedLaunch]
 
 
 @dataclass(frozen=True)
@@ -102,9 +102,9 @@ class Rehearsal:
 
 def play(
     plugin_id: str,
-    tensors: Sequence[Tensor],
+    tensors: Sequence[PlayedTensor],
     attributes: Mapping[str, Any],
-    choose: Choose = lambda offered: offered or (DEFAULT,),
+    choose: ChooseTactics = lambda offered: offered or (DEFAULT,),
 ) -> Rehearsal:
     """Play the builder over one call of a plugin that is registered with `tensorrt.plugin`.
 
@@ -152,7 +152,9 @@ def check_versions(attributes: Mapping[str, Any]) -> None:
             raise BindingsError(f"{together} corrupts {name!r}, a single byte; pass an int instead")
 
 
-def _play(plugin_id: str, tensors: Sequence[Tensor], attributes: Mapping[str, Any], choose: Choose) -> Rehearsal:
+def _play(
+    plugin_id: str, tensors: Sequence[PlayedTensor], attributes: Mapping[str, Any], choose: ChooseTactics
+) -> Rehearsal:
     stage = _Stage(plugin_id, tensors, attributes)
     try:
         outputs = stage.describe()
@@ -171,7 +173,7 @@ def _play(plugin_id: str, tensors: Sequence[Tensor], attributes: Mapping[str, An
 class _Stage:
     """One plugin object, and what the builder hands to it."""
 
-    def __init__(self, plugin_id: str, tensors: Sequence[Tensor], attributes: Mapping[str, Any]) -> None:
+    def __init__(self, plugin_id: str, tensors: Sequence[PlayedTensor], attributes: Mapping[str, Any]) -> None:
         self._trt = load()
         self._id, self._tensors, self._attributes = plugin_id, tensors, attributes
         self._builder = ExpressionBuilder()
@@ -305,13 +307,13 @@ class _Extra(dict[int, Any]):
     nbSymExprs = 0  # noqa: N815
 
 
-def _numbers(values: Mapping[str, Expression], shapes: Sequence[Sequence[int]]) -> Launch:
+def _numbers(values: Mapping[str, Expression], shapes: Sequence[Sequence[int]]) -> PlayedLaunch:
     at = {name: expr.at(shapes) for name, expr in values.items()}
     grid, block = (tuple(at[n] for n in names) for names in (_GRID, _BLOCK))
-    return Launch(grid, block, at["shared_mem"], tuple(v for n, v in at.items() if n not in _LAUNCH))  # type: ignore[arg-type]
+    return PlayedLaunch(grid, block, at["shared_mem"], tuple(v for n, v in at.items() if n not in _LAUNCH))  # type: ignore[arg-type]
 
 
-def _check_limits(launch: Launch, which: str) -> None:
+def _check_limits(launch: PlayedLaunch, which: str) -> None:
     limits = {"grid": (_MAX_INT32, 65535, 65535), "block": (1024, 1024, 64)}
     for name, most in limits.items():
         for axis, value, limit in zip("xyz", getattr(launch, name), most, strict=True):

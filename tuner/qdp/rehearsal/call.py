@@ -13,7 +13,7 @@ from typing import Any
 
 from tuner.errors import ConfigError
 from tuner.qdp.dtypes import member
-from tuner.qdp.rehearsal.builder import Tensor
+from tuner.qdp.rehearsal.builder import PlayedTensor
 
 _LARGEST = 2**63 - 1
 _CALL = re.compile(r"\s*(\w+::\w+)\s*(\(.*\))\s*", re.DOTALL)
@@ -25,7 +25,7 @@ class Call:
 
     text: str
     plugin: str
-    tensors: tuple[Tensor, ...]
+    tensors: tuple[PlayedTensor, ...]
     attributes: Mapping[str, Any]
 
 
@@ -72,13 +72,13 @@ def _attribute(keyword: ast.keyword) -> tuple[str, Any]:
         raise ConfigError(f"{ast.unparse(keyword)!r} does not give a Python literal") from None
 
 
-def _tensor(node: ast.expr) -> Tensor:
+def _tensor(node: ast.expr) -> PlayedTensor:
     if not isinstance(node, ast.Subscript) or not isinstance(node.value, ast.Name):
         raise ConfigError(f"{ast.unparse(node)!r} is neither dtype[extents] nor attribute=value")
     extents = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
     ranges = [_range(extent) for extent in extents]
     low, opt, high = (tuple(r[i] for r in ranges) for i in range(3))
-    return Tensor(member(node.value.id), low, opt, high)
+    return PlayedTensor(member(node.value.id), low, opt, high)
 
 
 def _range(node: ast.expr) -> tuple[int, int, int]:

@@ -11,7 +11,7 @@ from tuner.kernel.problem import WHICH, Problem
 from tuner.qdp.dtypes import member
 from tuner.qdp.offers import default_tactic, pinned_space
 from tuner.qdp.plugin import Offer
-from tuner.qdp.rehearsal.builder import Broken, Launch, Rehearsal, Tensor, play
+from tuner.qdp.rehearsal.builder import Broken, PlayedLaunch, PlayedTensor, Rehearsal, play
 from tuner.qdp.rehearsal.rules import examine
 from tuner.search.tactic import Config, Tactic
 
@@ -41,7 +41,8 @@ def rehearse(problem: Problem, offer: Offer, target: Target) -> tuple[Rehearsal,
     """
     kernel = problem.kernel
     tensors = [
-        Tensor(member(problem.dtype(t)), *(problem.shape(t, which) for which in WHICH)) for t in kernel.inputs.values()
+        PlayedTensor(member(problem.dtype(t)), *(problem.shape(t, which) for which in WHICH))
+        for t in kernel.inputs.values()
     ]
     rehearsal = play(kernel.id, tensors, problem.attributes)
     broken = examine(rehearsal, target)
@@ -68,7 +69,7 @@ def _launches(problem: Problem, offer: Offer, rehearsal: Rehearsal) -> Iterator[
         artifact = offer.artifact(problem, tactic)
         for which in WHICH:
             timed = problem.launch(tactic.config, which)
-            expected = Launch(
+            expected = PlayedLaunch(
                 tuple(int(g) for g in timed.grid),  # type: ignore[arg-type]
                 artifact.block,
                 artifact.shared_bytes,

@@ -22,7 +22,7 @@ CALLS = "REHEARSAL"
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedModule:
     """What importing a module registered.
 
     Attributes:
@@ -36,7 +36,7 @@ class Loaded:
     broken: Broken | None = None
 
 
-def load_module(path: Path) -> Loaded:
+def load_module(path: Path) -> LoadedModule:
     """Execute a file, and see which plugins it registers.
 
     Raises:
@@ -52,7 +52,7 @@ def load_module(path: Path) -> Loaded:
         cause = e.__cause__
         frames = traceback.extract_tb(cause.__traceback__) if cause is not None else []
         if frames and in_layer(frames[-1]):
-            return Loaded({}, (), Broken(None, "signature", str(e)))
+            return LoadedModule({}, (), Broken(None, "signature", str(e)))
         raise
     plugins = {
         name: example(name, len(definition.input_tensor_names), definition.input_attrs)
@@ -62,7 +62,7 @@ def load_module(path: Path) -> Loaded:
     calls = variables.get(CALLS, ())
     if not isinstance(calls, list | tuple) or not all(isinstance(call, str) for call in calls):
         raise ConfigError(f"{path}: {CALLS} is {calls!r}; give a list of texts, such as {list(plugins.values())}")
-    return Loaded(plugins, tuple(calls))
+    return LoadedModule(plugins, tuple(calls))
 
 
 def rehearse_call(text: str, tactics: int | None, target: Target | None) -> tuple[Rehearsal, tuple[Broken, ...]]:

@@ -45,7 +45,7 @@ def _check(played: Played, inputs: int, outputs: int, target: Target | None) -> 
         launch_rules.check_target(module, target.capability)
 
 
-def _check_parameters(entry: ptx.Entry, inputs: int, integers: int, outputs: int) -> None:
+def _check_parameters(entry: ptx.PtxEntry, inputs: int, integers: int, outputs: int) -> None:
     """Say which mistake it is, where `check_parameters` could only say that there is one."""
     sizes = [p.size for p in entry.params]
     expected = [8] * inputs + [4] * integers + [8] * outputs

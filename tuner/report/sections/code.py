@@ -7,18 +7,18 @@ from dataclasses import replace
 from math import prod
 
 from tuner.compile.artifact import Resources
-from tuner.report.blocks import Block, Folded, Section, Table, Text
-from tuner.report.jobs import Job
+from tuner.report.blocks import Folded, PageBlock, Section, TableBlock, Text
+from tuner.report.jobs import TunedProblem
 from tuner.report.listing import Listing, read_listing
 from tuner.report.sections.conditions import CONDITIONS
 from tuner.report.text import number
-from tuner.store.results import Code, Timed
+from tuner.store.results import CodeFiles, TacticRecord
 
 _FROM_CODE = frozenset({"registers", "spill_bytes", "shared_bytes"})
 """What a run records of the code, for when nothing else does."""
 
 
-def code(job: Job) -> Section | None:
+def code(job: TunedProblem) -> Section | None:
     """Compile facts, PTX and SASS; nothing where no code was recorded."""
     columns = {"winner": job.confirmed(job.winner), "default": job.confirmed(job.default)}
     if job.winner is not None and job.default is not None and job.winner.id == job.default.id:
@@ -27,7 +27,7 @@ def code(job: Job) -> Section | None:
     listings = {name: read_listing(job.folder, t.code) for name, t in known.items() if t.code is not None}
     compiled = {name: _compiled(t.code, listings[name]) for name, t in known.items() if t.code is not None}
     run = {name: _run(t, own=_FROM_CODE if compiled else frozenset()) for name, t in known.items()}
-    blocks: list[Block] = []
+    blocks: list[PageBlock] = []
     if compiled:
         blocks.append(_side_by_side(compiled, "Compile facts; rows that differ are stressed"))
     if any(run.values()):
@@ -43,12 +43,12 @@ def code(job: Job) -> Section | None:
     return Section("Code", blocks)
 
 
-def _run(tactic: Timed, own: frozenset[str]) -> dict[str, float | str]:
+def _run(tactic: TacticRecord, own: frozenset[str]) -> dict[str, float | str]:
     """Facts about a run, but those that stand elsewhere."""
     return {_spelt(name): value for name, value in tactic.facts.items() if name not in own | {*CONDITIONS}}
 
 
-def _compiled(code: Code, listing: Listing) -> dict[str, float | str]:
+def _compiled(code: CodeFiles, listing: Listing) -> dict[str, float | str]:
     taken = code.resources
     if not taken.instructions and listing.counts is not None:
         taken = _with_counts(taken, listing.counts)
@@ -94,7 +94,7 @@ def _spelt(name: str) -> str:
     return f"{words.replace('_', ' ')} ({units[unit]})" if words and unit in units else name.replace("_", " ")
 
 
-def _side_by_side(facts: Mapping[str, Mapping[str, float | str]], caption: str) -> Table:
+def _side_by_side(facts: Mapping[str, Mapping[str, float | str]], caption: str) -> TableBlock:
     names = list(dict.fromkeys(name for column in facts.values() for name in column))
     rows, marked = [], set()
     for i, name in enumerate(names):
@@ -102,4 +102,4 @@ def _side_by_side(facts: Mapping[str, Mapping[str, float | str]], caption: str) 
         if len(set(values)) > 1:
             marked.add(i)
         rows.append([name, *(v if isinstance(v, str) else number(v) for v in values)])
-    return Table(["", *facts], rows, frozenset(marked), caption)
+    return TableBlock(["", *facts], rows, frozenset(marked), caption)

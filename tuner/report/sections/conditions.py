@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tuner.report.blocks import Block, Chart, Section, Table, Text
+from tuner.report.blocks import Chart, PageBlock, Section, TableBlock, Text
 from tuner.report.charts import MUTED, layered
-from tuner.report.jobs import Job, Trials
+from tuner.report.jobs import Trials, TunedProblem
 from tuner.report.text import count, number, role
-from tuner.store.results import Timed
+from tuner.store.results import TacticRecord
 
 if TYPE_CHECKING:
     import altair as alt
@@ -25,7 +25,7 @@ CONDITIONS = {
 _DOTS = 1200
 
 
-def conditions(job: Job) -> Section | None:
+def conditions(job: TunedProblem) -> Section | None:
     """Conditions as recorded; a prediction has none."""
     told = [f for f in job.finalists if "sm_mhz" in f.facts or "throttled_rounds" in f.facts]
     trials = job.trials if job.trials is not None and "sm_mhz" in job.trials.frame else None
@@ -33,7 +33,7 @@ def conditions(job: Job) -> Section | None:
         if job.kind == "measurement":
             return Section("Clocks and throttling", [Text("Nothing was recorded about clocks.", note=True)])
         return None
-    blocks: list[Block] = [Text(_throttling(told))] if told else []
+    blocks: list[PageBlock] = [Text(_throttling(told))] if told else []
     if trials is not None:
         blocks.append(
             Chart(
@@ -47,15 +47,17 @@ def conditions(job: Job) -> Section | None:
     if told:
         facts = {name: said for name, said in CONDITIONS.items() if any(name in f.facts for f in told)}
         rows = [[str(job.finalists.index(f) + 1), role(job, f), *(_fact(f, name) for name in facts)] for f in told]
-        blocks.append(Table(["rank", "role", *facts.values()], rows, caption="Conditions of the finalists (medians)"))
+        blocks.append(
+            TableBlock(["rank", "role", *facts.values()], rows, caption="Conditions of the finalists (medians)")
+        )
     return Section("Clocks and throttling", blocks)
 
 
-def _fact(finalist: Timed, name: str) -> str:
+def _fact(finalist: TacticRecord, name: str) -> str:
     return number(finalist.facts[name]) if name in finalist.facts else ""
 
 
-def _throttling(finalists: list[Timed]) -> str:
+def _throttling(finalists: list[TacticRecord]) -> str:
     # Rounds are common to all finalists, so the counts are not added up.
     discarded, kept = (
         int(max(f.facts.get(name, 0.0) for f in finalists)) for name in ("discarded_rounds", "throttled_rounds")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from tuner.report.blocks import Section, Table
-from tuner.report.jobs import Job
+from tuner.report.blocks import Section, TableBlock
+from tuner.report.jobs import TunedProblem
 
 
-def environment(job: Job) -> Section:
+def environment(job: TunedProblem) -> Section:
     """Versions, settings and places."""
     rows = list(job.environment.items())
-    return Section("Environment", [Table(["", "value"], rows, caption="Versions, settings and places", wrapped=True)])
+    return Section(
+        "Environment", [TableBlock(["", "value"], rows, caption="Versions, settings and places", wrapped=True)]
+    )

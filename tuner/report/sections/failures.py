@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 
-from tuner.report.analysis import Group, failure_groups
-from tuner.report.blocks import Block, Folded, Section, Table, Text
-from tuner.report.jobs import Job
+from tuner.report.analysis import FailureGroup, failure_groups
+from tuner.report.blocks import Folded, PageBlock, Section, TableBlock, Text
+from tuner.report.jobs import TunedProblem
 from tuner.report.text import count, tactic
 
 _SHOWN = 40
 
 
-def failures(job: Job) -> Section | None:
+def failures(job: TunedProblem) -> Section | None:
     """Failed trials, those with the same message together."""
     if job.trials is None:
         return None
@@ -24,10 +24,12 @@ def failures(job: Job) -> Section | None:
         classes[g.kind] += g.count
     total = sum(classes.values())
     by_class = ", ".join(f"{n} {kind}" for kind, n in classes.most_common())
-    blocks: list[Block] = [Text(f"{total} of {count(len(job.trials), 'trial')} failed: {by_class}.")]
+    blocks: list[PageBlock] = [Text(f"{total} of {count(len(job.trials), 'trial')} failed: {by_class}.")]
     rows = [[g.kind, str(g.count), _first_line(g), tactic(g.shared)] for g in groups[:_SHOWN]]
     blocks.append(
-        Table(["class", "trials", "message", "what they share"], rows, caption="Failed trials by message", wrapped=True)
+        TableBlock(
+            ["class", "trials", "message", "what they share"], rows, caption="Failed trials by message", wrapped=True
+        )
     )
     if len(groups) > _SHOWN:
         blocks.append(Text(f"{len(groups) - _SHOWN} rarer messages are in trials.csv.", note=True))
@@ -37,6 +39,6 @@ def failures(job: Job) -> Section | None:
     return Section("Failures", blocks)
 
 
-def _first_line(group: Group) -> str:
+def _first_line(group: FailureGroup) -> str:
     lines = group.message.splitlines()
     return lines[0] if lines else "no message"

@@ -7,11 +7,11 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from tuner.backends.timing.statistics import median_interval
-from tuner.report.blocks import Block, Chart, Section, Table, Text
+from tuner.report.blocks import Chart, PageBlock, Section, TableBlock, Text
 from tuner.report.charts import ACCENT, MUTED, SECOND, colours, layered
-from tuner.report.jobs import Job
+from tuner.report.jobs import TunedProblem
 from tuner.report.text import duration, percent, role, slower
-from tuner.store.results import Timed
+from tuner.store.results import TacticRecord
 
 if TYPE_CHECKING:
     import altair as alt
@@ -22,12 +22,12 @@ _SAMPLES = 80
 """As many samples of each finalist as a row has room for."""
 
 
-def finalists(job: Job) -> Section | None:
+def finalists(job: TunedProblem) -> Section | None:
     """Everyone who was confirmed, the fastest first."""
     timed = [f for f in job.finalists if f.time_us]
     if not timed:
         return None
-    blocks: list[Block] = []
+    blocks: list[PageBlock] = []
     sampled = [(rank, f) for rank, f in enumerate(timed[:_SHOWN], start=1) if f.samples_us]
     if sampled:
         together = all("rounds" in f.facts for _, f in sampled)
@@ -61,11 +61,11 @@ def finalists(job: Job) -> Section | None:
     header = ["rank", "role", job.timed_word, "interval", "to fastest", *names, "tactic"]
     filled = [i for i in range(len(header)) if any(r[i] for r in rows)]
     header, rows = [header[i] for i in filled], [[r[i] for i in filled] for r in rows]
-    blocks.append(Table(header, rows, marked, "Finalists, the fastest first"))
+    blocks.append(TableBlock(header, rows, marked, "Finalists, the fastest first"))
     return Section("Finalists", blocks)
 
 
-def _interval(finalist: Timed) -> str:
+def _interval(finalist: TacticRecord) -> str:
     """The interval of the median; from a cache, which keeps no samples, the range of most of them."""
     if finalist.samples is not None:
         s = finalist.samples
@@ -74,7 +74,7 @@ def _interval(finalist: Timed) -> str:
     return f"{duration(low)} to {duration(high)}" if math.isfinite(low) else ""
 
 
-def _chart(job: Job, ranked: list[tuple[int, Timed]], width: int) -> alt.LayerChart:
+def _chart(job: TunedProblem, ranked: list[tuple[int, TacticRecord]], width: int) -> alt.LayerChart:
     import altair as alt
     import pandas as pd
 
@@ -102,5 +102,5 @@ def _chart(job: Job, ranked: list[tuple[int, Timed]], width: int) -> alt.LayerCh
     return layered(*layers, width=width, height=90 + 26 * len(ranked))
 
 
-def _level(job: Job, finalist: Timed) -> bool:
+def _level(job: TunedProblem, finalist: TacticRecord) -> bool:
     return finalist.id in job.ties or (job.winner is not None and finalist.id == job.winner.id)

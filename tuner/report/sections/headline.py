@@ -6,17 +6,17 @@ import math
 
 from tuner.backends.timing.statistics import log_ratio_interval
 from tuner.outcome import VERIFIED
-from tuner.report.blocks import Block, Figures, Section, Text
-from tuner.report.jobs import Job
+from tuner.report.blocks import Figures, PageBlock, Section, Text
+from tuner.report.jobs import TunedProblem
 from tuner.report.text import count, duration, percent, tactic
-from tuner.store.results import Timed
+from tuner.store.results import TacticRecord
 
 CONFIDENCE = 0.95
 
 
-def headline(job: Job) -> Section:
+def headline(job: TunedProblem) -> Section:
     """The outcome in a few numbers."""
-    blocks: list[Block] = []
+    blocks: list[PageBlock] = []
     if job.winner is None:
         blocks.append(Text("No winner was recorded: no tactic was valid, or the run was cut short."))
         return Section("Result", blocks)
@@ -52,7 +52,7 @@ def headline(job: Job) -> Section:
     return Section("Result", blocks)
 
 
-def _what_the_number_is(job: Job) -> str:
+def _what_the_number_is(job: TunedProblem) -> str:
     match job.kind, job.backend:
         case "prediction", _:
             return f"Times are predictions for the {job.device}. No GPU was used, and nothing here was measured."
@@ -63,7 +63,7 @@ def _what_the_number_is(job: Job) -> str:
             return f"Times were measured on the {job.device}{cache.get(job.environment.get('cache', ''), '')}."
 
 
-def _interval(job: Job) -> str:
+def _interval(job: TunedProblem) -> str:
     """The interval of the speed-up over rounds in which both ran."""
     winner, default = job.confirmed(job.winner), job.confirmed(job.default)
     if winner is None or default is None or winner.id == default.id:
@@ -76,7 +76,7 @@ def _interval(job: Job) -> str:
     return f"{percent(CONFIDENCE)} interval {math.exp(low):.3f} to {math.exp(high):.3f}, paired by round"
 
 
-def _correctness(winner: Timed) -> tuple[str, str]:
+def _correctness(winner: TacticRecord) -> tuple[str, str]:
     if winner.verified == VERIFIED:
         return "verified", "against a float64 reference"
     state, _, why = winner.verified.partition(": ")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tuner.report.analysis import importances, plain, varied
 from tuner.report.blocks import Chart, Section
 from tuner.report.charts import ACCENT, BAD, SECOND, layered
-from tuner.report.jobs import Job, Trials
+from tuner.report.jobs import Trials, TunedProblem
 from tuner.report.text import duration
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ _TEXT_PIXELS = 40
 """A cell this wide has room for a number."""
 
 
-def strongest_pair(job: Job) -> Section | None:
+def strongest_pair(job: TunedProblem) -> Section | None:
     """The fastest trial at each pair of values of the two most important parameters."""
     trials = job.trials
     if trials is None:
@@ -37,7 +37,7 @@ def strongest_pair(job: Job) -> Section | None:
     return Section("Strongest parameters together", [chart])
 
 
-def _chart(job: Job, trials: Trials, names: tuple[str, str], width: int) -> alt.LayerChart:
+def _chart(job: TunedProblem, trials: Trials, names: tuple[str, str], width: int) -> alt.LayerChart:
     import altair as alt
 
     across, down = names

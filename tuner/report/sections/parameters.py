@@ -5,21 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tuner.report.analysis import LEAST_TRIALS, importances, plain, varied
-from tuner.report.blocks import Block, Chart, Charts, Section, Text
+from tuner.report.blocks import Chart, Charts, PageBlock, Section, Text
 from tuner.report.charts import ACCENT, SECOND, layered, time_axis
-from tuner.report.jobs import Job, Trials
+from tuner.report.jobs import Trials, TunedProblem
 
 if TYPE_CHECKING:
     import altair as alt
 
 
-def parameters(job: Job) -> Section | None:
+def parameters(job: TunedProblem) -> Section | None:
     """Importances and slices; nothing where no parameter varies."""
     trials = job.trials
     if trials is None or not (names := varied(trials)):
         return None
     found = importances(trials)
-    blocks: list[Block] = []
+    blocks: list[PageBlock] = []
     if found:
         blocks.append(
             Chart(
@@ -59,7 +59,7 @@ def _importance(found: dict[str, float], width: int) -> alt.LayerChart:
     return layered(*layers, width=width, height=60 + 28 * len(found))
 
 
-def _slice(job: Job, trials: Trials, name: str, width: int) -> alt.LayerChart:
+def _slice(job: TunedProblem, trials: Trials, name: str, width: int) -> alt.LayerChart:
     import altair as alt
 
     timed = trials.timed

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 from tuner.errors import ConfigError
 from tuner.gpu.catalog import Device, find_device
-from tuner.report.blocks import Chart, Section, Table, Text
+from tuner.report.blocks import Chart, Section, TableBlock, Text
 from tuner.report.charts import ACCENT, MUTED, SECOND, colours, layered
-from tuner.report.jobs import Job
+from tuner.report.jobs import TunedProblem
 from tuner.report.text import duration, number, percent
 
 if TYPE_CHECKING:
     import altair as alt
 
 
-def roofline(job: Job) -> Section | None:
+def roofline(job: TunedProblem) -> Section | None:
     """Arithmetic intensity and rate of winner and default under the roofs of the device (Williams et al., 2009)."""
     times = {
         name: t.time_us for name, t in (("winner", job.winner), ("default", job.default)) if t is not None and t.time_us
@@ -42,22 +42,22 @@ def roofline(job: Job) -> Section | None:
     return Section("Roofline", [chart, _rates(job, times, device)])
 
 
-def _gbps(job: Job, time_us: float) -> float:
+def _gbps(job: TunedProblem, time_us: float) -> float:
     return job.bytes / time_us / 1e3
 
 
-def _tflops(job: Job, time_us: float) -> float:
+def _tflops(job: TunedProblem, time_us: float) -> float:
     return job.flops / time_us / 1e6
 
 
-def _compute_roofs(job: Job, device: Device) -> dict[str, float]:
+def _compute_roofs(job: TunedProblem, device: Device) -> dict[str, float]:
     """Peak rates in teraflops that this problem's data types may reach."""
     words = {word.partition("=")[2] for word in job.problem.split()}
     roofs = {f"{t} tensor cores": peak for t, peak in device.tensor_tflops.items() if t in words}
     return {**roofs, "fp32, no tensor cores": device.fp32_tflops}
 
 
-def _rates(job: Job, times: dict[str, float], device: Device | None) -> Table:
+def _rates(job: TunedProblem, times: dict[str, float], device: Device | None) -> TableBlock:
     header = ["", job.timed_word, "GB/s", *([] if device is None else ["of a copy"])]
     fastest = _tflops(job, min(times.values()))
     # Who is above a roof does not use what the roof stands for.
@@ -74,10 +74,10 @@ def _rates(job: Job, times: dict[str, float], device: Device | None) -> Table:
             row += [percent(_tflops(job, time_us) / peak, 1) for peak in roofs.values()]
         rows.append(row)
     flops = f", {number(job.flops)} floating-point operations" if job.flops else ""
-    return Table(header, rows, caption=f"Rates: {number(job.bytes)} bytes{flops} a launch")
+    return TableBlock(header, rows, caption=f"Rates: {number(job.bytes)} bytes{flops} a launch")
 
 
-def _bandwidth(job: Job, times: dict[str, float], device: Device, width: int) -> alt.LayerChart:
+def _bandwidth(job: TunedProblem, times: dict[str, float], device: Device, width: int) -> alt.LayerChart:
     """A kernel that computes nothing has one roof: memory."""
     import altair as alt
     import pandas as pd
@@ -107,7 +107,7 @@ def _decades(low: float, high: float) -> list[float]:
     return [10.0**e for e in range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1)]
 
 
-def _roofs(job: Job, times: dict[str, float], device: Device, width: int) -> alt.LayerChart:
+def _roofs(job: TunedProblem, times: dict[str, float], device: Device, width: int) -> alt.LayerChart:
     import altair as alt
     import pandas as pd
 

@@ -6,9 +6,9 @@ import math
 from typing import TYPE_CHECKING
 
 from tuner.report.analysis import best_so_far, random_order, trials_until
-from tuner.report.blocks import Block, Chart, Section, Text
+from tuner.report.blocks import Chart, PageBlock, Section, Text
 from tuner.report.charts import ACCENT, MUTED, SECOND, colours, layered, log_steps, time_axis
-from tuner.report.jobs import Job, Trials
+from tuner.report.jobs import Trials, TunedProblem
 from tuner.report.text import count
 
 if TYPE_CHECKING:
@@ -23,13 +23,13 @@ _LONG = 200
 SEARCH, RANDOM = "best so far", "random order, median"
 
 
-def search(job: Job) -> Section | None:
+def search(job: TunedProblem) -> Section | None:
     """Best so far; nothing where no trial has a time."""
     trials = job.trials
     if trials is None or trials.timed.empty:
         return None
     course, baseline = best_so_far(trials), random_order(trials)
-    blocks: list[Block] = [Text(_how_soon(course, baseline))]
+    blocks: list[PageBlock] = [Text(_how_soon(course, baseline))]
     says = "A dot is a trial."
     if len(trials.timed) > _DOTS:
         says = f"Dots are {_DOTS} of {len(trials.timed)} trials."
@@ -56,7 +56,9 @@ def _how_soon(course: pd.DataFrame, baseline: pd.DataFrame) -> str:
     return f"{said}; the same trials in random order need {theirs}, in the median." if theirs else f"{said}."
 
 
-def _chart(job: Job, trials: Trials, course: pd.DataFrame, baseline: pd.DataFrame, width: int) -> alt.LayerChart:
+def _chart(
+    job: TunedProblem, trials: Trials, course: pd.DataFrame, baseline: pd.DataFrame, width: int
+) -> alt.LayerChart:
     import altair as alt
     import pandas as pd
 
