@@ -60,6 +60,25 @@ class Timing:
 Outcome: TypeAlias = Timing | Failure
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Where numbers come from. Times are compared, and cached, only among numbers of one origin.
+
+    Attributes:
+        backend: who says how long a tactic takes, for example "cuda".
+        kind: what its times are.
+        device: the GPU that they are for, as its driver names it.
+        capability: that GPU's compute capability; None where a recorded table does not say.
+        environment: versions and settings that the times depend on.
+    """
+
+    backend: str
+    kind: Kind
+    device: str
+    capability: tuple[int, int] | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
 class CompileError(Exception):
     """A tactic that cannot be compiled or could not be launched: the failure of one trial.
 
