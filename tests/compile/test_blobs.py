@@ -198,7 +198,7 @@ def test_what_killed_writers_left_is_cleared_and_what_others_are_writing_is_not(
 HAMMER = """
 import sys
 from pathlib import Path
-from tuner.compile.store import Store
+from tuner.compile.blobs import Store
 from tuner.trial import Failure, FailureClass
 
 folder, rounds, limit = sys.argv[1:]
@@ -250,7 +250,7 @@ def test_many_processes_may_remove_entries_at_once(tmp_path: Path) -> None:
 FULL = """
 import resource, signal, sys
 from pathlib import Path
-from tuner.compile.store import Store
+from tuner.compile.blobs import Store
 from tuner.trial import Failure, FailureClass
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
