@@ -199,7 +199,7 @@ HAMMER = """
 import sys
 from pathlib import Path
 from tuner.compile.blobs import Store
-from tuner.trial import Failure, FailureClass
+from tuner.outcome import Failure, FailureClass
 
 folder, rounds, limit = sys.argv[1:]
 store = Store(Path(folder), int(limit))
@@ -251,7 +251,7 @@ FULL = """
 import resource, signal, sys
 from pathlib import Path
 from tuner.compile.blobs import Store
-from tuner.trial import Failure, FailureClass
+from tuner.outcome import Failure, FailureClass
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))

@@ -29,7 +29,7 @@ def print_json(document: Mapping[str, Any]) -> None:
 
 
 def selection_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """One option per attribute of `tuner.selection.Selection`."""
+    """One option per attribute of `tuner.store.selection.Selection`."""
     options = (
         click.option("--kernel", metavar="ID", help="Only this kernel: its id, or its name alone."),
         click.option("--problem", metavar="WORDS", help="Only problems with these sizes or types: 'N=4096 fp16'."),

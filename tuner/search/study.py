@@ -33,8 +33,8 @@ class Search:
     sequence of asks and tells, so a run that was cut short can be played again from its record.
 
     Example:
-        >>> from tuner.space import Space
-        >>> from tuner.params import powers_of_two
+        >>> from tuner.search.space import Space
+        >>> from tuner.search.params import powers_of_two
         >>> search = Search(Space((powers_of_two("BLOCK", 64, 1024),)), {"BLOCK": 256}, seed=0, budget=3)
         >>> search.ask(1)
         [{'BLOCK': 256}]
