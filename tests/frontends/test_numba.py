@@ -118,4 +118,4 @@ def test_half_precision_arithmetic_which_numba_leaves_to_a_linker_is_refused() -
 def test_a_type_without_pointers_is_named() -> None:
     kernel = declare(Numba(twice), **PARAMS, dtypes={"T": ("bf16",)})
     with pytest.raises(ConfigError, match="Numba has no pointers to bf16; use one of fp64, fp32"):
-        compile_key(Problem.of(kernel, {"N": 8}), TACTIC, H100)
+        compile_tactic(Problem.of(kernel, {"N": 8}), TACTIC, H100)

@@ -32,7 +32,7 @@ def add_kernel(x_ptr, y_ptr, output_ptr, n_elements, BLOCK_SIZE: tl.constexpr):
     mask = offsets < n_elements
     tl.store(output_ptr + offsets, tl.load(x_ptr + offsets, mask=mask) + tl.load(y_ptr + offsets, mask=mask), mask=mask)
 
-kernel = Kernel.from_autotune(
+kernel = from_autotune(
     add_kernel,
     id="test::add",
     inputs={"x": Tensor("T", "*N"), "y": Tensor("T", "*N")},
@@ -92,7 +92,7 @@ def matmul_kernel(
     c_ptrs = c_ptr + stride_cm * offs_m[:, None] + stride_cn * offs_n[None, :]
     tl.store(c_ptrs, acc.to(c_ptr.dtype.element_ty), mask=(offs_m[:, None] < M) & (offs_n[None, :] < N))
 
-kernel = Kernel.from_autotune(
+kernel = from_autotune(
     matmul_kernel,
     id="test::matmul",
     inputs={"a": Tensor("T", "M K"), "b": Tensor("T", "K N")},
@@ -127,7 +127,7 @@ def reference(X, W, B, eps, HAS_BIAS):
     y = centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + eps) * W
     return y + B if HAS_BIAS else y
 
-kernel = Kernel.from_autotune(
+kernel = from_autotune(
     layer_norm_fwd,
     id="test::layer_norm",
     inputs={"X": Tensor("T", "*M N"), "W": Tensor("T", "N"), "B": Tensor("T", "N")},
@@ -163,7 +163,7 @@ def reference(input):
     e = np.exp(input - input.max(axis=-1, keepdims=True))
     return e / e.sum(axis=-1, keepdims=True)
 
-kernel = Kernel.from_autotune(
+kernel = from_autotune(
     softmax_kernel,
     id="test::softmax",
     inputs={"input": Tensor("fp32", "M n_cols")},
@@ -203,7 +203,7 @@ def reference(X, COS, SIN):
     c, s = COS[:, None, :half], SIN[:, None, :half]
     return np.concatenate([a * c - b * s, a * s + b * c], axis=-1)
 
-kernel = Kernel.from_autotune(
+kernel = from_autotune(
     rotary,
     id="test::rotary",
     inputs={
