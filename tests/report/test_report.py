@@ -19,7 +19,7 @@ from tuner.outcome import Failure, FailureClass
 from tuner.report import write_report
 from tuner.report.blocks import TableBlock
 from tuner.report.jobs import read_results
-from tuner.report.sections import roofline
+from tuner.report.sections.roofline import roofline
 from tuner.store.results import Trial, write_summary, write_trials
 
 REFUSES_128 = KERNEL.replace(STORE, '    tl.static_assert(BLOCK != 128, "no <b>128</b>")\n' + STORE, 1)

@@ -17,24 +17,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Language:
-    """Where a front end is.
+    """Where a front end is, and what it needs.
 
     Attributes:
+        name: as it is shown.
         module: of this package.
         imports: top-level modules of its compiler that kernel files import.
         extra: what installs its compiler; "" where nothing has to be installed.
     """
 
+    name: str
     module: str
     imports: tuple[str, ...] = ()
     extra: str = ""
 
 
 LANGUAGES = {
-    "CudaCpp": Language("cuda_cpp", (), "cuda-cpp"),
-    "CuteDsl": Language("cute", ("cutlass",), "cute"),
-    "Numba": Language("numba", ("numba", "numba_cuda"), "numba"),
-    "Ptx": Language("ptx"),
+    "CudaCpp": Language("CUDA C++", "cuda_cpp", (), "cuda-cpp"),
+    "Numba": Language("Numba", "numba", ("numba", "numba_cuda"), "numba"),
+    "CuteDsl": Language("CuTe DSL", "cute", ("cutlass",), "cute"),
+    "Ptx": Language("PTX", "ptx"),
 }
 """The front ends by the name of their class; Triton's needs none, since its functions are declared as they are."""
 

@@ -69,6 +69,7 @@ def _check(kernels: Mapping[str, Kernel]) -> None:
             raise ConfigError(f"alternative {name!r} has a parameter called {CHOICE!r}; rename it")
 
 
+# The text of this function is part of the kernel's hash.
 def _no_launch() -> Launch:
     raise AssertionError("a problem launches the alternative that a configuration chooses")
 
