@@ -10,11 +10,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
 from types import MappingProxyType
 from typing import Any, ClassVar, TypeAlias
 
-from tuner.frontends.dtypes import itemsize
 from tuner.gpu.target import Dim3
 from tuner.search.tactic import Value
 
@@ -22,42 +20,9 @@ ALIGNMENT = 16
 """Bytes that every TensorRT buffer is aligned to, and the divisor of extra integers that compilers ask about."""
 
 Heuristic: TypeAlias = Callable[[dict[str, Any]], Any]
-"""The value of a constant, from all other arguments of the source by name; tensors as `TensorArgument`."""
+"""The value of a constant, from all other arguments of the source by name."""
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
-
-
-@dataclass(frozen=True)
-class TensorArgument:
-    """What stands for a tensor where a function looks at a kernel's arguments.
-
-    Attributes:
-        dtype: the data type's name, for example "fp16".
-        shape: extents; a variadic dimension is one.
-    """
-
-    dtype: str
-    shape: tuple[int, ...]
-
-    def element_size(self) -> int:
-        """Bytes per element."""
-        return itemsize(self.dtype)
-
-    def numel(self) -> int:
-        """The number of elements."""
-        return prod(self.shape)
-
-    def dim(self) -> int:
-        """The number of dimensions."""
-        return len(self.shape)
-
-    def size(self, axis: int) -> int:
-        """The extent along a dimension."""
-        return self.shape[axis]
-
-    def stride(self, axis: int) -> int:
-        """Elements from one place to the next along a dimension."""
-        return prod(self.shape[axis % len(self.shape) + 1 :])
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from typing import Any
 from tuner.errors import ConfigError, did_you_mean
 from tuner.frontends.base import NOTHING, Heuristic
 from tuner.frontends.triton import TritonSource
+from tuner.kernel.arguments import name_arguments
 from tuner.kernel.kernel import Attribute, Kernel
 from tuner.kernel.launch import Launch
-from tuner.kernel.problem import named_arguments
 from tuner.kernel.tensor import Tensor
 from tuner.search.call_by_name import call
 from tuner.search.constraints import Constraint
@@ -105,7 +105,7 @@ def _read(
         def arguments(known: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
             integers = call(launch, {**known, **configs[0]}).args
             constants = {n: v for n, v in known.items() if n in source.constants(())}
-            return named_arguments(source, inputs, outputs, known, integers), {**source.fixed, **constants}
+            return name_arguments(source, inputs, outputs, known, integers), {**source.fixed, **constants}
 
         holds = _pruning(tuner, options, names, sizes, arguments)
         constraints.append(Constraint("early_config_prune", holds, "the autotuner's hook prunes it", (*names, *sizes)))

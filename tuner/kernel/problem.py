@@ -9,9 +9,10 @@ from math import inf, prod
 from typing import Any, Literal, TypeAlias, TypeVar, cast
 
 from tuner.errors import ConfigError, did_you_mean
-from tuner.frontends.base import ALIGNMENT, IntegerFacts, Source, Specialization, TensorArgument
+from tuner.frontends.base import ALIGNMENT, IntegerFacts, Source, Specialization
 from tuner.frontends.dtypes import itemsize
 from tuner.gpu.target import Dim3
+from tuner.kernel.arguments import compute_heuristics, name_arguments
 from tuner.kernel.arith import Int, Multiple, divisibility
 from tuner.kernel.kernel import Attribute, Kernel
 from tuner.kernel.launch import Launch
@@ -232,7 +233,7 @@ class Problem:
         found = {**kernel.code.fixed, **declared}
         if not kernel.code.heuristics:
             return found
-        first, *others = [self._computed(kernel, config, {**values, **sizes}, found) for sizes in self.samples]
+        first, *others = [self._heuristics(kernel, config, {**values, **sizes}, found) for sizes in self.samples]
         for name, value in first.items():
             for other in others:
                 if other[name] != value:
@@ -242,22 +243,16 @@ class Problem:
                     )
         return {**found, **first}
 
-    def _computed(
+    def _heuristics(
         self, kernel: Kernel, config: Config, scope: Mapping[str, Any], constants: Mapping[str, Any]
     ) -> dict[str, Any]:
         """What the source's heuristics make of its arguments at one size."""
-        launch = self.evaluate(config, {dim: scope[dim] for dim in self.dims})
-        named = named_arguments(kernel.code, kernel.inputs, kernel.outputs, scope, launch.args)
-        arguments = {**constants, **named}
-        for name, heuristic in kernel.code.heuristics.items():
-            try:
-                arguments[name] = heuristic(arguments)
-            except Exception as e:
-                raise ConfigError(
-                    f"kernel {kernel.id!r}: the heuristic {name} raised {type(e).__name__}: {e}; "
-                    f"see {describe(heuristic)}"
-                ) from e
-        return {name: arguments[name] for name in kernel.code.heuristics}
+        integers = self.evaluate(config, {dim: scope[dim] for dim in self.dims}).args
+        arguments = name_arguments(kernel.code, kernel.inputs, kernel.outputs, scope, integers)
+        try:
+            return compute_heuristics(kernel.code, {**constants, **arguments})
+        except ConfigError as e:
+            raise ConfigError(f"kernel {kernel.id!r}: {e}") from e
 
     def specialize(self, config: Config, capability: tuple[int, int], newest_ptx: tuple[int, int]) -> Specialization:
         """All that a front end is told of a tactic.
@@ -363,30 +358,6 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.kernel.id} {self.label}"
-
-
-def named_arguments(
-    source: Source,
-    inputs: Mapping[str, Tensor],
-    outputs: Mapping[str, Tensor],
-    scope: Mapping[str, Any],
-    integers: Sequence[Any],
-) -> dict[str, Any]:
-    """The run-time arguments of a source by the names of its parameters, tensors as `TensorArgument`.
-
-    Args:
-        source: one that names its `arguments`.
-        inputs, outputs: the tensors.
-        scope: the size of each dimension, and the data type that each dtype variable stands for.
-        integers: the extra integers.
-    """
-
-    def argument(tensor: Tensor) -> TensorArgument:
-        extents = (int(d) if d.isdigit() else int(scope[d.lstrip("*")]) for d in tensor.dims)
-        return TensorArgument(scope.get(tensor.dtype, tensor.dtype), tuple(extents))
-
-    values = (*map(argument, inputs.values()), *integers, *map(argument, outputs.values()))
-    return dict(zip(source.arguments or (), values, strict=True))
 
 
 def _require(known: Mapping[str, Any] | tuple[str, ...], given: Mapping[str, Any], what: str) -> None:
