@@ -3,9 +3,11 @@
 from typing import TYPE_CHECKING, Any
 
 from tuner.frontends.dtypes import itemsize
+from tuner.kernel.alternatives import alternatives
 from tuner.kernel.arith import cdiv, maximum, minimum, next_power_of_2
 from tuner.kernel.kernel import Kernel
 from tuner.kernel.launch import Launch
+from tuner.kernel.loader import load_kernel
 from tuner.kernel.problem import Problem, Range, Timed
 from tuner.kernel.tensor import Tensor, Tolerance
 from tuner.search.constraints import Constraint
@@ -15,6 +17,7 @@ from tuner.search.tactic import Tactic
 from tuner.version import __version__
 
 if TYPE_CHECKING:
+    from tuner.kernel.autotune import from_autotune
     from tuner.store.cache import Cache
     from tuner.tuning.job import tune
 
@@ -25,6 +28,10 @@ def __getattr__(name: str) -> Any:
         from tuner.tuning.job import tune
 
         return tune
+    if name == "from_autotune":
+        from tuner.kernel.autotune import from_autotune
+
+        return from_autotune
     if name == "Cache":
         from tuner.store.cache import Cache
 
@@ -46,10 +53,13 @@ __all__ = [
     "Timed",
     "Tolerance",
     "__version__",
+    "alternatives",
     "cdiv",
     "choice",
+    "from_autotune",
     "integers",
     "itemsize",
+    "load_kernel",
     "maximum",
     "minimum",
     "next_power_of_2",

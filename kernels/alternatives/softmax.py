@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-from tuner import Kernel
-from tuner.kernel.loader import load_kernel
+from tuner import alternatives, load_kernel
 
 KERNELS = Path(__file__).parents[1]
 
-kernel = Kernel.alternatives(
+kernel = alternatives(
     "example::softmax_any",
     triton=load_kernel("softmax.py", KERNELS),
     cuda=load_kernel("cuda/softmax.py", KERNELS),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import nvtripy as tp
 
-from tuner.kernel.loader import load_kernel
+from tuner import load_kernel
 from tuner.qdp import register
 
 kernel = load_kernel("../increment.py", Path(__file__).parent)

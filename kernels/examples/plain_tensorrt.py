@@ -13,7 +13,7 @@ from pathlib import Path
 
 import tensorrt as trt
 
-from tuner.kernel.loader import load_kernel
+from tuner import load_kernel
 from tuner.qdp import register
 
 kernel = load_kernel("../increment.py", Path(__file__).parent)

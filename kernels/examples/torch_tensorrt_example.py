@@ -13,7 +13,7 @@ import torch
 import torch_tensorrt
 from torch_tensorrt.dynamo.conversion.plugins import generate_plugin_converter
 
-from tuner.kernel.loader import load_kernel
+from tuner import load_kernel
 from tuner.qdp import register
 
 kernel = load_kernel("../increment.py", Path(__file__).parent)

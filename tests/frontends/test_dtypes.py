@@ -7,6 +7,7 @@ import pytest
 
 from tuner.errors import ConfigError
 from tuner.frontends.dtypes import DTYPES, dtype, itemsize
+from tuner.gpu.catalog import DEVICES
 
 
 @pytest.mark.parametrize("name", DTYPES)
@@ -19,6 +20,12 @@ def test_a_type_has_the_size_kind_and_precision_of_its_numpy_type(name: str) -> 
     else:
         assert described.epsilon == 0
         assert described.numpy.kind == ("b" if name == "i1" else described.kind)
+
+
+def test_tensor_cores_multiply_types_at_rates_that_the_catalog_gives() -> None:
+    known = {rate for device in DEVICES for rate in device.tensor_tflops}
+    assert {d.tensor for d in DTYPES.values() if d.tensor} == known
+    assert all(bool(d.mma) is bool(d.tensor) for d in DTYPES.values())
 
 
 def test_an_unknown_type_is_answered_with_the_ones_there_are() -> None:

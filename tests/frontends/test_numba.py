@@ -90,7 +90,7 @@ def test_ptx_does_not_depend_on_the_place_of_the_file_nor_on_what_was_compiled_b
     assert done.stdout.strip() == compile_tactic(double(Numba(twice), **PARAMS), TACTIC, H100).ptx.strip(), done.stderr
 
 
-def test_the_key_follows_the_code_the_constants_and_the_types() -> None:
+def test_the_key_follows_the_code_the_constants_the_types_and_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     problem = double(Numba(twice), **PARAMS)
     keys = {
         compile_key(p, config, H100)
@@ -101,7 +101,9 @@ def test_the_key_follows_the_code_the_constants_and_the_types() -> None:
             (double(Numba(thrice), **PARAMS), TACTIC),
         ]
     }
-    assert len(keys) == 4
+    monkeypatch.setenv("NUMBA_OPT", "0")
+    keys.add(compile_key(problem, TACTIC, H100))
+    assert len(keys) == 5
     assert kernel_hash(problem.kernel) != kernel_hash(declare(Numba(thrice), **PARAMS))
 
 
@@ -118,4 +120,4 @@ def test_half_precision_arithmetic_which_numba_leaves_to_a_linker_is_refused() -
 def test_a_type_without_pointers_is_named() -> None:
     kernel = declare(Numba(twice), **PARAMS, dtypes={"T": ("bf16",)})
     with pytest.raises(ConfigError, match="Numba has no pointers to bf16; use one of fp64, fp32"):
-        compile_key(Problem.of(kernel, {"N": 8}), TACTIC, H100)
+        compile_tactic(Problem.of(kernel, {"N": 8}), TACTIC, H100)

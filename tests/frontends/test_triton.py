@@ -338,8 +338,9 @@ def test_key_follows_everything_that_changes_the_ptx(monkeypatch: pytest.MonkeyP
         compile_key(increment(), WIDE, Target((9, 0), (8, 0))),
         compile_key(increment(), WIDE, Target((9, 0), disassemble=False)),
     ]
-    monkeypatch.setenv("DISABLE_LLVM_OPT", "1")
-    keys.append(compile_key(increment(), WIDE, H100))
+    for variable in ("DISABLE_LLVM_OPT", "PTXAS_OPTIONS"):
+        monkeypatch.setenv(variable, "1")
+        keys.append(compile_key(increment(), WIDE, H100))
     assert len(set(keys)) == len(keys)
 
 

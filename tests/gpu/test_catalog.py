@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from tuner.errors import ConfigError
-from tuner.gpu.catalog import DEVICES, Device, find_device
+from tuner.gpu.catalog import (
+    DEVICES,
+    Device,
+    architecture_name,
+    find_device,
+    is_portable,
+    parse_architecture,
+)
 from tuner.gpu.occupancy import occupancy
 from tuner.gpu.target import Target
 
@@ -36,6 +43,19 @@ def test_every_device_is_found_by_its_own_names() -> None:
     for device in DEVICES:
         assert find_device(device.short) is device
         assert find_device(device.name) is device
+
+
+@pytest.mark.parametrize(
+    ("capability", "name"), [((8, 0), "sm_80"), ((8, 9), "sm_89"), ((9, 0), "sm_90a"), ((12, 0), "sm_120a")]
+)
+def test_the_name_of_a_target_has_all_its_features(capability: tuple[int, int], name: str) -> None:
+    assert str(architecture_name(capability)) == name
+    assert parse_architecture(name) == architecture_name(capability)
+
+
+@pytest.mark.parametrize(("name", "portable"), [("sm_90", True), ("sm_90a", False), ("sm_100f", False), ("90", False)])
+def test_code_with_features_of_its_own_runs_on_no_newer_device(name: str, portable: bool) -> None:
+    assert is_portable(name) is portable
 
 
 def test_the_target_is_the_compute_capability() -> None:

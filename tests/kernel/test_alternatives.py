@@ -59,7 +59,7 @@ theirs = Kernel(
     launch=lambda N, THREADS: Launch((cdiv(N, THREADS),), (N,), block=(THREADS,)),
     **shape,
 )
-kernel = Kernel.alternatives("test::twice", triton=ours, cuda=theirs)
+kernel = alternatives("test::twice", triton=ours, cuda=theirs)
 """
 )
 TRITON: Config = {"source": "triton", "BLOCK": 64, "num_warps": 2}
@@ -90,7 +90,7 @@ def test_a_tactic_is_compiled_by_its_own_source(kernel: Kernel, problem: Problem
     assert triton.compiler.startswith("triton ") and cuda.compiler.startswith("nvrtc ")
     assert (triton.block, cuda.block) == ((64, 1, 1), (64, 1, 1))
     assert problem.launch(TRITON).grid == problem.launch(CUDA).grid == (16, 1, 1)
-    own = Problem(problem.chosen(CUDA)[0].kernel, problem.dims, problem.dtypes, problem.attributes)
+    own = Problem.of(problem.kernel.alternatives["cuda"], {"N": 1000}, {"T": "fp32"})
     assert compile_key(problem, CUDA, H100) == compile_key(own, {"THREADS": 64}, H100)
     assert predict(find_device("h200"), problem, CUDA, cuda).time_us > 0
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from declare import HEAD
 
 from tuner import Problem, Range
+from tuner.compile.compiler import Compiler, Counts
 from tuner.compile.pipeline import compile_key, compile_tactic
 from tuner.compile.ptx import parse
 from tuner.errors import ConfigError
@@ -16,7 +18,7 @@ from tuner.gate.verifier import Verifier
 from tuner.gpu.target import Target
 from tuner.kernel.identity import kernel_hash
 from tuner.kernel.loader import load_kernel
-from tuner.outcome import CompileError, FailureClass
+from tuner.outcome import CompileError, Failure, FailureClass
 from tuner.search.params import Param
 
 H100 = Target((9, 0))
@@ -32,7 +34,7 @@ def add_kernel(x_ptr, y_ptr, output_ptr, n_elements, BLOCK_SIZE: tl.constexpr):
     mask = offsets < n_elements
     tl.store(output_ptr + offsets, tl.load(x_ptr + offsets, mask=mask) + tl.load(y_ptr + offsets, mask=mask), mask=mask)
 
-kernel = Kernel.from_autotune(
+kernel = from_autotune(
     add_kernel,
     id="test::add",
     inputs={"x": Tensor("T", "*N"), "y": Tensor("T", "*N")},
@@ -92,7 +94,7 @@ def matmul_kernel(
     c_ptrs = c_ptr + stride_cm * offs_m[:, None] + stride_cn * offs_n[None, :]
     tl.store(c_ptrs, acc.to(c_ptr.dtype.element_ty), mask=(offs_m[:, None] < M) & (offs_n[None, :] < N))
 
-kernel = Kernel.from_autotune(
+kernel = from_autotune(
     matmul_kernel,
     id="test::matmul",
     inputs={"a": Tensor("T", "M K"), "b": Tensor("T", "K N")},
@@ -127,7 +129,7 @@ def reference(X, W, B, eps, HAS_BIAS):
     y = centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + eps) * W
     return y + B if HAS_BIAS else y
 
-kernel = Kernel.from_autotune(
+kernel = from_autotune(
     layer_norm_fwd,
     id="test::layer_norm",
     inputs={"X": Tensor("T", "*M N"), "W": Tensor("T", "N"), "B": Tensor("T", "N")},
@@ -163,7 +165,7 @@ def reference(input):
     e = np.exp(input - input.max(axis=-1, keepdims=True))
     return e / e.sum(axis=-1, keepdims=True)
 
-kernel = Kernel.from_autotune(
+kernel = from_autotune(
     softmax_kernel,
     id="test::softmax",
     inputs={"input": Tensor("fp32", "M n_cols")},
@@ -203,7 +205,7 @@ def reference(X, COS, SIN):
     c, s = COS[:, None, :half], SIN[:, None, :half]
     return np.concatenate([a * c - b * s, a * s + b * c], axis=-1)
 
-kernel = Kernel.from_autotune(
+kernel = from_autotune(
     rotary,
     id="test::rotary",
     inputs={
@@ -298,6 +300,29 @@ def test_a_heuristic_that_differs_within_a_range_refuses_the_tactic(load: Load) 
         compile_tactic(dynamic, dynamic.kernel.default, H100)
     assert error.value.kind == FailureClass.CONSTRAINT
     assert compile_tactic(load("matmul", M=Range(1, 64, 100)), dynamic.kernel.default, H100).entry
+
+
+def test_a_tactic_that_a_heuristic_refuses_costs_one_trial(load: Load) -> None:
+    dynamic = load("matmul", K=Range(64, 128, 256))
+    with closing(Compiler(H100, store=None, workers=1, timeout_s=60, memory_bytes=4 << 30)) as compiler:
+        answer = compiler.submit(dynamic, dynamic.kernel.default).result(timeout=60)
+        assert isinstance(answer, Failure) and answer.kind is FailureClass.CONSTRAINT
+        assert answer.message.startswith("the heuristic EVEN_K is True")
+        assert compiler.counts == Counts(failed=1)
+
+
+def test_a_heuristic_that_fails_is_named_with_its_place(load: Load) -> None:
+    problem = load("matmul", 'args["K"] % args["BLOCK_K"] == 0', 'args["KK"]')
+    with pytest.raises(
+        ConfigError, match=r"kernel 'test::matmul': the heuristic EVEN_K raised KeyError: 'KK'; see .*py"
+    ):
+        compile_tactic(problem, problem.kernel.default, H100)
+
+
+def test_heuristics_see_parameters_at_their_default_values_and_those_before(load: Load) -> None:
+    new = '"EVEN_K": lambda args: args["ACTIVATION"] == "", "ACTIVATION_": lambda args: args["EVEN_K"]'
+    problem = load("matmul", '"EVEN_K": lambda args: args["K"] % args["BLOCK_K"] == 0', new)
+    assert problem.constants(problem.kernel.default).items() >= {"EVEN_K": True, "ACTIVATION_": True}.items()
 
 
 def test_strides_that_are_always_one_make_loads_wide(load: Load) -> None:

@@ -17,6 +17,9 @@ from tuner.gpu.catalog import find_device
 from tuner.kernel.problem import Problem
 from tuner.outcome import Failure, FailureClass
 from tuner.report import write_report
+from tuner.report.blocks import TableBlock
+from tuner.report.jobs import read_results
+from tuner.report.sections.roofline import roofline
 from tuner.store.results import Trial, write_summary, write_trials
 
 REFUSES_128 = KERNEL.replace(STORE, '    tl.static_assert(BLOCK != 128, "no <b>128</b>")\n' + STORE, 1)
@@ -149,6 +152,31 @@ def test_every_section_says_what_was_measured(page: Page) -> None:
     assert "2 throttled rounds discarded" in text["Clocks and throttling"] and "1,755" in text["Clocks and throttling"]
     assert "registers per thread" in text["Code"] and "wgmma" in text["Code"]
     assert "of these, tensor" in text["Code"] and re.search(r"\d+ HGMMA\.", text["Code"])
+
+
+@pytest.mark.parametrize(
+    ("dtypes", "rates"),
+    [
+        (["fp8e4nv", "fp8e4nv"], ["fp8"]),
+        (["fp8e5"], ["fp8"]),
+        (["i8", "bf16"], ["bf16", "int8"]),
+        (["fp32"], ["tf32"]),
+        (["i64"], []),
+        ([], ["fp16", "bf16", "tf32", "fp8", "int8"]),  # a record of before, which does not say
+    ],
+)
+def test_the_roofs_are_those_of_the_data_types(tmp_path: Path, dtypes: list[str], rates: list[str]) -> None:
+    write_results(tmp_path, made_up(3))
+    path = tmp_path / "summary.json"
+    summary = json.loads(path.read_text())
+    assert summary["jobs"][0]["dtypes"] == ["fp16"]
+    summary["jobs"][0] |= {"dtypes": dtypes, "flops": 10**9}  # slow, so that no roof is below it
+    path.write_text(json.dumps(summary))
+    (job,) = read_results(tmp_path)
+    section = roofline(job)
+    assert section is not None
+    (table,) = [block for block in section.blocks if isinstance(block, TableBlock)]
+    assert [*map("of {} tensor cores".format, rates), "of fp32, no tensor cores"] == list(table.header[5:])
 
 
 def test_times_stand_as_recorded(measured: Path, page: Page) -> None:

@@ -12,7 +12,7 @@ from tuner.check.fingerprint import fingerprint
 from tuner.compile.artifact import Artifact
 from tuner.compile.blobs import Store
 from tuner.errors import ConfigError
-from tuner.gpu.catalog import find_device
+from tuner.gpu.catalog import architecture_name, find_device
 from tuner.kernel.launch import Launch
 from tuner.kernel.problem import Problem
 from tuner.outcome import Failure, FailureClass
@@ -80,7 +80,7 @@ def target_of(device: str, capability: tuple[int, int]) -> str:
     try:
         return find_device(device).name
     except ConfigError:
-        return find_device("sm_{}{}".format(*capability)).name
+        return find_device(str(architecture_name(capability))).name
 
 
 def _illegal(problem: Problem, tactic: Tactic) -> str | None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 
 from tuner.cli.common import common_options, print_json
+from tuner.frontends import LANGUAGES
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,7 @@ def examine() -> list[Requirement]:
         _cuda(),
         _tensorrt(),
         _rehearsal(),
-        _language("CUDA C++", "cuda-cpp"),
-        _language("Numba", "numba"),
-        _language("CuTe DSL", "cute"),
+        *(_language(language.name, language.extra) for language in LANGUAGES.values() if language.extra),
     ]
 
 

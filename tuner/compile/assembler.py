@@ -13,7 +13,7 @@ from tuner.compile.artifact import Resources
 from tuner.compile.ptx import Module
 from tuner.compile.resources import read_resources
 from tuner.errors import UnavailableError
-from tuner.gpu.catalog import OLDEST_PTX, SHARED_LIMIT_KIB
+from tuner.gpu.catalog import OLDEST_PTX, SHARED_LIMIT_KIB, architecture_name
 from tuner.gpu.target import Target
 from tuner.outcome import CompileError, FailureClass
 
@@ -101,7 +101,7 @@ class Ptxas:
 
 def ptxas(target: Target) -> Ptxas:
     """The assembler for a target."""
-    return _ptxas(architecture(target))
+    return _ptxas(architecture_name(target.capability).number)
 
 
 def newest_ptx(target: Target) -> tuple[int, int]:
@@ -120,11 +120,6 @@ def newest_ptx(target: Target) -> tuple[int, int]:
             f"{_dotted(target.max_ptx)} at most; update the driver"
         )
     return target.max_ptx
-
-
-def architecture(target: Target) -> int:
-    """How tools write a compute capability: 90 for 9.0."""
-    return target.capability[0] * 10 + target.capability[1]
 
 
 @functools.cache

@@ -77,8 +77,13 @@ class Compiler:
         """
         from tuner.compile.pipeline import compile_key, tools
 
-        key = compile_key(problem, config, self._target)
-        self._tools.update(tools(problem.chosen(config)[0].kernel, self._target))
+        try:
+            key = compile_key(problem, config, self._target)
+        except CompileError as e:  # there is nothing that could be compiled
+            refused: Future[Compiled] = Future()
+            self._finish(refused, Failure(e.kind, e.message), stored=False)
+            return refused
+        self._tools.update(tools(problem.source(config), self._target))
         with self._lock:
             if key in self._answers:
                 return self._answers[key]

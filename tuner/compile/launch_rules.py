@@ -5,9 +5,9 @@ A plugin's `aot_impl` describes a grid, a block, shared memory and extra 32-bit 
 
 from __future__ import annotations
 
-import re
-
-from tuner.compile.ptx import Dim3, Module, PtxEntry, PtxError
+from tuner.compile.ptx import Module, PtxEntry, PtxError
+from tuner.gpu.catalog import parse_architecture
+from tuner.gpu.target import Dim3
 
 
 class LaunchRuleError(PtxError):
@@ -75,30 +75,23 @@ def check_block(entry: PtxEntry, block: Dim3) -> None:
 def check_target(module: Module, capability: tuple[int, int]) -> None:
     """Rule "target": the driver can build the module for a device of this compute capability.
 
-    ``sm_XY`` runs on every device from X.Y on; ``sm_XYf`` on X.Y and later minor versions of the same
-    X; ``sm_XYa`` on X.Y alone. Addresses are 64-bit.
+    What runs where is said by `ArchitectureName.runs_on`. Addresses are 64-bit.
 
     Raises:
         LaunchRuleError: otherwise.
     """
-    match = re.fullmatch(r"sm_(\d+)(\d)([af]?)", module.target)
-    if match is None:
+    built = parse_architecture(module.target)
+    if built is None:
         raise LaunchRuleError("target", f"target {module.target!r} is not an architecture (sm_90, sm_90a, …)")
-    built, suffix = (int(match[1]), int(match[2])), match[3]
-    fits = {
-        "a": capability == built,
-        "f": capability[0] == built[0] and capability >= built,
-        "": capability >= built,
-    }
     where = {
         "a": "only on {}.{}",
         "f": "on {}.{} and later of its family",
         "": "on {}.{} and later",
     }
-    if not fits[suffix]:
+    if not built.runs_on(capability):
         raise LaunchRuleError(
             "target",
-            f"target {module.target} runs {where[suffix].format(*built)}; "
+            f"target {module.target} runs {where[built.features].format(*built.capability)}; "
             f"the device has {capability[0]}.{capability[1]}",
         )
     if module.address_size != 64:

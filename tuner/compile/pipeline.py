@@ -12,6 +12,7 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from math import prod
 from typing import cast
 
@@ -19,17 +20,16 @@ from tuner.compile import launch_rules, ptx
 from tuner.compile.artifact import Artifact
 from tuner.compile.assembler import Assembler, assemble, check_shared_memory, newest_ptx, ptxas
 from tuner.errors import ConfigError
-from tuner.frontends.base import Emitted
+from tuner.frontends.base import Emitted, Source
 from tuner.frontends.dtypes import itemsize
-from tuner.gpu.target import Target
-from tuner.kernel.kernel import Kernel
+from tuner.gpu.target import Dim3, Target
 from tuner.kernel.launch import Launch
 from tuner.kernel.problem import WHICH, Problem
 from tuner.outcome import CompileError, FailureClass
 from tuner.search.tactic import Config
 
-_RECIPE = 2
-"""Raised whenever what comes out changes though the source, the request and the tools do not."""
+_RECIPE = 3
+"""Raised whenever what comes out changes though the source, its specialization and the tools do not."""
 
 _MAX_INT32 = 2**31 - 1
 
@@ -37,30 +37,29 @@ _MAX_INT32 = 2**31 - 1
 def compile_key(problem: Problem, config: Config, target: Target) -> str:
     """The identity of the artifact that `compile_tactic` makes, as hexadecimal digits.
 
-    It covers the source with everything it calls, what the front end is asked for, the launch's block and
-    dynamic shared memory, the target and the versions of the compilers: equal keys, equal PTX.
+    It covers the source with everything it calls, all that a front end is told, the launch's block and dynamic
+    shared memory, the target, and the compilers' versions and environment: equal keys, equal PTX.
 
     Raises:
+        CompileError: when a heuristic differs within the range of a dimension.
         ConfigError: when the source cannot be read or takes a dynamic dimension as a constant.
         UnavailableError: when the driver is too old for the device, or a compiler is not installed.
     """
-    problem, config = problem.chosen(config)
-    source, launch = problem.kernel.code, problem.launch(config)
+    source = problem.source(config)
     parts = {
         "recipe": _RECIPE,
         "language": source.language,
         "source": source.text(),
-        "request": source.request(problem, config, target),
-        "parameters": [len(problem.kernel.inputs), len(launch.args), len(problem.kernel.outputs)],
-        "scratch": _scratch(problem, config),
-        "block": launch.block,
-        "shared_bytes": launch.shared_bytes,
-        "capability": target.capability,
-        "ptx": newest_ptx(target),
+        "arguments": source.arguments,
+        "specialization": asdict(problem.specialize(config, target.capability, newest_ptx(target))),
         "disassemble": target.disassemble,
-        "tools": tools(problem.kernel, target),
+        "scratch": _scratch(problem, config),
+        "shared_bytes": problem.launch(config).shared_bytes,
+        "tools": tools(source, target),
+        "environment": source.environment(),
     }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    # Constants that are no plain data, such as a data type that a heuristic chooses, say what they are.
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=repr).encode()).hexdigest()
 
 
 def compile_tactic(problem: Problem, config: Config, target: Target) -> Artifact:
@@ -77,13 +76,12 @@ def compile_tactic(problem: Problem, config: Config, target: Target) -> Artifact
         ConfigError, UnavailableError: when no tactic of this problem could be compiled.
     """
     started = time.perf_counter()
-    problem, config = problem.chosen(config)
-    launch = _checked_launch(problem, config)
-    emitted = problem.kernel.code.emit(problem, config, target)
+    source, launch = problem.source(config), _checked_launch(problem, config)
+    emitted = source.emit(problem.specialize(config, target.capability, newest_ptx(target)))
     _check_scratch(problem, config, emitted.scratch_bytes)
     shared_bytes = launch.shared_bytes if emitted.shared_bytes is None else emitted.shared_bytes
     check_shared_memory(shared_bytes, target.capability)
-    module, block = _launchable(emitted, problem.kernel, launch, target)
+    module, block, lowered = _launchable(emitted, problem, launch, target)
     if module.dynamic_shared and not shared_bytes:
         raise ConfigError(
             f"kernel {problem.kernel.id!r}: the source uses dynamic shared memory; "
@@ -94,7 +92,7 @@ def compile_tactic(problem: Problem, config: Config, target: Target) -> Artifact
     try:
         cubin, resources = assemble(module, Assembler(tool.path, ("-v", *emitted.ptxas), disassembler))
     except CompileError as e:
-        if ptx.parse(emitted.text).version == module.version:
+        if not lowered:
             raise
         older_driver = module.version < tool.newest_ptx
         mend = "a newer driver takes more" if older_driver else "TRITON_PTXAS_PATH may name a newer ptxas"
@@ -112,18 +110,18 @@ def compile_tactic(problem: Problem, config: Config, target: Target) -> Artifact
         ptx_version=module.version,
         resources=resources,
         cubin=cubin,
-        compiler=", ".join(f"{name} {version}" for name, version in tools(problem.kernel, target).items()),
+        compiler=", ".join(f"{name} {version}" for name, version in tools(source, target).items()),
         seconds=time.perf_counter() - started,
     )
 
 
-def tools(kernel: Kernel, target: Target) -> Mapping[str, str]:
-    """Names and versions of the tools that compile a kernel for a device.
+def tools(source: Source, target: Target) -> Mapping[str, str]:
+    """Names and versions of the tools that compile a source for a device.
 
     Raises:
         UnavailableError: when one is not installed.
     """
-    return {**kernel.code.tools(), "ptxas": ptxas(target).version}
+    return {**source.tools(), "ptxas": ptxas(target).version}
 
 
 def _checked_launch(problem: Problem, config: Config) -> Launch:
@@ -169,14 +167,21 @@ def _check_scratch(problem: Problem, config: Config, each: int) -> None:
             )
 
 
-def _launchable(emitted: Emitted, kernel: Kernel, launch: Launch, target: Target) -> tuple[ptx.Module, ptx.Dim3]:
-    """The module without hidden parameters, checked against the launch; and the block it is launched with."""
-    inputs, integers, outputs = len(kernel.inputs), len(launch.args), len(kernel.outputs)
+def _launchable(emitted: Emitted, problem: Problem, launch: Launch, target: Target) -> tuple[ptx.Module, Dim3, bool]:
+    """The module as it can be launched, checked against the launch.
+
+    Returns:
+        The module, the block it is launched with, and whether its version of PTX was lowered.
+    """
+    inputs, integers, outputs = len(problem.kernel.inputs), len(launch.args), len(problem.kernel.outputs)
     try:
         module = ptx.parse(emitted.text)
-        if emitted.hidden:
-            extra = len(module.entry.params) - inputs - integers - outputs
-            module = ptx.drop_trailing_params(module, max(extra, 0))
+        if emitted.entry is not None:
+            module = ptx.rename_entry(module, emitted.entry)
+        if emitted.order is not None:
+            module = ptx.arrange_params(module, emitted.order)
+            module = ptx.drop_trailing_params(module, len(module.entry.params) - len(emitted.order))
+        written = module.version
         module = ptx.lower_version(module, newest_ptx(target))
         entry = module.entry
         x_y_z = launch.block or emitted.block or entry.reqntid or entry.maxntid
@@ -190,4 +195,4 @@ def _launchable(emitted: Emitted, kernel: Kernel, launch: Launch, target: Target
         launch_rules.check_target(module, target.capability)
     except ptx.PtxError as e:
         raise CompileError(FailureClass.COMPILE, str(e)) from e
-    return module, (x, y, z)
+    return module, (x, y, z), module.version != written

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tuner.errors import TunerError
+from tuner.gpu.target import Dim3
 
 Span = tuple[int, int]
-Dim3 = tuple[int, int, int]
 
 
 class PtxError(TunerError):
@@ -184,6 +184,11 @@ def arrange_params(module: Module, order: Sequence[int | None]) -> Module:
     texts += [module.text[slice(*p.span)] for i, p in enumerate(params) if i not in order]
     start, end = (params[0].span[0], params[-1].span[1]) if params else (module.entry.body[0], module.entry.body[0])
     return parse(module.text[:start] + ",\n\t".join(texts) + module.text[end:])
+
+
+def rename_entry(module: Module, name: str) -> Module:
+    """Give the only entry another name, also within the names that are made of it, such as those of parameters."""
+    return parse(module.text.replace(module.entry.name, name))
 
 
 def lower_version(module: Module, newest: tuple[int, int]) -> Module:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tuner.frontends.base import Source
@@ -13,10 +14,34 @@ if TYPE_CHECKING:
     from tuner.frontends.numba import Numba
     from tuner.frontends.ptx import Ptx
 
-EXTRAS = {"numba": "numba", "numba_cuda": "numba", "cutlass": "cute"}
-"""Modules that kernel files import, and the extra that installs each."""
 
-_MODULES = {"CudaCpp": "cuda_cpp", "CuteDsl": "cute", "Numba": "numba", "Ptx": "ptx"}
+@dataclass(frozen=True)
+class Language:
+    """Where a front end is, and what it needs.
+
+    Attributes:
+        name: as it is shown.
+        module: of this package.
+        imports: top-level modules of its compiler that kernel files import.
+        extra: what installs its compiler; "" where nothing has to be installed.
+    """
+
+    name: str
+    module: str
+    imports: tuple[str, ...] = ()
+    extra: str = ""
+
+
+LANGUAGES = {
+    "CudaCpp": Language("CUDA C++", "cuda_cpp", (), "cuda-cpp"),
+    "Numba": Language("Numba", "numba", ("numba", "numba_cuda"), "numba"),
+    "CuteDsl": Language("CuTe DSL", "cute", ("cutlass",), "cute"),
+    "Ptx": Language("PTX", "ptx"),
+}
+"""The front ends by the name of their class; Triton's needs none, since its functions are declared as they are."""
+
+EXTRAS = {module: language.extra for language in LANGUAGES.values() for module in language.imports}
+"""Modules that kernel files import, and the extra that installs each."""
 
 
 def as_source(source: Any) -> Source:
@@ -33,9 +58,9 @@ def as_source(source: Any) -> Source:
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return getattr(importlib.import_module(f"tuner.frontends.{_MODULES[name]}"), name)
+    if name in LANGUAGES:
+        return getattr(importlib.import_module(f"tuner.frontends.{LANGUAGES[name].module}"), name)
     raise AttributeError(f"module 'tuner.frontends' has no attribute {name!r}")
 
 
-__all__ = ["EXTRAS", "CudaCpp", "CuteDsl", "Numba", "Ptx", "Source", "as_source"]
+__all__ = ["EXTRAS", "LANGUAGES", "CudaCpp", "CuteDsl", "Language", "Numba", "Ptx", "Source", "as_source"]

@@ -1,46 +1,95 @@
 """What a kernel's source is asked, whatever language it is written in.
 
 A front end is one class: it says which of the declared names its source takes as constants, what identifies the
-source, and what PTX a tactic becomes. All the rest is the same for every front end: `tuner.compile.tactic`.
+source, and what PTX a `Specialization` of it becomes. All the rest is the same for every front end:
+`tuner.compile.pipeline`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
-from tuner.errors import ConfigError
-from tuner.gpu.target import Target
-from tuner.kernel.tensor import Tensor
-from tuner.search.tactic import Config, Value
+from tuner.gpu.target import Dim3
+from tuner.search.tactic import Value
 
-if TYPE_CHECKING:
-    from tuner.kernel.kernel import Kernel
-    from tuner.kernel.problem import Problem
+ALIGNMENT = 16
+"""Bytes that every TensorRT buffer is aligned to, and the divisor of extra integers that compilers ask about."""
 
-NO_OPTIONS: Mapping[str, Value] = MappingProxyType({})
+Heuristic: TypeAlias = Callable[[dict[str, Any]], Any]
+"""The value of a constant, from all other arguments of the source by name."""
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class IntegerFacts:
+    """What code may rely on of an extra integer, whatever the dimensions.
+
+    Compilers fold the number 1 and widen accesses for multiples of `ALIGNMENT`. Nothing else is told, so that shapes
+    between which code cannot tell share it.
+
+    Attributes:
+        one: whether it is always 1.
+        aligned: whether it is always a multiple of `ALIGNMENT`.
+    """
+
+    one: bool
+    aligned: bool
+
+
+@dataclass(frozen=True)
+class Specialization:
+    """All that decides the PTX that a source becomes, as plain data. Made by `Problem.specialize`.
+
+    Attributes:
+        inputs, outputs: data types of the tensors, in the order of the kernel's parameters.
+        dtypes: each dtype variable's data type.
+        constants: what is compiled in, by name.
+        options: a value for each of the source's `options`.
+        integers: what is known of the extra integers between inputs and outputs.
+        block: threads per block, where the launch says.
+        scratch: whether the last output is scratch memory.
+        capability: compute capability of the device to compile for.
+        newest_ptx: (major, minor) of the newest PTX that both the assembler and the driver take.
+    """
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    dtypes: Mapping[str, str]
+    constants: Mapping[str, Value]
+    options: Mapping[str, Value]
+    integers: tuple[IntegerFacts, ...]
+    block: Dim3 | None
+    scratch: bool
+    capability: tuple[int, int]
+    newest_ptx: tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Emitted:
-    """What a front end makes of one tactic.
+    """What a front end makes of a specialization, and what is to be done to its PTX before it can be launched.
 
     Attributes:
         text: a PTX module with one entry.
-        block: threads per block along x, y and z, where the compiler decides; None: the launch, or the PTX, says.
+        order: for each argument of the launch, which of the entry's parameters takes it; None in it: none, since
+            it is compiled in. Parameters that it does not name are removed, so the code must not look at them.
+            None: the parameters stand as the launch passes them.
+        entry: the name that the entry is to have; None: the one it has.
+        block: threads per block, where the compiler decides; None: the launch, or the PTX, says.
         shared_bytes: dynamic shared memory, where the compiler decides; None: the launch says.
-        hidden: whether the entry's parameters may be followed by others, which no launch passes.
         scratch_bytes: of the kernel's scratch memory, what each block uses.
         ptxas: arguments for the assembler.
     """
 
     text: str
-    block: tuple[int, int, int] | None = None
+    order: tuple[int | None, ...] | None = None
+    entry: str | None = None
+    block: Dim3 | None = None
     shared_bytes: int | None = None
-    hidden: bool = False
     scratch_bytes: int = 0
     ptxas: tuple[str, ...] = ()
 
@@ -54,17 +103,17 @@ class Source(ABC):
         interpreted: whether the correctness gate can run it without a GPU.
         takes_types: whether dtype variables may be among the constants.
         sized_by_launch: whether the launch says how many threads a block has, and not the compiler.
+        fixed: compile-time parameters that have the same value in every tactic.
+        heuristics: compile-time parameters that follow from all other arguments; each sees those before it.
     """
 
     language: ClassVar[str]
-    options: ClassVar[Mapping[str, Value]] = NO_OPTIONS
+    options: ClassVar[Mapping[str, Value]] = NOTHING
     interpreted: ClassVar[bool] = False
     takes_types: ClassVar[bool] = False
     sized_by_launch: ClassVar[bool] = True
-
-    def chosen(self, kernel: Kernel, config: Config) -> tuple[Kernel, Config]:
-        """The kernel that a configuration runs, where there are alternatives, and what of it is that kernel's own."""
-        return kernel, config
+    fixed: Mapping[str, Any] = NOTHING
+    heuristics: Mapping[str, Heuristic] = NOTHING
 
     @property
     def arguments(self) -> tuple[str, ...] | None:
@@ -73,7 +122,11 @@ class Source(ABC):
 
     @abstractmethod
     def constants(self, declared: Sequence[str]) -> tuple[str, ...]:
-        """The compile-time parameters by name; `declared` are those of the kernel's parameters and attributes."""
+        """The compile-time parameters that a kernel has to declare, by name.
+
+        Args:
+            declared: the kernel's tuned parameters and attributes.
+        """
 
     @abstractmethod
     def text(self) -> str:
@@ -84,23 +137,6 @@ class Source(ABC):
         """
 
     @abstractmethod
-    def request(self, problem: Problem, config: Config, target: Target) -> Mapping[str, Any]:
-        """All that decides the PTX of a tactic besides `text` and `tools`, as plain data.
-
-        Raises:
-            ConfigError, UnavailableError: when no tactic of the problem can be compiled.
-        """
-
-    @abstractmethod
-    def emit(self, problem: Problem, config: Config, target: Target) -> Emitted:
-        """Compile a tactic to PTX.
-
-        Raises:
-            CompileError: when the tactic cannot be compiled.
-            ConfigError, UnavailableError: when no tactic of the problem can be compiled.
-        """
-
-    @abstractmethod
     def tools(self) -> Mapping[str, str]:
         """Names and versions of what compiles it, the assembler excepted.
 
@@ -108,24 +144,15 @@ class Source(ABC):
             UnavailableError: when a package it needs is not installed.
         """
 
+    def environment(self) -> Mapping[str, str]:
+        """The environment variables that decide what its compiler makes, those that are set."""
+        return {}
 
-def tensors(problem: Problem) -> tuple[list[Tensor], list[Tensor]]:
-    """The inputs and the outputs of a problem's kernel."""
-    return list(problem.kernel.inputs.values()), list(problem.kernel.outputs.values())
+    @abstractmethod
+    def emit(self, specialization: Specialization) -> Emitted:
+        """Compile it to PTX.
 
-
-def constant_values(problem: Problem, config: Config) -> dict[str, Value]:
-    """The value of every constant of a problem's source.
-
-    Raises:
-        ConfigError: when one of them is a dimension that has a range.
-    """
-    sizes, names = problem.sizes(), problem.kernel.constants
-    for dim in names:
-        if dim in sizes and not all(r.fixed for r in problem.dims[dim]):
-            raise ConfigError(
-                f"{problem}: the source takes dimension {dim!r} as a constant, so it needs one size, not a range; "
-                "pass it as an extra integer of the launch to keep it dynamic"
-            )
-    values = {**sizes, **problem.attributes, **problem.kernel.space.complete(config)}
-    return {name: values[name] for name in names if name in values}
+        Raises:
+            CompileError: when the tactic cannot be compiled.
+            ConfigError, UnavailableError: when no tactic of the problem can be compiled.
+        """

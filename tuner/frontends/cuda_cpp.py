@@ -14,38 +14,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tuner.errors import ConfigError, UnavailableError
-from tuner.frontends.base import Emitted, Source, constant_values
+from tuner.frontends.base import Emitted, Source, Specialization
+from tuner.frontends.dtypes import DTYPES
 from tuner.frontends.text import normalised, read
-from tuner.gpu.target import Target
+from tuner.gpu.catalog import architecture_name
 from tuner.outcome import CompileError, FailureClass
-from tuner.search.tactic import Config, Value
+from tuner.search.tactic import Value
 
-if TYPE_CHECKING:
-    from tuner.kernel.problem import Problem
-
-_TYPES = {
-    "fp64": "double",
-    "fp32": "float",
-    "fp16": "__half",
-    "bf16": "__nv_bfloat16",
-    "fp8e4nv": "__nv_fp8_e4m3",
-    "fp8e5": "__nv_fp8_e5m2",
-    "i64": "long long",
-    "i32": "int",
-    "i16": "short",
-    "i8": "signed char",
-    "u8": "unsigned char",
-    "i1": "bool",
-}
-_HEADERS = {
-    "fp16": "cuda_fp16.h",
-    "bf16": "cuda_bf16.h",
-    "fp8e4nv": "cuda_fp8.h",
-    "fp8e5": "cuda_fp8.h",
-}
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _NAME = "kernel.cu"
 """What NVRTC calls a text that is in no file."""
@@ -98,26 +76,23 @@ class CudaCpp(Source):
         codes = {name: normalised(text) for name, text in sorted(self._texts.items())}
         return json.dumps([codes, self.entry, list(self.dims), list(self.flags)])
 
-    def request(self, problem: Problem, config: Config, target: Target) -> Mapping[str, Any]:
-        return {"constants": constant_values(problem, config), "dtypes": dict(problem.dtypes)}
-
-    def emit(self, problem: Problem, config: Config, target: Target) -> Emitted:
-        types = {variable: _TYPES[dtype] for variable, dtype in problem.dtypes.items()}
-        values = {name: _spelt(value) for name, value in constant_values(problem, config).items()}
+    def emit(self, specialization: Specialization) -> Emitted:
+        types = {variable: DTYPES[name].cuda for variable, name in specialization.dtypes.items()}
+        values = {name: _spelt(value) for name, value in specialization.constants.items()}
         entry = _WORD.sub(lambda word: {**types, **values}.get(word[0], word[0]), self.entry)
         # Defined after the toolkit's headers, whose templates have parameters called T and N too.
         opening = [
             *(
-                f"#include <{header}>"
-                for header in sorted({_HEADERS.get(d, "") for d in problem.dtypes.values()} - {""})
+                f"#include <cuda_{header}.h>"
+                for header in sorted({DTYPES[name].header for name in specialization.dtypes.values()} - {""})
             ),
             *(f"using {variable} = {type_name};" for variable, type_name in types.items()),
             *(f"#define {name} {v}" for name, v in values.items() if name not in self._template_words),
             f'#line 1 "{self.code.name if isinstance(self.code, Path) else _NAME}"',
         ]
-        major, minor = target.capability
+        architecture = architecture_name(specialization.capability)
         options = [
-            f"--gpu-architecture=compute_{major}{minor}{'a' * (major >= 9)}",
+            f"--gpu-architecture={str(architecture).replace('sm', 'compute')}",
             "--std=c++17",
             *(f"-I{folder}" for folder in _toolkit_folders()),
             *self.flags,

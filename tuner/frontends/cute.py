@@ -4,37 +4,18 @@ from __future__ import annotations
 
 import importlib.metadata
 import inspect
+import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tuner.errors import ConfigError, UnavailableError
-from tuner.frontends.base import Emitted, Source, constant_values, tensors
+from tuner.frontends.base import ALIGNMENT, Emitted, Source, Specialization
+from tuner.frontends.dtypes import DTYPES
 from tuner.frontends.python_source import source_text
-from tuner.gpu.target import Target
+from tuner.gpu.catalog import architecture_name
 from tuner.outcome import CompileError, FailureClass
-from tuner.search.tactic import Config
-
-if TYPE_CHECKING:
-    from tuner.kernel.problem import Problem
-
-_TYPES = {
-    "fp64": "Float64",
-    "fp32": "Float32",
-    "fp16": "Float16",
-    "bf16": "BFloat16",
-    "fp8e4nv": "Float8E4M3FN",
-    "fp8e5": "Float8E5M2",
-    "i64": "Int64",
-    "i32": "Int32",
-    "i16": "Int16",
-    "i8": "Int8",
-    "u8": "Uint8",
-    "i1": "Boolean",
-}
-_ALIGNMENT = 16
-"""Bytes that every TensorRT buffer is aligned to."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,28 +46,22 @@ class CuteDsl(Source):
     def text(self) -> str:
         return source_text(self.host)
 
-    def request(self, problem: Problem, config: Config, target: Target) -> Mapping[str, Any]:
-        return {
-            "constants": constant_values(problem, config),
-            "types": [[_TYPES[problem.dtype(t)] for t in group] for group in tensors(problem)],
-        }
+    def environment(self) -> Mapping[str, str]:
+        return {name: value for name, value in os.environ.items() if name.startswith("CUTE_DSL_")}
 
-    def emit(self, problem: Problem, config: Config, target: Target) -> Emitted:
+    def emit(self, specialization: Specialization) -> Emitted:
         cutlass, cute = _import()
         self.text()  # compiling replaces the code of the functions, which could not be found in their file then
         from cutlass.cute.runtime import make_ptr
 
-        request = self.request(problem, config, target)
-
         def pointers(names: Sequence[str]) -> list[Any]:
-            memory = cute.AddressSpace.gmem
-            return [make_ptr(getattr(cutlass, n), _ALIGNMENT, memory, assumed_align=_ALIGNMENT) for n in names]
+            memory, types = cute.AddressSpace.gmem, [getattr(cutlass, DTYPES[name].cute) for name in names]
+            return [make_ptr(t, ALIGNMENT, memory, assumed_align=ALIGNMENT) for t in types]
 
-        inputs, outputs = map(pointers, request["types"])
-        integers = [cutlass.Int32(1)] * len(problem.launch(config).args)
-        constants = [request["constants"][name] for name in problem.kernel.constants]
-        major, minor = target.capability
-        arch = f"sm_{major}{minor}{'a' * (major >= 9)}"
+        inputs, outputs = pointers(specialization.inputs), pointers(specialization.outputs)
+        integers = [cutlass.Int32(1)] * len(specialization.integers)
+        constants = [specialization.constants[name] for name in self.constants(())]
+        arch = architecture_name(specialization.capability)
         with tempfile.TemporaryDirectory(prefix="tuner-") as folder:
             options = f"--keep-ptx --gpu-arch={arch} --dump-dir={folder}"
             try:

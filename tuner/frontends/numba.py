@@ -8,35 +8,19 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from math import prod
+from typing import Any
 
-from tuner.compile.ptx import parse
 from tuner.errors import ConfigError, UnavailableError
-from tuner.frontends.base import Emitted, Source, constant_values, tensors
+from tuner.frontends.base import Emitted, Source, Specialization
+from tuner.frontends.dtypes import DTYPES
 from tuner.frontends.python_source import source_text
-from tuner.gpu.target import Target
 from tuner.outcome import CompileError, FailureClass
 from tuner.search.call_by_name import names_of
-from tuner.search.tactic import Config
-
-if TYPE_CHECKING:
-    from tuner.kernel.problem import Problem
-
-_TYPES = {
-    "fp64": "float64",
-    "fp32": "float32",
-    "fp16": "float16",
-    "i64": "int64",
-    "i32": "int32",
-    "i16": "int16",
-    "i8": "int8",
-    "u8": "uint8",
-    "i1": "boolean",
-}
-"""Numba's names of the data types it has pointers to."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,28 +57,27 @@ class Numba(Source):
     def text(self) -> str:
         return source_text(self.make)
 
-    def request(self, problem: Problem, config: Config, target: Target) -> Mapping[str, Any]:
-        return {
-            "constants": constant_values(problem, config),
-            "dtypes": dict(problem.dtypes),
-            "types": [[_type_name(problem.dtype(t)) for t in group] for group in tensors(problem)],
-            "bounds": _threads(problem, config),
-        }
+    def environment(self) -> Mapping[str, str]:
+        return {name: value for name, value in os.environ.items() if name.startswith("NUMBA_")}
 
-    def emit(self, problem: Problem, config: Config, target: Target) -> Emitted:
+    def emit(self, specialization: Specialization) -> Emitted:
         cuda, types = _import()
-        request = self.request(problem, config, target)
-        inputs, outputs = ([types.CPointer(getattr(types, name)) for name in group] for group in request["types"])
-        integers = [types.int32] * len(problem.launch(config).args)
-        dtypes = {v: getattr(types, _type_name(d)) for v, d in problem.dtypes.items()}
-        values = {**dtypes, **request["constants"]}
+        inputs, outputs = (
+            [types.CPointer(getattr(types, _type_name(name))) for name in group]
+            for group in (specialization.inputs, specialization.outputs)
+        )
+        integers = [types.int32] * len(specialization.integers)
+        dtypes = {v: getattr(types, _type_name(d)) for v, d in specialization.dtypes.items()}
+        values = {**dtypes, **specialization.constants}
+        bounds = None if specialization.block is None else prod(specialization.block)
         try:
             kernel = self.make(**{name: values[name] for name in names_of(self.make)})
             signature = (*inputs, *integers, *outputs)
-            text, _ = cuda.compile_ptx(kernel, signature, cc=target.capability, launch_bounds=request["bounds"])
+            text, _ = cuda.compile_ptx(kernel, signature, cc=specialization.capability, launch_bounds=bounds)
         except Exception as e:
             raise CompileError(FailureClass.COMPILE, _explain(e)) from e
-        return Emitted(_renamed(text, self.make.__name__))
+        # The name that Numba gives depends on where the file lies and on what was compiled before it.
+        return Emitted(_ENVIRONMENT.sub("", text), entry=self.make.__name__)
 
     def tools(self) -> Mapping[str, str]:
         _import()
@@ -115,24 +98,11 @@ def _nvvm() -> str:
 _ENVIRONMENT = re.compile(r"^\.common \.global .*NumbaEnv.*;\n", re.MULTILINE)
 
 
-def _renamed(text: str, name: str) -> str:
-    """The PTX under a name that does not depend on where its file lies and what was compiled before it."""
-    return _ENVIRONMENT.sub("", text).replace(parse(text).entry.name, name)
-
-
-def _threads(problem: Problem, config: Config) -> int | None:
-    block = problem.launch(config).block
-    if block is None:
-        return None
-    x, y, z = block
-    return x * y * z
-
-
 def _type_name(dtype: str) -> str:
-    try:
-        return _TYPES[dtype]
-    except KeyError:
-        raise ConfigError(f"Numba has no pointers to {dtype}; use one of {', '.join(_TYPES)}") from None
+    if not DTYPES[dtype].numba:
+        known = ", ".join(name for name, d in DTYPES.items() if d.numba)
+        raise ConfigError(f"Numba has no pointers to {dtype}; use one of {known}")
+    return DTYPES[dtype].numba
 
 
 def _import() -> tuple[Any, Any]:

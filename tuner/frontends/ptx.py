@@ -14,17 +14,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from string import Formatter
-from typing import TYPE_CHECKING, Any
 
 from tuner.errors import ConfigError
-from tuner.frontends.base import Emitted, Source, constant_values
+from tuner.frontends.base import Emitted, Source, Specialization
 from tuner.frontends.text import normalised, read
-from tuner.gpu.target import Target
 from tuner.outcome import CompileError, FailureClass
-from tuner.search.tactic import Config, Value
-
-if TYPE_CHECKING:
-    from tuner.kernel.problem import Problem
+from tuner.search.tactic import Value
 
 _PLACEHOLDER = re.compile(r"<<(\w+)>>")
 
@@ -60,11 +55,8 @@ class Ptx(Source):
         codes = (f"{name}\n{normalised(text)}" for name, text in sorted(self._texts.items()))
         return "\n".join(codes)
 
-    def request(self, problem: Problem, config: Config, target: Target) -> Mapping[str, Any]:
-        return {"constants": constant_values(problem, config)}
-
-    def emit(self, problem: Problem, config: Config, target: Target) -> Emitted:
-        values = {name: _spelt(value) for name, value in constant_values(problem, config).items()}
+    def emit(self, specialization: Specialization) -> Emitted:
+        values = {name: _spelt(value) for name, value in specialization.constants.items()}
         name = self.path.name.format_map(values)
         if name not in self._texts:
             missing = self.path.with_name(name)

@@ -20,13 +20,14 @@ from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tuner.errors import ConfigError
+from tuner.frontends import EXTRAS
 from tuner.search.call_by_name import describe
 
 if TYPE_CHECKING:
     pass
 
 
-_LIBRARIES = sys.stdlib_module_names | {"triton", "tuner", "numpy", "ml_dtypes", "torch", "cuda", "numba", "cutlass"}
+_LIBRARIES = sys.stdlib_module_names | {"triton", "tuner", "numpy", "ml_dtypes", "torch", "cuda"} | EXTRAS.keys()
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
 
 Definition: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda

@@ -9,37 +9,32 @@ that the kernel declares as scratch; a kernel without one is refused.
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
-from tuner.compile.assembler import architecture, newest_ptx, ptxas
-from tuner.compile.ptx import arrange_params, parse
 from tuner.errors import ConfigError
-from tuner.frontends.base import Emitted, Source, constant_values, tensors
+from tuner.frontends.base import ALIGNMENT, Emitted, Heuristic, Source, Specialization
 from tuner.frontends.python_source import source_text
-from tuner.gpu.target import Target
-from tuner.kernel.arith import divisibility
+from tuner.gpu.catalog import architecture_name
 from tuner.outcome import CompileError, FailureClass
-from tuner.search.tactic import Config, Value
-
-if TYPE_CHECKING:
-    from tuner.kernel.problem import Problem
+from tuner.search.tactic import Value
 
 LAUNCH_OPTIONS = MappingProxyType({"num_warps": 4, "num_stages": 3, "num_ctas": 1, "maxnreg": 0})
 """Parameters that belong to the launch, not to the kernel's code, and Triton's values for them
 (`maxnreg` 0: no cap)."""
 
-_ALIGNMENT = 16
-"""Bytes that every TensorRT buffer is aligned to, and the divisibility Triton asks about."""
-
 _SCRATCH_ALIGNMENT = 128
 """Bytes that scratch memory may ask to be aligned to, as a tensor descriptor does; device allocators give 256."""
+
+_ENVIRONMENT = ("PTXAS_OPTIONS", "TRITON_INSTRUMENTATION_MODE", "TRITON_LIBDEVICE_PATH")
+"""What Triton reads while it compiles and does not count among the variables that its own cache follows."""
 
 _WARP = 32
 _TENSOR_MEMORY_COLUMNS = 512
@@ -47,9 +42,20 @@ _TENSOR_MEMORY_COLUMNS = 512
 
 @dataclass(frozen=True, eq=False)
 class TritonSource(Source):
-    """A function under `@triton.jit` alone. Its constants are the parameters annotated `tl.constexpr`."""
+    """A function under `@triton.jit` alone.
+
+    Attributes:
+        jit: the function.
+        order: its run-time parameters as a launch passes them: inputs, extra integers, outputs; those not
+            annotated `tl.constexpr`, as they stand, where it is empty. All others are constants.
+        fixed: constants that are left at a value.
+        heuristics: constants that `@triton.heuristics` computes.
+    """
 
     jit: Any
+    order: tuple[str, ...] = ()
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    heuristics: Mapping[str, Heuristic] = field(default_factory=dict)
 
     language = "Triton"
     options = LAUNCH_OPTIONS
@@ -62,45 +68,39 @@ class TritonSource(Source):
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        return tuple(n for n, constant in _parameters(self.jit.fn) if not constant)
+        return self.order or tuple(n for n, constant in _parameters(self.jit.fn) if not constant)
 
     def constants(self, declared: Sequence[str]) -> tuple[str, ...]:
-        return tuple(n for n, constant in _parameters(self.jit.fn) if constant)
-
-    def values(self, problem: Problem, config: Config) -> dict[str, Any]:
-        """The value of every compile-time parameter.
-
-        Raises:
-            ConfigError: when a dimension that has a range is among them.
-        """
-        return constant_values(problem, config)
+        others = {*self.arguments, *self.fixed, *self.heuristics}
+        return tuple(n for n, _ in _parameters(self.jit.fn) if n not in others)
 
     def text(self) -> str:
-        return source_text(self.jit)
+        code = source_text(self.jit)
+        if not self.order:
+            return code
+        heuristics = {name: source_text(function) for name, function in sorted(self.heuristics.items())}
+        return json.dumps([code, heuristics, {n: repr(v) for n, v in self.fixed.items()}])
 
-    def request(self, problem: Problem, config: Config, target: Target) -> Mapping[str, Any]:
+    def tools(self) -> Mapping[str, str]:
+        import triton
+
+        return {"triton": triton.__version__}
+
+    def environment(self) -> Mapping[str, str]:
         from triton._C.libtriton import get_cache_invalidating_env_vars
 
-        request = _request(self, problem, config, target)
-        return {
-            "arguments": self.arguments,
-            "signature": list(request.signature.items()),
-            "constants": dict(request.constants),
-            "aligned": request.aligned,
-            "options": dict(request.options),
-            "environment": dict(get_cache_invalidating_env_vars()),
-        }
+        own = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+        return {**get_cache_invalidating_env_vars(), **own}
 
-    def emit(self, problem: Problem, config: Config, target: Target) -> Emitted:
-        request = _request(self, problem, config, target)
-        if request.options.get("num_ctas", 1) != 1:
-            ctas = request.options["num_ctas"]
+    def emit(self, specialization: Specialization) -> Emitted:
+        if (ctas := specialization.options["num_ctas"]) != 1:
             raise CompileError(
                 FailureClass.CONSTRAINT,
                 f"num_ctas={ctas} needs a cluster launch, which a TensorRT plugin cannot describe",
             )
-        text, metadata, arguments = _run(self.jit, request, target)
-        scratch_bytes = _scratch_bytes(metadata, problem)
+        request = _request(self, specialization)
+        text, metadata, arguments = _run(self.jit, request, specialization.capability)
+        scratch_bytes = _scratch_bytes(metadata, specialization.scratch)
         if (columns := metadata.get("tmem_size") or 0) > _TENSOR_MEMORY_COLUMNS:
             raise CompileError(
                 FailureClass.COMPILE, f"needs {columns} columns of tensor memory; there are {_TENSOR_MEMORY_COLUMNS}"
@@ -109,18 +109,17 @@ class TritonSource(Source):
         order = [compiled.index(a) if a in compiled else None for a in self.arguments]
         if scratch_bytes:
             order[-1] = len(compiled)  # the first that Triton appends takes the place of the declared output
-        text = arrange_params(parse(text), order).text
-        block = (int(metadata["num_warps"]) * _WARP, 1, 1)
-        shared_bytes = int(metadata["shared"])
-        return Emitted(text, block, shared_bytes, hidden=True, scratch_bytes=scratch_bytes, ptxas=arguments)
+        return Emitted(
+            text,
+            order=tuple(order),
+            block=(int(metadata["num_warps"]) * _WARP, 1, 1),
+            shared_bytes=int(metadata["shared"]),
+            scratch_bytes=scratch_bytes,
+            ptxas=arguments,
+        )
 
-    def tools(self) -> Mapping[str, str]:
-        import triton
 
-        return {"triton": triton.__version__}
-
-
-def _scratch_bytes(metadata: Mapping[str, Any], problem: Problem) -> int:
+def _scratch_bytes(metadata: Mapping[str, Any], declared: bool) -> int:
     """What each block uses of the scratch memory that Triton has the launcher allocate.
 
     Raises:
@@ -131,7 +130,7 @@ def _scratch_bytes(metadata: Mapping[str, Any], problem: Problem) -> int:
             FailureClass.COMPILE, "the kernel is instrumented for profiling, which TensorRT cannot serve"
         )
     size = int(metadata.get("global_scratch_size") or 0)
-    if size and problem.kernel.scratch is None:
+    if size and not declared:
         raise CompileError(
             FailureClass.COMPILE,
             f"the kernel needs {size} bytes of scratch memory for each block, as for tensor descriptors, which "
@@ -160,7 +159,7 @@ class _TritonRequest:
         signature: the type of each parameter, in order.
         constants: the value of each parameter that is compiled in.
         aligned: positions of the parameters known to be multiples of 16.
-        options: launch options, and the PTX version where the newest one is too new for the driver.
+        options: launch options, and the PTX version.
     """
 
     signature: Mapping[str, str]
@@ -169,47 +168,40 @@ class _TritonRequest:
     options: Mapping[str, Value]
 
 
-def _request(source: TritonSource, problem: Problem, config: Config, target: Target) -> _TritonRequest:
-    inputs, outputs = tensors(problem)
+def _request(source: TritonSource, specialization: Specialization) -> _TritonRequest:
     arguments = source.arguments
+    inputs, outputs = specialization.inputs, specialization.outputs
     first_output = len(arguments) - len(outputs)
     names = (*arguments[: len(inputs)], *arguments[first_output:])
-    pointers = {n: "*" + problem.dtype(t) for n, t in zip(names, (*inputs, *outputs), strict=True)}
-    parameters = list(inspect.signature(source.jit.fn).parameters)
-    multiples = dict(zip(arguments[len(inputs) : first_output], problem.argument_multiples(config), strict=True))
+    pointers = {n: "*" + dtype for n, dtype in zip(names, (*inputs, *outputs), strict=True)}
+    integers = dict(zip(arguments[len(inputs) : first_output], specialization.integers, strict=True))
     # As Triton's own launcher does, an argument that is always 1 is compiled in: strides make loads wide that way.
-    ones = {name: 1 for name, value in multiples.items() if isinstance(value, int) and value == 1}
-    constants = {**source.values(problem, config), **ones}
+    ones = {name: 1 for name, facts in integers.items() if facts.one}
+    constants = {**specialization.constants, **ones}
+    parameters = list(inspect.signature(source.jit.fn).parameters)
     signature = {p: "constexpr" if p in constants else pointers.get(p, "i32") for p in parameters}
-    aligned = tuple(
-        i
-        for i, p in enumerate(parameters)
-        if p in pointers or (p in multiples and p not in ones and divisibility(multiples[p]) % _ALIGNMENT == 0)
-    )
-    # As Triton's own launcher does, a launch option that is also a constant of the source is both.
-    options = {n: v for n, v in config.items() if n in LAUNCH_OPTIONS and not (n == "maxnreg" and v == 0)}
-    newest = newest_ptx(target)
-    if newest < ptxas(target).newest_ptx:
-        options["ptx_version"] = newest[0] * 10 + newest[1]
-    return _TritonRequest(signature, constants, aligned, options)
+    aligned = tuple(i for i, p in enumerate(parameters) if p in pointers or (p in integers and integers[p].aligned))
+    options = {n: v for n, v in specialization.options.items() if not (n == "maxnreg" and v == 0)}
+    major, minor = specialization.newest_ptx
+    return _TritonRequest(signature, constants, aligned, {**options, "ptx_version": major * 10 + minor})
 
 
 # -- Triton's stages -----------------------------------------------------------------------------
 
 
-def _run(jit: Any, request: _TritonRequest, target: Target) -> tuple[str, dict[str, Any], tuple[str, ...]]:
+def _run(jit: Any, request: _TritonRequest, capability: tuple[int, int]) -> tuple[str, dict[str, Any], tuple[str, ...]]:
     """Run the stages up to PTX; returns its text, Triton's metadata, and what ptxas is called with."""
     from triton import knobs
     from triton._C.libtriton import ir
     from triton.backends.compiler import GPUTarget
     from triton.compiler.compiler import ASTSource, make_backend
 
-    gpu = GPUTarget("cuda", architecture(target), _WARP)
+    gpu = GPUTarget("cuda", architecture_name(capability).number, _WARP)
     source = ASTSource(
         jit,
         dict(request.signature),
         dict(request.constants),
-        {(i,): [["tt.divisibility", _ALIGNMENT]] for i in request.aligned},
+        {(i,): [["tt.divisibility", ALIGNMENT]] for i in request.aligned},
     )
     # Line information would put the path of the source file into the PTX.
     with tempfile.TemporaryFile("w+", errors="replace") as noise, knobs.compilation.scope():

@@ -72,10 +72,10 @@ class _Steps:
 
     @classmethod
     def of(cls, problem: Problem, dim: str, config: Config) -> _Steps:
-        kernel, ranges = problem.kernel, problem.dims[dim]
+        ranges, (kernel, own) = problem.dims[dim], problem.kernel.resolve(config)
         if dim in kernel.constants and all(r.fixed for r in ranges):
             return cls(ranges, ranges, ranges, ranges, ranges)
-        tile = int(kernel.space.complete(config)[kernel.tiles[dim]]) if dim in kernel.tiles else _UNTILED
+        tile = int(kernel.space.complete(own)[kernel.tiles[dim]]) if dim in kernel.tiles else _UNTILED
         several = (2, tile) if dim in kernel.variadic_dims else (2 * tile,)
         return cls((1,), (tile // 2 + 1,), (tile,), (2 * tile + 1,), several)
 

@@ -35,7 +35,7 @@ _GAP = 1 << 20
 """Bytes between tensors. Never touched, so they take address space and no memory."""
 _ALIGNMENT = 256
 """Bytes; what device allocators give, and more than a tensor descriptor asks for."""
-_EXTENDED = ("bf16", "fp8e4nv", "fp8e5")
+_EXTENDED = tuple(name for name, dtype in DTYPES.items() if dtype.extended)
 """The element types that come from ml_dtypes."""
 
 # What `_patched` replaces and still needs.
@@ -70,7 +70,7 @@ def run(problem: Problem, config: Config, inputs: Mapping[str, Array], outputs: 
         UnavailableError: the environment variable was not set when triton was imported.
     """
     kernel = problem.kernel
-    code = kernel.code
+    code = problem.source(config)
     if not isinstance(code, TritonSource) or not isinstance(code.jit, interpreter.InterpretedFunction):
         raise UnavailableError(f"kernel {kernel.id!r} is compiled, not interpreted: set TRITON_INTERPRET=1 first")
     memory = _Memory(inputs, outputs)
@@ -81,7 +81,7 @@ def run(problem: Problem, config: Config, inputs: Mapping[str, Array], outputs: 
     with _patched(memory), _silent():
         try:
             named = dict(zip(code.arguments, arguments, strict=True))
-            code.jit[launch.grid](**named, **code.values(problem, config))
+            code.jit[launch.grid](**named, **problem.constants(config))
         except Exception as e:
             cause = _root(e)
             if isinstance(cause, (AccessError, MemoryError)):

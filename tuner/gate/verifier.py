@@ -81,13 +81,12 @@ class Verifier:
             A future: "verified"; "unverified: " and why; or a `Failure` of class correctness. It raises
             `ConfigError` when the kernel's reference does not fit its declaration.
         """
-        problem, own = self._problem.chosen(config)
-        source = problem.kernel.code
+        source = self._problem.source(config)
         if not source.interpreted:
             unverified: Future[Answer] = Future()
             unverified.set_result(Verdict("unverified", f"{source.language} runs on a GPU only").answer())
             return unverified
-        key = _key(problem, own, self._seed)
+        key = _key(self._problem, config, self._seed)
         with self._lock:
             if key in self._answers:
                 return self._answers[key]
@@ -121,16 +120,16 @@ class Verifier:
 
 def _key(problem: Problem, config: Config, seed: int) -> str:
     """Everything that a verdict depends on, as one hash."""
-    kernel = problem.kernel
+    kernel, own = problem.kernel.resolve(config)
     outputs = {problem.dtype(t) for t in kernel.results.values()}
     checked = instances(problem, config)
     launches = {p.label: p.launch(config) for p in checked}
     parts = [
         [VERSION, importlib.metadata.version("triton"), seed],
-        [kernel_hash(kernel), source_hash(kernel.reference), [t.positions for t in kernel.inputs.values()]],
+        [kernel_hash(kernel), source_hash(problem.kernel.reference), [t.positions for t in kernel.inputs.values()]],
         {name: [[t.rtol, t.atol] for t in (p.tolerance(name) for p in checked)] for name in sorted(outputs)},
         [dict(problem.dtypes), dict(problem.attributes)],
-        {name: value for name, value in sorted(config.items()) if name in kernel.constants},
+        {name: value for name, value in sorted(own.items()) if name in kernel.constants},
         {label: [launch.grid, launch.args] for label, launch in launches.items()},
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
@@ -139,7 +138,7 @@ def _key(problem: Problem, config: Config, seed: int) -> str:
 def _check(spec: ProblemSpec, config: Config, seed: int, key: str) -> tuple[Verdict, bool]:
     """Check a tactic in a worker; says whether the verdict would be the same another time."""
     try:
-        problem, config = spec.load().chosen(config)
+        problem = spec.load()
     except LoadError as e:
         return Verdict("unverified", str(e)), False
     if _key(problem, config, seed) != key:

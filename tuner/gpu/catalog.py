@@ -1,4 +1,4 @@
-"""GPUs that can be named without one at hand, and how many blocks of a kernel fit on their SMs.
+"""GPUs that can be named without one at hand, and all that is known of a compute capability.
 
 Where the numbers come from, and which are not facts:
 
@@ -21,9 +21,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from tuner.errors import ConfigError, did_you_mean
 from tuner.gpu.target import Target
+
+Capability: TypeAlias = tuple[int, int]
+"""Compute capability: (major, minor)."""
 
 COPY_FRACTION = 4302 / 4800
 """Share of the data sheet's memory bandwidth that a device copy reaches, measured on an H200."""
@@ -41,6 +45,7 @@ class Architecture:
         shared_per_sm: bytes of it that can be shared memory.
         shared_per_block: bytes of shared memory one block may ask for (opt-in).
         fp32_lanes: fp32 operations an SM starts per clock.
+        warp_group_mma: whether there are matrix instructions of warp groups, beside which those of one warp are slow.
     """
 
     capability: tuple[int, int]
@@ -50,6 +55,7 @@ class Architecture:
     shared_per_sm: int
     shared_per_block: int
     fp32_lanes: int
+    warp_group_mma: bool
 
 
 @dataclass(frozen=True)
@@ -105,11 +111,11 @@ class Device:
         return self.name
 
 
-SM_80 = Architecture((8, 0), 64, 32, 192 << 10, 164 << 10, 163 << 10, 64)
-SM_86 = Architecture((8, 6), 48, 16, 128 << 10, 100 << 10, 99 << 10, 128)
-SM_89 = Architecture((8, 9), 48, 24, 128 << 10, 100 << 10, 99 << 10, 128)
-SM_90 = Architecture((9, 0), 64, 32, 256 << 10, 228 << 10, 227 << 10, 128)
-SM_100 = Architecture((10, 0), 64, 32, 256 << 10, 228 << 10, 227 << 10, 128)
+SM_80 = Architecture((8, 0), 64, 32, 192 << 10, 164 << 10, 163 << 10, 64, False)
+SM_86 = Architecture((8, 6), 48, 16, 128 << 10, 100 << 10, 99 << 10, 128, False)
+SM_89 = Architecture((8, 9), 48, 24, 128 << 10, 100 << 10, 99 << 10, 128, False)
+SM_90 = Architecture((9, 0), 64, 32, 256 << 10, 228 << 10, 227 << 10, 128, True)
+SM_100 = Architecture((10, 0), 64, 32, 256 << 10, 228 << 10, 227 << 10, 128, True)
 
 _HOPPER_TENSOR = {"fp16": 989.4, "bf16": 989.4, "tf32": 494.7, "fp8": 1978.9, "int8": 1978.9}
 
@@ -237,14 +243,65 @@ def find_device(name: str) -> Device:
     """
     known: dict[str, Device] = {}
     for device in DEVICES:
-        architecture = "sm_{}{}".format(*device.architecture.capability)
+        architecture = "sm_{}{}".format(*device.capability)
         for alias in (device.short, device.name, device.name.removeprefix("NVIDIA "), architecture):
             known.setdefault(alias.lower(), device)
-    wanted = re.sub(r"^(sm_\d+)[af]$", r"\1", " ".join(name.lower().split()))
+    wanted = " ".join(name.lower().split())
+    if named := parse_architecture(wanted):
+        wanted = "sm_{}{}".format(*named.capability)
     try:
         return known[wanted]
     except KeyError:
         raise ConfigError(f"unknown device {name!r}{did_you_mean(wanted, known)}") from None
+
+
+@dataclass(frozen=True)
+class ArchitectureName:
+    """What the name of a compiler's target says, such as "sm_90a".
+
+    Attributes:
+        capability: compute capability.
+        features: "a" for features of this compute capability alone, "f" for those of its family, or "".
+    """
+
+    capability: Capability
+    features: str
+
+    def runs_on(self, capability: Capability) -> bool:
+        """Whether code for this target runs on a device of a compute capability.
+
+        ``sm_XY`` runs on every device from X.Y on; ``sm_XYf`` on X.Y and later minor versions of the same
+        X; ``sm_XYa`` on X.Y alone.
+        """
+        if self.features == "a":
+            return capability == self.capability
+        newer = capability >= self.capability
+        return newer and (self.features == "" or capability[0] == self.capability[0])
+
+    @property
+    def number(self) -> int:
+        """The compute capability as one number: 90 for 9.0."""
+        return self.capability[0] * 10 + self.capability[1]
+
+    def __str__(self) -> str:
+        return f"sm_{self.number}{self.features}"
+
+
+def parse_architecture(name: str) -> ArchitectureName | None:
+    """Read the name of a compiler's target; None where it is no such name."""
+    match = re.fullmatch(r"sm_(\d+)(\d)([af]?)", name)
+    return None if match is None else ArchitectureName((int(match[1]), int(match[2])), match[3])
+
+
+def is_portable(name: str) -> bool:
+    """Whether code for a target of this name runs on every newer device too."""
+    named = parse_architecture(name)
+    return named is not None and not named.features
+
+
+def architecture_name(capability: Capability) -> ArchitectureName:
+    """The target with all features that a compute capability has: from 9.0 on some are only its own."""
+    return ArchitectureName(capability, "a" if capability >= (9, 0) else "")
 
 
 _PTX_OF_CUDA = {(12, 5): (8, 5), (12, 6): (8, 5), (12, 7): (8, 6), (12, 8): (8, 7), (12, 9): (8, 8)}

@@ -14,9 +14,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from tuner.gpu.target import Dim3
+
 Address: TypeAlias = int
 Handle: TypeAlias = Any
-Dim3: TypeAlias = tuple[int, int, int]
 
 _LOG_BYTES = 8192
 

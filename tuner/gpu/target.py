@@ -1,8 +1,12 @@
-"""What code is compiled for."""
+"""What code is compiled for, and extents along three axes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
+
+Dim3: TypeAlias = tuple[int, int, int]
+"""Extents along x, y and z: a grid of blocks, or a block of threads."""
 
 
 @dataclass(frozen=True)

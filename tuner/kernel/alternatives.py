@@ -2,63 +2,62 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from tuner.errors import ConfigError
-from tuner.frontends.base import Emitted, Source
-from tuner.gpu.target import Target
-from tuner.kernel.identity import kernel_hash
+from tuner.kernel.kernel import CHOICE, Kernel
 from tuner.kernel.launch import Launch
 from tuner.search.constraints import Constraint
 from tuner.search.params import Param
-from tuner.search.tactic import Config, Value
-
-if TYPE_CHECKING:
-    from tuner.kernel.kernel import Kernel
-    from tuner.kernel.problem import Problem
-
-CHOICE = "source"
-"""The parameter that says which of the kernels runs."""
+from tuner.search.tactic import Value
 
 
-@dataclass(frozen=True, eq=False)
-class Alternatives(Source):
-    """Kernels by the name that `CHOICE` gives them. What is compiled is always one of them."""
+def alternatives(id: str, **kernels: Kernel) -> Kernel:  # noqa: A002
+    """Declare one operator with several sources, between which the search chooses.
 
-    kernels: Mapping[str, Kernel]
+    A parameter `source` says which kernel runs; the other parameters apply where it is one that has them.
+    The default is that of the first kernel, and so are the reference and the tolerances.
 
-    language = "one of several"
+    Example:
+        ``alternatives("example::softmax", triton=softmax.kernel, cuda=softmax_cuda.kernel)``
 
-    def chosen(self, kernel: Kernel, config: Config) -> tuple[Kernel, Config]:
-        name = config[CHOICE]
-        assert isinstance(name, str)
-        chosen = self.kernels[name]
-        return chosen.code.chosen(chosen, {n: v for n, v in config.items() if n != CHOICE})
+    Args:
+        id: of the operator.
+        kernels: declarations by the name `source` gives them. They have the same inputs, outputs and
+            attributes, and values of one type for a parameter that several have.
 
-    def constants(self, declared: Sequence[str]) -> tuple[str, ...]:
-        dims = (c for k in self.kernels.values() for c in k.constants if c in k.dims)
-        return (*declared, *dict.fromkeys(dims))
+    Raises:
+        ConfigError: when they differ in what they compute on.
+    """
+    try:
+        _check(kernels)
+    except ConfigError as e:
+        raise ConfigError(f"kernel {id!r}: {e}") from None
+    first_name, first = next(iter(kernels.items()))
+    return Kernel(
+        id=id,
+        source=kernels,
+        inputs=first.inputs,
+        outputs=first.outputs,
+        params=[Param(CHOICE, tuple(kernels)), *_params(kernels)],
+        default={CHOICE: first_name, **first.default},
+        launch=_no_launch,
+        reference=first.reference,
+        dtypes={
+            variable: [d for d in names if all(d in k.dtypes[variable] for k in kernels.values())]
+            for variable, names in first.dtypes.items()
+        },
+        attributes=first.attributes,
+        constraints=[_guarded(name, c) for name, kernel in kernels.items() for c in _constraints(kernel, kernels)],
+        tolerances=first.tolerances,
+        bytes=first.bytes,
+        flops=first.flops,
+    )
 
-    def text(self) -> str:
-        return json.dumps({name: kernel_hash(kernel) for name, kernel in self.kernels.items()})
 
-    def request(self, problem: Problem, config: Config, target: Target) -> Mapping[str, Any]:
-        problem, config = problem.chosen(config)
-        return problem.kernel.code.request(problem, config, target)
-
-    def emit(self, problem: Problem, config: Config, target: Target) -> Emitted:
-        problem, config = problem.chosen(config)
-        return problem.kernel.code.emit(problem, config, target)
-
-    def tools(self) -> Mapping[str, str]:
-        return {tool: version for k in self.kernels.values() for tool, version in k.code.tools().items()}
-
-
-def declaration(kernels: Mapping[str, Kernel]) -> dict[str, Any]:
-    """All that a `Kernel` takes but its id. See `Kernel.alternatives`."""
+def _check(kernels: Mapping[str, Kernel]) -> None:
+    """Raise `ConfigError` unless there are several kernels, of one operator."""
     if len(kernels) < 2:
         raise ConfigError("alternatives are two kernels at least, by name: triton=…, cuda=…")
     first_name, first = next(iter(kernels.items()))
@@ -68,26 +67,9 @@ def declaration(kernels: Mapping[str, Kernel]) -> dict[str, Any]:
                 raise ConfigError(f"alternative {name!r} has other {what} than {first_name!r}; declare the same")
         if CHOICE in kernel.space.names:
             raise ConfigError(f"alternative {name!r} has a parameter called {CHOICE!r}; rename it")
-    dtypes = {
-        v: [d for d in names if all(d in k.dtypes[v] for k in kernels.values())] for v, names in first.dtypes.items()
-    }
-    return {
-        "source": Alternatives(kernels),
-        "inputs": first.inputs,
-        "outputs": first.outputs,
-        "params": [Param(CHOICE, tuple(kernels)), *_params(kernels)],
-        "default": {CHOICE: first_name, **first.default},
-        "launch": _no_launch,
-        "reference": first.reference,
-        "dtypes": dtypes,
-        "attributes": first.attributes,
-        "constraints": [_guarded(name, c) for name, kernel in kernels.items() for c in _constraints(kernel, kernels)],
-        "tolerances": first.tolerances,
-        "bytes": first.bytes,
-        "flops": first.flops,
-    }
 
 
+# The text of this function is part of the kernel's hash.
 def _no_launch() -> Launch:
     raise AssertionError("a problem launches the alternative that a configuration chooses")
 

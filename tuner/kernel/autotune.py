@@ -8,147 +8,26 @@ from __future__ import annotations
 
 import functools
 import inspect
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from math import prod
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tuner.errors import ConfigError, did_you_mean
-from tuner.frontends.base import Emitted
-from tuner.frontends.dtypes import itemsize
-from tuner.frontends.python_source import source_text
+from tuner.frontends.base import NOTHING, Heuristic
 from tuner.frontends.triton import TritonSource
-from tuner.gpu.target import Target
+from tuner.kernel.arguments import name_arguments
+from tuner.kernel.kernel import Attribute, Kernel
 from tuner.kernel.launch import Launch
 from tuner.kernel.tensor import Tensor
-from tuner.outcome import CompileError, FailureClass
 from tuner.search.call_by_name import call
 from tuner.search.constraints import Constraint
 from tuner.search.params import Param
 from tuner.search.tactic import Config, canonical
 
-if TYPE_CHECKING:
-    from tuner.kernel.kernel import Attribute
-    from tuner.kernel.problem import Problem
 
-NOTHING: Mapping[str, Any] = MappingProxyType({})
-
-
-@dataclass(frozen=True)
-class TensorArgument:
-    """What stands for a tensor where a hook or a heuristic looks at a kernel's arguments.
-
-    Attributes:
-        dtype: the data type's name, for example "fp16".
-        shape: extents; a variadic dimension is one.
-    """
-
-    dtype: str
-    shape: tuple[int, ...]
-
-    def element_size(self) -> int:
-        return itemsize(self.dtype)
-
-    def numel(self) -> int:
-        return prod(self.shape)
-
-    def dim(self) -> int:
-        return len(self.shape)
-
-    def size(self, axis: int) -> int:
-        return self.shape[axis]
-
-    def stride(self, axis: int) -> int:
-        return prod(self.shape[axis % len(self.shape) + 1 :])
-
-
-@dataclass(frozen=True, eq=False)
-class AutotunedSource(TritonSource):
-    """A Triton function whose parameters come in any order.
-
-    Attributes:
-        tensors: the tensors by the parameter that takes them, inputs first.
-        outputs: how many of them are outputs.
-        compiled: run-time parameters that are compiled in, because an attribute of that name says their value.
-        fixed: parameters that are left at their default value.
-        heuristics: constants by name, each a function of all arguments by name.
-    """
-
-    tensors: Mapping[str, Tensor] = field(default_factory=dict)
-    outputs: int = 1
-    compiled: tuple[str, ...] = ()
-    fixed: Mapping[str, Any] = field(default_factory=dict)
-    heuristics: Mapping[str, Callable[[dict[str, Any]], Any]] = field(default_factory=dict)
-
-    @property
-    def arguments(self) -> tuple[str, ...]:
-        named = list(self.tensors)
-        first_output = len(named) - self.outputs
-        taken = {*named, *self.compiled, *self.fixed}
-        integers = (name for name in super().arguments if name not in taken)
-        return (*named[:first_output], *integers, *named[first_output:])
-
-    def constants(self, declared: Sequence[str]) -> tuple[str, ...]:
-        own = (name for name in super().constants(declared) if name not in {*self.fixed, *self.heuristics})
-        return (*own, *self.compiled)
-
-    def values(self, problem: Problem, config: Config) -> dict[str, Any]:
-        computed = {name: found[0] for name, found in self._computed(problem, config).items()}
-        return {**self.fixed, **super().values(problem, config), **computed}
-
-    def text(self) -> str:
-        heuristics = {name: source_text(function) for name, function in sorted(self.heuristics.items())}
-        return json.dumps([super().text(), heuristics, {n: repr(v) for n, v in self.fixed.items()}])
-
-    def request(self, problem: Problem, config: Config, target: Target) -> Mapping[str, Any]:
-        computed = {name: list(map(repr, found)) for name, found in self._computed(problem, config).items()}
-        return {**super().request(problem, config, target), "heuristics": computed}
-
-    def emit(self, problem: Problem, config: Config, target: Target) -> Emitted:
-        for name, found in self._computed(problem, config).items():
-            if len(found) > 1:
-                raise CompileError(
-                    FailureClass.CONSTRAINT,
-                    f"the heuristic {name} is {found[0]!r} at some sizes of the range and {found[1]!r} at others",
-                )
-        return super().emit(problem, config, target)
-
-    def _computed(self, problem: Problem, config: Config) -> dict[str, list[Any]]:
-        """The values that each heuristic takes over the range of the dimensions."""
-        found: dict[str, list[Any]] = {name: [] for name in self.heuristics}
-        for sizes in problem.samples if found else ():
-            scope = {**problem.scope(), **sizes}
-            arguments = {
-                **self.fixed,
-                **{name: {**scope, **config}[name] for name in problem.kernel.constants},
-                **named_arguments(self, scope, problem.evaluate(config, sizes).args),
-            }
-            for name, heuristic in self.heuristics.items():
-                arguments[name] = heuristic(arguments)
-                if arguments[name] not in found[name]:
-                    found[name].append(arguments[name])
-        return found
-
-
-def named_arguments(source: AutotunedSource, scope: Mapping[str, Any], integers: Sequence[Any]) -> dict[str, Any]:
-    """The run-time arguments by name, tensors as `TensorArgument`; scope gives sizes and data types."""
-
-    def extent(dim: str) -> int:
-        return int(dim) if dim.isdigit() else int(scope[dim.lstrip("*")])
-
-    tensors = {
-        name: TensorArgument(scope.get(t.dtype, t.dtype), tuple(map(extent, t.dims)))
-        for name, t in source.tensors.items()
-    }
-    names = [name for name in source.arguments if name not in tensors]
-    return {**tensors, **dict(zip(names, integers, strict=True))}
-
-
-def declaration(
+def from_autotune(
     function: Any,
     *,
+    id: str,  # noqa: A002
     inputs: Mapping[str, Tensor],
     outputs: Mapping[str, Tensor],
     launch: Callable[..., Launch],
@@ -156,53 +35,100 @@ def declaration(
     dtypes: Mapping[str, Sequence[str]] = NOTHING,
     constraints: Sequence[Constraint] = (),
     default: Config | None = None,
-    **others: Any,
-) -> dict[str, Any]:
-    """All that a `Kernel` takes. See `Kernel.from_autotune`."""
+    **declared: Any,
+) -> Kernel:
+    """Declare a kernel under `@triton.autotune`, and `@triton.heuristics`, as it is.
+
+    The space holds the autotuner's configs, less those that `early_config_prune` drops; the hook sees
+    tensors as objects with `dtype`, `shape`, `element_size()`, `numel()`, `size()` and `stride()`. A
+    `perf_model` is not asked: the search finds out. Heuristics are computed for each tactic; one that
+    differs within the range of a dimension refuses it. Parameters may come in any order; those of which
+    nothing here speaks keep their default values.
+
+    Args:
+        function: what the decorators made.
+        id, dtypes, declared: as for `Kernel`, without `source` and `params`.
+        inputs, outputs: the tensors, named as the parameters that take them, or those without ``_ptr``.
+        launch: its `args` are the remaining run-time parameters in their order.
+        attributes: those named as a parameter are compiled in, whatever its annotation.
+        constraints: what a legal tactic meets besides the hook.
+        default: the first config unless given.
+
+    Raises:
+        ConfigError: when the autotuner resets or restores tensors or calls hooks around a launch, or
+            what it says does not fit the declaration.
+    """
+    try:
+        source, configs, own = _read(function, inputs, outputs, launch, attributes, dtypes)
+    except ConfigError as e:
+        raise ConfigError(f"kernel {id!r}: {e}") from None
+    return Kernel(
+        id=id,
+        source=source,
+        inputs=inputs,
+        outputs=outputs,
+        params=[Param(n, tuple(_distinct(c[n] for c in configs))) for n in configs[0]],
+        default=default or configs[0],
+        launch=launch,
+        attributes=attributes,
+        dtypes=dtypes,
+        constraints=[*own, *constraints],
+        **declared,
+    )
+
+
+def _read(
+    function: Any,
+    inputs: Mapping[str, Tensor],
+    outputs: Mapping[str, Tensor],
+    launch: Callable[..., Launch],
+    attributes: Mapping[str, Attribute],
+    dtypes: Mapping[str, Sequence[str]],
+) -> tuple[TritonSource, Sequence[Config], Sequence[Constraint]]:
+    """The function itself, the autotuner's configs, every one once, and what a tactic has to meet."""
     jit, tuner, heuristics = _unwrap(function)
     signature = inspect.signature(jit.fn).parameters
-    tensors = {_parameter(name, signature): t for name, t in (*inputs.items(), *outputs.items())}
     options = [n for n, get in _OPTIONS.items() if n not in _RARE or any(get(c) != _RARE[n] for c in tuner.configs)]
     configs = _configs(tuner.configs, options)
-    known = {*tensors, *heuristics, *configs[0], *attributes, *(d for t in tensors.values() for d in t.names)}
-    plain = TritonSource(jit)
-    source = AutotunedSource(
-        jit,
-        tensors=tensors,
-        outputs=len(outputs),
-        compiled=tuple(name for name in plain.arguments if name in attributes),
-        fixed={name: p.default for name, p in signature.items() if p.default is not p.empty and name not in known},
-        heuristics=heuristics,
-    )
     for name in tuner.keys:
         if name not in signature:
             raise ConfigError(f"the key {name!r} is no parameter of the kernel{did_you_mean(name, signature)}")
+    source = _source(jit, heuristics, inputs, outputs, configs[0], attributes)
     names = tuple(configs[0])
     listed = set(map(canonical, configs))
-    own = [
-        Constraint(
-            "listed",
-            lambda **point: canonical(point) in listed,
-            "it is none of the autotuner's configs",
-            names,
-        )
+    constraints = [
+        Constraint("listed", lambda **point: canonical(point) in listed, "it is none of the autotuner's configs", names)
     ]
     if tuner.early_config_prune is not None:
-        scope = tuple(dict.fromkeys((*(d for t in inputs.values() for d in t.names), *dtypes, *attributes)))
-        holds = _pruning(source, tuner, options, launch, scope)
-        own.append(Constraint("early_config_prune", holds, "the autotuner's hook prunes it", (*names, *scope)))
-    return {
-        "source": source,
-        "inputs": inputs,
-        "outputs": outputs,
-        "params": [Param(n, tuple(_distinct(c[n] for c in configs))) for n in names],
-        "default": default or configs[0],
-        "launch": launch,
-        "attributes": attributes,
-        "dtypes": dtypes,
-        "constraints": [*own, *constraints],
-        **others,
-    }
+        sizes = tuple(dict.fromkeys((*(d for t in inputs.values() for d in t.names), *dtypes, *attributes)))
+
+        def arguments(known: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+            integers = call(launch, {**known, **configs[0]}).args
+            constants = {n: v for n, v in known.items() if n in source.constants(())}
+            return name_arguments(source, inputs, outputs, known, integers), {**source.fixed, **constants}
+
+        holds = _pruning(tuner, options, names, sizes, arguments)
+        constraints.append(Constraint("early_config_prune", holds, "the autotuner's hook prunes it", (*names, *sizes)))
+    return source, configs, constraints
+
+
+def _source(
+    jit: Any,
+    heuristics: Mapping[str, Heuristic],
+    inputs: Mapping[str, Tensor],
+    outputs: Mapping[str, Tensor],
+    params: Iterable[str],
+    attributes: Iterable[str],
+) -> TritonSource:
+    """The function with its parameters told apart: tensors, integers, constants, and those left at their default."""
+    signature = inspect.signature(jit.fn).parameters
+    first, last = ([_parameter(name, signature) for name in group] for group in (inputs, outputs))
+    dims = (d for t in (*inputs.values(), *outputs.values()) for d in t.names)
+    known = {*first, *last, *heuristics, *params, *attributes, *dims}
+    fixed = {name: p.default for name, p in signature.items() if p.default is not p.empty and name not in known}
+    run_time = TritonSource(jit).arguments
+    integers = (name for name in run_time if name not in {*first, *last, *attributes, *fixed})
+    return TritonSource(jit, order=(*first, *integers, *last), fixed=fixed, heuristics=heuristics)
 
 
 def _unwrap(function: Any) -> tuple[Any, Any, dict[str, Callable[..., Any]]]:
@@ -262,21 +188,29 @@ def _distinct(values: Iterable[Any]) -> list[Any]:
 
 
 def _pruning(
-    source: AutotunedSource, tuner: Any, options: Sequence[str], launch: Callable[..., Launch], scope: Sequence[str]
+    tuner: Any,
+    options: Sequence[str],
+    names: Sequence[str],
+    sizes: Sequence[str],
+    arguments: Callable[[Mapping[str, Any]], tuple[dict[str, Any], dict[str, Any]]],
 ) -> Callable[..., bool]:
-    """Whether the hook keeps a point; it is asked once for each problem."""
-    first = _configs(tuner.configs, options)[0]
+    """Whether the hook keeps a point; it is asked once for each problem.
+
+    Args:
+        tuner: the autotuner.
+        options: launch options that are parameters.
+        names: the parameters.
+        sizes: the dimensions, dtype variables and attributes that the hook may look at.
+        arguments: from these by name, what the hook is called with: run-time arguments, and constants.
+    """
 
     @functools.cache
     def kept(values: tuple[Any, ...]) -> frozenset[str]:
-        known = dict(zip(scope, values, strict=True))
-        integers = call(launch, {**known, **first}).args
-        constants = {n: v for n, v in known.items() if n in source.constants(())}
-        named = named_arguments(source, known, integers)
-        left = tuner.early_config_prune(list(tuner.configs), named, **source.fixed, **constants)
+        named, constants = arguments(dict(zip(sizes, values, strict=True)))
+        left = tuner.early_config_prune(list(tuner.configs), named, **constants)
         return frozenset(map(canonical, _configs(left, options)))
 
     def holds(**point: Any) -> bool:
-        return canonical({n: point[n] for n in first}) in kept(tuple(point[n] for n in scope))
+        return canonical({n: point[n] for n in names}) in kept(tuple(point[n] for n in sizes))
 
     return holds

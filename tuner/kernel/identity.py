@@ -23,5 +23,12 @@ def kernel_hash(kernel: Kernel) -> str:
         ConfigError: when the source of a function cannot be read.
     """
     tensors = [[[name, t.dtype, *t.dims] for name, t in group.items()] for group in (kernel.inputs, kernel.outputs)]
-    parts = [kernel.code.text(), source_text(kernel.launch), tensors]
+    parts = [_text(kernel), source_text(kernel.launch), tensors]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _text(kernel: Kernel) -> str:
+    """What identifies the source, or all alternatives."""
+    if kernel.alternatives:
+        return json.dumps({name: kernel_hash(k) for name, k in kernel.alternatives.items()})
+    return kernel.code.text()

@@ -32,6 +32,8 @@ Attribute: TypeAlias = int | float | bool
 Reference: TypeAlias = "Callable[..., np.ndarray[Any, Any] | tuple[np.ndarray[Any, Any], ...]]"
 
 _ID = re.compile(r"[A-Za-z_]\w*::[A-Za-z_]\w*")
+CHOICE = "source"
+"""The parameter that says which of several sources a tactic runs."""
 _RESERVED_NAMESPACES = ("trt", "tensorrt", "std")
 RESERVED_NAMES = ("outputs", "stream", "tactic")
 """What TensorRT itself calls parameters of a plugin's functions."""
@@ -45,7 +47,7 @@ class Kernel:
         id: the plugin id, ``"namespace::name"``.
         source: a function under `@triton.jit` alone, or one of `tuner.frontends`. Its parameters are the
             inputs, the launch's extra integers, the outputs, and then constants: tuned parameters,
-            attributes or dimensions.
+            attributes or dimensions. `tuner.alternatives` puts several kernels by name here.
         inputs, outputs: the tensors by name, in the order of the kernel's parameters. Dimensions and
             dtype variables of outputs are those of the inputs.
         params: the tuned parameters: constants of the kernel, launch options (Triton's `num_warps`,
@@ -89,61 +91,6 @@ class Kernel:
         except ConfigError as e:
             raise ConfigError(f"kernel {self.id!r}: {e}") from None
 
-    @classmethod
-    def from_autotune(cls, function: Any, **declared: Any) -> Kernel:
-        """Declare a kernel under `@triton.autotune`, and `@triton.heuristics`, as it is.
-
-        The space holds the autotuner's configs, less those that `early_config_prune` drops; the hook sees
-        tensors as objects with `dtype`, `shape`, `element_size()`, `numel()`, `size()` and `stride()`. A
-        `perf_model` is not asked: the search finds out. Heuristics are computed for each tactic; one that
-        differs within the range of a dimension refuses it. Parameters may come in any order; those of which
-        nothing here speaks keep their default values.
-
-        Args:
-            function: what the decorators made.
-            declared: as for `Kernel`, without `source` and `params`. Tensors are named as the parameters that
-                take them, or those without ``_ptr``. The launch's `args` are the remaining run-time parameters
-                in their order; attributes named as a parameter are compiled in, whatever its annotation.
-                `default` is the first config unless given, and `constraints` come on top.
-
-        Raises:
-            ConfigError: when the autotuner resets or restores tensors or calls hooks around a launch, or
-                what it says does not fit the declaration.
-        """
-        from tuner.kernel.autotune import declaration
-
-        try:
-            complete = declaration(function, **declared)
-        except ConfigError as e:
-            raise ConfigError(f"kernel {declared.get('id')!r}: {e}") from None
-        return cls(**complete)
-
-    @classmethod
-    def alternatives(cls, id: str, **kernels: Kernel) -> Kernel:  # noqa: A002
-        """Declare one operator with several sources, between which the search chooses.
-
-        A parameter `source` says which kernel runs; the other parameters apply where it is one that has them.
-        The default is that of the first kernel.
-
-        Example:
-            ``Kernel.alternatives("example::softmax", triton=softmax.kernel, cuda=softmax_cuda.kernel)``
-
-        Args:
-            id: of the operator.
-            kernels: declarations by the name `source` gives them. They have the same inputs, outputs and
-                attributes, and values of one type for a parameter that several have.
-
-        Raises:
-            ConfigError: when they differ in what they compute on.
-        """
-        from tuner.kernel.alternatives import declaration
-
-        try:
-            complete = declaration(kernels)
-        except ConfigError as e:
-            raise ConfigError(f"kernel {id!r}: {e}") from None
-        return cls(id=id, **complete)
-
     @property
     def name(self) -> str:
         """The id without its namespace."""
@@ -160,9 +107,22 @@ class Kernel:
         return next((t for t in self.outputs.values() if t.scratch), None)
 
     @cached_property
+    def alternatives(self) -> Mapping[str, Kernel]:
+        """The kernels by the name that the parameter `source` gives them, where one of several is run."""
+        return self.source if isinstance(self.source, Mapping) else {}
+
+    @cached_property
     def code(self) -> Source:
-        """The source as its front end sees it."""
+        """The source as its front end sees it; where there are alternatives, each has its own."""
         return as_source(self.source)
+
+    def resolve(self, config: Config) -> tuple[Kernel, Config]:
+        """The kernel that a configuration runs, and what of it is that kernel's own; itself without alternatives."""
+        if not self.alternatives:
+            return self, config
+        name = config[CHOICE]
+        assert isinstance(name, str)
+        return self.alternatives[name].resolve({n: v for n, v in config.items() if n != CHOICE})
 
     @cached_property
     def space(self) -> Space:
@@ -186,7 +146,10 @@ class Kernel:
 
     @cached_property
     def constants(self) -> tuple[str, ...]:
-        """The compile-time parameters of the source."""
+        """The compile-time parameters of the source, or of any of the alternatives."""
+        if self.alternatives:
+            dims = (c for k in self.alternatives.values() for c in k.constants if c in k.dims)
+            return (*self.space.names, *self.attributes, *dict.fromkeys(dims))
         return self.code.constants((*self.space.names, *self.attributes))
 
     def _check(self) -> None:
@@ -198,7 +161,8 @@ class Kernel:
             raise ConfigError("at least one input and one output are needed")
         self._check_names()
         self._check_tensors()
-        self._check_signature()
+        if not self.alternatives:
+            self._check_signature()
         self._check_functions()
         self.space.encode(self.default)
 

@@ -6,14 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import inf, prod
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar, cast
 
 from tuner.errors import ConfigError, did_you_mean
+from tuner.frontends.base import ALIGNMENT, IntegerFacts, Source, Specialization
 from tuner.frontends.dtypes import itemsize
-from tuner.kernel.arith import Int, Multiple
+from tuner.gpu.target import Dim3
+from tuner.kernel.arguments import compute_heuristics, name_arguments
+from tuner.kernel.arith import Int, Multiple, divisibility
 from tuner.kernel.kernel import Attribute, Kernel
 from tuner.kernel.launch import Launch
 from tuner.kernel.tensor import Tensor, Tolerance, default_tolerance
+from tuner.outcome import CompileError, FailureClass
 from tuner.search.call_by_name import call, describe
 from tuner.search.space import Space
 from tuner.search.tactic import Config, Tactic
@@ -206,13 +210,76 @@ class Problem:
         found = [ends["opt"], ends["min"], ends["max"], *beside, *mixed]
         return tuple(sizes for i, sizes in enumerate(found) if sizes not in found[:i])
 
-    def chosen(self, config: Config) -> tuple[Problem, Config]:
-        """The kernel that a configuration runs, at these sizes, and its part of the configuration.
+    def source(self, config: Config) -> Source:
+        """The code that a configuration runs."""
+        return self.kernel.resolve(config)[0].code
 
-        They are what was given, except for a kernel with alternatives.
+    def constants(self, config: Config) -> dict[str, Any]:
+        """The value of every constant of the code that a configuration runs, by name.
+
+        Raises:
+            ConfigError: when one is a dimension that has a range, or a heuristic raises.
+            CompileError: when a heuristic differs within the range of a dimension.
         """
-        kernel, own = self.kernel.code.chosen(self.kernel, config)
-        return (self if kernel is self.kernel else replace(self, kernel=kernel)), own
+        kernel, own = self.kernel.resolve(config)
+        for dim in kernel.constants:
+            if dim in self.dims and not all(r.fixed for r in self.dims[dim]):
+                raise ConfigError(
+                    f"{kernel.id} {self.label}: the source takes dimension {dim!r} as a constant, so it needs one "
+                    "size, not a range; pass it as an extra integer of the launch to keep it dynamic"
+                )
+        values = {**self.scope(), **kernel.space.complete(own)}
+        declared = {name: values[name] for name in kernel.constants if name not in self.dtypes}
+        found = {**kernel.code.fixed, **declared}
+        if not kernel.code.heuristics:
+            return found
+        first, *others = [self._heuristics(kernel, config, {**values, **sizes}, found) for sizes in self.samples]
+        for name, value in first.items():
+            for other in others:
+                if other[name] != value:
+                    raise CompileError(
+                        FailureClass.CONSTRAINT,
+                        f"the heuristic {name} is {value!r} at some sizes of the range and {other[name]!r} at others",
+                    )
+        return {**found, **first}
+
+    def _heuristics(
+        self, kernel: Kernel, config: Config, scope: Mapping[str, Any], constants: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """What the source's heuristics make of its arguments at one size."""
+        integers = self.evaluate(config, {dim: scope[dim] for dim in self.dims}).args
+        arguments = name_arguments(kernel.code, kernel.inputs, kernel.outputs, scope, integers)
+        try:
+            return compute_heuristics(kernel.code, {**constants, **arguments})
+        except ConfigError as e:
+            raise ConfigError(f"kernel {kernel.id!r}: {e}") from e
+
+    def specialize(self, config: Config, capability: tuple[int, int], newest_ptx: tuple[int, int]) -> Specialization:
+        """All that a front end is told of a tactic.
+
+        Args:
+            config: values of all tuned parameters.
+            capability: compute capability of the device to compile for.
+            newest_ptx: (major, minor) of the newest PTX that the assembler and the driver take.
+
+        Raises:
+            ConfigError, CompileError: as `constants` does.
+        """
+        kernel, own = self.kernel.resolve(config)
+        integers = [(v, divisibility(v)) for v in self.argument_multiples(config)]
+        block = self.launch(config).block
+        return Specialization(
+            inputs=tuple(self.dtype(t) for t in kernel.inputs.values()),
+            outputs=tuple(self.dtype(t) for t in kernel.outputs.values()),
+            dtypes=dict(self.dtypes),
+            constants=self.constants(config),
+            options={**kernel.code.options, **{n: v for n, v in own.items() if n in kernel.code.options}},
+            integers=tuple(IntegerFacts(type(v) is int and v == 1, factor % ALIGNMENT == 0) for v, factor in integers),
+            block=None if block is None else cast(Dim3, block),
+            scratch=kernel.scratch is not None,
+            capability=capability,
+            newest_ptx=newest_ptx,
+        )
 
     def launch(self, config: Config, which: Which = "opt") -> Launch:
         """Grid and extra arguments of a tactic, as integers."""
@@ -220,9 +287,9 @@ class Problem:
 
     def evaluate(self, config: Config, sizes: Mapping[str, Int]) -> Launch:
         """Grid and extra arguments of a tactic on any kind of size; the grid is padded to three."""
-        problem, own = self.chosen(config)
-        if problem is not self:
-            return problem.evaluate(own, sizes)
+        kernel, own = self.kernel.resolve(config)
+        if kernel is not self.kernel:
+            return replace(self, kernel=kernel).evaluate(own, sizes)
         scope = {**self.scope(), **sizes, **self.kernel.space.complete(config)}
         launch = self._call(f"the launch of ({Tactic(config)})", self.kernel.launch, scope)
         if not isinstance(launch, Launch):

@@ -59,6 +59,7 @@ class TunedProblem:
         ties: ids of those that cannot be told from the best, the winner excluded.
         trials: None where a record has only the outcome.
         bytes, flops: what the problem must move and compute; 0 where that is not recorded, or nothing.
+        dtypes: data types of its inputs; none where they are not recorded.
         exhausted: whether every tactic of the space was tried.
         environment: versions and settings that the times depend on, and where the record comes from.
         folder: where the files that `Code` names lie.
@@ -76,6 +77,7 @@ class TunedProblem:
     trials: Trials | None
     bytes: int
     flops: int
+    dtypes: tuple[str, ...]
     exhausted: bool
     environment: Mapping[str, str]
     folder: Path
@@ -179,6 +181,7 @@ def _from_summary(job: JobData, frame: pd.DataFrame | None, folder: Path) -> Tun
         trials=trials,
         bytes=job.bytes,
         flops=job.flops,
+        dtypes=job.dtypes,
         exhausted=job.stopped == "space exhausted",
         environment={**job.environment, **made},
         folder=folder,
@@ -204,6 +207,7 @@ def _from_trials(title: str, frame: pd.DataFrame, folder: Path) -> TunedProblem:
         trials=_trials(frame, tuple(map(str, complete))),
         bytes=0,
         flops=0,
+        dtypes=(),
         exhausted=False,
         environment={"trials": str(len(frame)), "recorded in": str(folder)},
         folder=folder,
@@ -233,6 +237,7 @@ def _from_entry(entry: Entry, path: Path) -> TunedProblem:
         trials=None,
         bytes=0,
         flops=0,
+        dtypes=(),
         exhausted=False,
         environment={
             **entry.environment,

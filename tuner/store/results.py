@@ -66,6 +66,7 @@ class JobData(Struct, frozen=True):
     resumed: int = 0
     bytes: int = 0
     flops: int = 0
+    dtypes: tuple[str, ...] = ()
     environment: dict[str, str] = {}
 
 
@@ -77,8 +78,9 @@ def as_job(result: Result, cache: Path, out: Path) -> dict[str, Any]:
     """A result as the data that ``--json`` and ``summary.json`` hold.
 
     ``bytes`` and ``flops`` are what the problem must move and compute in the time that is given: at its usual
-    size, or the mean over the shapes that it is timed at, weighted alike.
+    size, or the mean over the shapes that it is timed at, weighted alike. ``dtypes`` are those of its inputs.
     """
+    problem = result.problem
 
     def described(tactic: Tactic) -> dict[str, Any]:
         timing = result.confirmed.get(tactic)
@@ -97,6 +99,7 @@ def as_job(result: Result, cache: Path, out: Path) -> dict[str, Any]:
         "speedup": result.speedup,
         "bytes": round(sum(share * p.bytes() for p, share in result.problem.shares)),
         "flops": round(sum(share * p.flops() for p, share in result.problem.shares)),
+        "dtypes": list(dict.fromkeys(problem.dtype(t) for t in problem.kernel.inputs.values())),
         "trials": len(result.trials),
         "resumed": result.resumed,
         "stopped": result.stopped,

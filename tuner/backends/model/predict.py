@@ -41,6 +41,7 @@ from tuner.backends.model.trace import SECTOR, Access, Trace, first_addresses, t
 from tuner.backends.model.traffic import Traffic, find_traffic
 from tuner.compile.artifact import Artifact
 from tuner.errors import ConfigError
+from tuner.frontends.dtypes import DTYPES
 from tuner.gpu.catalog import Device
 from tuner.gpu.occupancy import Occupancy, occupancy
 from tuner.kernel.problem import Problem
@@ -87,15 +88,7 @@ SCHEDULERS = 4
 WARP_GROUP = 4
 """Warps that issue a wgmma instruction together."""
 
-_OPERAND_TYPES = {
-    "f16": "fp16",
-    "bf16": "bf16",
-    "tf32": "tf32",
-    "e4m3": "fp8",
-    "e5m2": "fp8",
-    "s8": "int8",
-    "u8": "int8",
-}
+_OPERAND_TYPES = {d.mma: d.tensor for d in DTYPES.values() if d.mma}
 
 
 @dataclass(frozen=True)
@@ -132,7 +125,6 @@ def predict(device: Device, problem: Problem, config: Config, artifact: Artifact
     Raises:
         ConfigError: when the device cannot hold even one block.
     """
-    problem, config = problem.chosen(config)
     launch = problem.launch(config)
     grid, args = cast(tuple[int, int, int], launch.grid), cast(tuple[int, ...], launch.args)
     blocks = prod(grid)
@@ -263,7 +255,7 @@ def _tensor_cycles(instruction: Instruction, kernel: _TracedKernel) -> float:
         operand = _OPERAND_TYPES.get(instruction.parts[-2], "fp16")
         return flops * kernel.warps / WARP_GROUP / _flops_per_cycle(kernel.device, operand)
     rate = _flops_per_cycle(kernel.device, _OPERAND_TYPES.get(instruction.parts[-3], "fp16"))
-    return flops * kernel.warps / (rate * (MMA_SYNC_SHARE if kernel.device.capability >= (9, 0) else 1.0))
+    return flops * kernel.warps / (rate * (MMA_SYNC_SHARE if kernel.device.architecture.warp_group_mma else 1.0))
 
 
 def _operand_cycles(instruction: Instruction, kernel: _TracedKernel) -> float:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.backends.model.integers import compute, operand
 from tuner.backends.model.program import Instruction, Program
-from tuner.compile.ptx import Dim3
+from tuner.gpu.target import Dim3
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,6 +11,7 @@ from typing import Any
 from tuner.compile.artifact import Artifact
 from tuner.compile.compiler import Compiles
 from tuner.errors import NoValidTacticError
+from tuner.gpu.catalog import is_portable
 from tuner.kernel.arith import Int
 from tuner.kernel.problem import Problem
 from tuner.kernel.tensor import Tensor
@@ -80,7 +81,7 @@ def problem_data(held: Held) -> dict[str, Any]:
         "problem": problem.label,
         "device": entry.device,
         "capability": entry.capability,
-        "portable": not any(artifact.target.endswith(("a", "f")) for _, artifact in held.code),
+        "portable": all(is_portable(artifact.target) for _, artifact in held.code),
         "types": {t.dtype if t.dtype in problem.dtypes else member(t.dtype): member(problem.dtype(t)) for t in tensors},
         "attributes": dict(problem.attributes),
         "dims": {dim: _extent(problem, dim) for dim in problem.dims},

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from tuner.errors import ConfigError
+from tuner.frontends.dtypes import DTYPES
 from tuner.gpu.catalog import Device, find_device
 from tuner.report.blocks import Chart, Section, TableBlock, Text
 from tuner.report.charts import ACCENT, MUTED, SECOND, colours, layered
@@ -51,9 +52,9 @@ def _tflops(job: TunedProblem, time_us: float) -> float:
 
 
 def _compute_roofs(job: TunedProblem, device: Device) -> dict[str, float]:
-    """Peak rates in teraflops that this problem's data types may reach."""
-    words = {word.partition("=")[2] for word in job.problem.split()}
-    roofs = {f"{t} tensor cores": peak for t, peak in device.tensor_tflops.items() if t in words}
+    """Peak rates in teraflops that this problem's data types may reach; all rates where they are not recorded."""
+    rates = {DTYPES[name].tensor for name in job.dtypes if name in DTYPES} if job.dtypes else device.tensor_tflops
+    roofs = {f"{t} tensor cores": peak for t, peak in device.tensor_tflops.items() if t in rates}
     return {**roofs, "fp32, no tensor cores": device.fp32_tflops}
 
 
