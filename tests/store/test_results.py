@@ -6,6 +6,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+import msgspec
 import pandas as pd
 import pytest
 
@@ -14,9 +15,11 @@ from tuner.errors import StorageError
 from tuner.gpu.catalog import find_device
 from tuner.kernel.loader import load_kernel
 from tuner.kernel.problem import Problem
-from tuner.outcome import Failure, FailureClass, Timing
+from tuner.kernel.problem_data import data_of
+from tuner.outcome import Failure, FailureClass, Origin, Timing
 from tuner.search.tactic import Tactic
-from tuner.store.results import Result, Trial, as_job, write_summary, write_trials
+from tuner.store.results import Result, Trial, as_job, write_summary
+from tuner.store.trials import write_trials
 
 KERNEL = load_kernel("kernels/increment.py", Path(__file__).parents[2])
 DEFAULT = KERNEL.default_tactic
@@ -29,10 +32,7 @@ def measured(time_us: float, *samples_us: float, verified: str = "verified") -> 
 
 RESULT = Result(
     problem=Problem.of(KERNEL, {"N": 4096}),
-    backend="cuda",
-    kind="measurement",
-    device="NVIDIA H200",
-    capability=(9, 0),
+    origin=Origin("cuda", "measurement", "NVIDIA H200", (9, 0), {"driver": "580.1"}),
     winner=FAST,
     default=DEFAULT,
     confirmed={DEFAULT: measured(20.0, 19.5, 20.5), FAST: measured(10.0, 9.0, 11.0), TIED: measured(10.1, 10.1)},
@@ -45,12 +45,12 @@ RESULT = Result(
     ),
     resumed=1,
     stopped="trials",
-    environment={"driver": "580.1"},
 )
+LARGER = Problem.of(KERNEL, {"N": 8192})
 
 
 def test_a_result_is_described_with_its_times_and_counts() -> None:
-    job = as_job(RESULT, Path("tactics.json"), Path("results/increment"))
+    job = msgspec.to_builtins(as_job(RESULT, Path("tactics.json"), Path("results/increment")))
     assert job == {
         "kernel": "example::increment",
         "problem": RESULT.problem.label,
@@ -59,7 +59,7 @@ def test_a_result_is_described_with_its_times_and_counts() -> None:
         "device": "NVIDIA H200",
         "winner": {"id": FAST.id, "config": FAST.config, "time_us": 10.0, "verified": "verified"},
         "default": {"id": DEFAULT.id, "config": DEFAULT.config, "time_us": 20.0, "verified": "verified"},
-        "ties": [{"id": TIED.id, "config": TIED.config, "time_us": 10.1, "verified": "verified"}],
+        "ties": ({"id": TIED.id, "config": TIED.config, "time_us": 10.1, "verified": "verified"},),
         "speedup": 2.0,
         "bytes": 2 * 4096 * 4,
         "flops": 0,
@@ -70,12 +70,19 @@ def test_a_result_is_described_with_its_times_and_counts() -> None:
         "environment": {"driver": "580.1"},
         "cache": "tactics.json",
         "out": "results/increment",
+        "capability": (9, 0),
+        "data": {
+            "kernel": "example::increment",
+            "dims": {"N": 4096},
+            "dtypes": {"T": "fp32"},
+            "attributes": {"amount": 1},
+        },
     }
 
 
 def test_a_default_that_failed_has_neither_time_nor_speedup() -> None:
     confirmed = {t: timing for t, timing in RESULT.confirmed.items() if t != DEFAULT}
-    job = as_job(dataclasses.replace(RESULT, confirmed=confirmed), Path("c"), Path("o"))
+    job = msgspec.to_builtins(as_job(dataclasses.replace(RESULT, confirmed=confirmed), Path("c"), Path("o")))
     assert job["default"] == {"id": DEFAULT.id, "config": DEFAULT.config, "time_us": None}
     assert job["speedup"] is None
     assert job["winner"]["time_us"] == 10.0
@@ -85,7 +92,7 @@ def test_a_summary_adds_the_finalists_fastest_first_with_their_samples(tmp_path:
     write_summary(tmp_path / "summary.json", [RESULT], Path("c"), Path("o"))
     (job,) = json.loads((tmp_path / "summary.json").read_text())["jobs"]
     finalists = job.pop("finalists")
-    assert job == as_job(RESULT, Path("c"), Path("o"))
+    assert job == json.loads(msgspec.json.encode(as_job(RESULT, Path("c"), Path("o"))))
     assert [f["id"] for f in finalists] == [FAST.id, TIED.id, DEFAULT.id]
     assert [f["samples_us"] for f in finalists] == [[9.0, 11.0], [10.1], [19.5, 20.5]]
     assert all(
@@ -107,14 +114,15 @@ def test_a_summary_leaves_the_code_of_the_winner_and_the_default_beside_it(tmp_p
 
 
 def test_every_trial_is_a_row_in_the_order_of_asking(tmp_path: Path) -> None:
-    write_trials(tmp_path / "trials.csv", {"N=4096": RESULT.trials, "N=8192": RESULT.trials[:1]})
+    write_trials(tmp_path / "trials.csv", {RESULT.problem: RESULT.trials, LARGER: RESULT.trials[:1]})
     rows = pd.read_csv(tmp_path / "trials.csv", keep_default_na=False)
     assert [str(c) for c in rows.columns] == [
-        *("problem", "number", "tactic", "status", "kind", "time_us", "verified"),
+        *("problem", "problem_id", "number", "tactic", "status", "kind", "time_us", "verified"),
         *KERNEL.default_tactic.config,
         *("registers", "message"),
     ]
-    assert list(rows["problem"]) == ["N=4096"] * 4 + ["N=8192"]
+    assert list(rows["problem"]) == [str(RESULT.problem)] * 4 + [str(LARGER)]
+    assert list(rows["problem_id"]) == [data_of(RESULT.problem).id] * 4 + [data_of(LARGER).id]
     assert list(rows["number"]) == [0, 1, 2, 3, 0]
     assert list(rows["tactic"]) == [DEFAULT.id, FAST.id, BROKEN.id, TIED.id, DEFAULT.id]
     assert list(rows["status"]) == ["ok", "ok", "compile", "ok", "ok"]
@@ -126,14 +134,16 @@ def test_every_trial_is_a_row_in_the_order_of_asking(tmp_path: Path) -> None:
 
 def test_a_parameter_that_some_tactics_lack_keeps_its_integers(tmp_path: Path) -> None:
     tactics = (Tactic({"source": "a", "BLOCK": 64}), Tactic({"source": "b", "THREADS": 32}))
-    write_trials(tmp_path / "trials.csv", {"N=1": [Trial(i, t, measured(1.0)) for i, t in enumerate(tactics)]})
+    write_trials(tmp_path / "trials.csv", {LARGER: [Trial(i, t, measured(1.0)) for i, t in enumerate(tactics)]})
     rows = pd.read_csv(tmp_path / "trials.csv", keep_default_na=False, dtype=str)
     assert (list(rows["BLOCK"]), list(rows["THREADS"])) == (["64", ""], ["", "32"])
 
 
 def test_a_study_without_trials_leaves_a_table_without_rows(tmp_path: Path) -> None:
     write_trials(tmp_path / "trials.csv", {})
-    assert (tmp_path / "trials.csv").read_text() == "problem,number,tactic,status,kind,time_us,verified,message\n"
+    assert (
+        tmp_path / "trials.csv"
+    ).read_text() == "problem,problem_id,number,tactic,status,kind,time_us,verified,message\n"
 
 
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ from typing import NamedTuple, TypeAlias
 
 from tuner.kernel.kernel import Attribute
 from tuner.kernel.problem import Problem
+from tuner.kernel.problem_data import DimData, RangeData
 from tuner.store.entry import Entry
 from tuner.store.nearest import Coordinates
-from tuner.store.problem_data import DimData, RangeData
 
 
 class Group(NamedTuple):
