@@ -47,6 +47,7 @@ def record(
     kind: Kind = "measurement",
     *,
     problem: ProblemData = PROBLEM,
+    label: str | None = None,
     source: str = "abc",
     trials: list[tuple[Config, Outcome]] | None = None,
     space: Space = SPACE,
@@ -54,7 +55,7 @@ def record(
     """Record a study in a results folder, or at a storage URL."""
     backend = "cuda" if kind == "measurement" else "model"
     origin = Origin(backend, kind, "NVIDIA H200", (9, 0), {"tuner": "1.2.3", "driver": "580.1"})
-    identity = StudyIdentity(problem, problem.label, origin, {"source": source})
+    identity = StudyIdentity(problem, label or problem.label, origin, {"source": source})
     folder, url = (Path(), where) if isinstance(where, str) else (where, None)
     folder.mkdir(parents=True, exist_ok=True)
     journal = open_journal(folder, url, identity, space)

@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 
 import msgspec
-import pandas as pd
 import pytest
 
 from tuner.compile.pipeline import compile_tactic
@@ -18,8 +17,7 @@ from tuner.kernel.problem import Problem
 from tuner.kernel.problem_data import data_of
 from tuner.outcome import Failure, FailureClass, Origin, Timing
 from tuner.search.tactic import Tactic
-from tuner.store.results import Result, Trial, as_job, write_summary
-from tuner.store.trials import write_trials
+from tuner.store.results import JobData, Result, Trial, as_job, read_summary, write_summary
 
 KERNEL = load_kernel("kernels/increment.py", Path(__file__).parents[2])
 DEFAULT = KERNEL.default_tactic
@@ -46,7 +44,6 @@ RESULT = Result(
     resumed=1,
     stopped="trials",
 )
-LARGER = Problem.of(KERNEL, {"N": 8192})
 
 
 def test_a_result_is_described_with_its_times_and_counts() -> None:
@@ -113,42 +110,15 @@ def test_a_summary_leaves_the_code_of_the_winner_and_the_default_beside_it(tmp_p
     assert (code[FAST.id]["block"], code[FAST.id]["target"]) == ([128, 1, 1], artifact.target)
 
 
-def test_every_trial_is_a_row_in_the_order_of_asking(tmp_path: Path) -> None:
-    write_trials(tmp_path / "trials.csv", {RESULT.problem: RESULT.trials, LARGER: RESULT.trials[:1]})
-    rows = pd.read_csv(tmp_path / "trials.csv", keep_default_na=False)
-    assert [str(c) for c in rows.columns] == [
-        *("problem", "problem_id", "number", "tactic", "status", "kind", "time_us", "verified"),
-        *KERNEL.default_tactic.config,
-        *("registers", "message"),
-    ]
-    assert list(rows["problem"]) == [str(RESULT.problem)] * 4 + [str(LARGER)]
-    assert list(rows["problem_id"]) == [data_of(RESULT.problem).id] * 4 + [data_of(LARGER).id]
-    assert list(rows["number"]) == [0, 1, 2, 3, 0]
-    assert list(rows["tactic"]) == [DEFAULT.id, FAST.id, BROKEN.id, TIED.id, DEFAULT.id]
-    assert list(rows["status"]) == ["ok", "ok", "compile", "ok", "ok"]
-    assert list(rows["time_us"]) == ["21.0", "10.5", "", "10.6", "21.0"]
-    assert list(rows["verified"]) == ["verified", "unverified: no interpreter", "", "verified", "verified"]
-    assert list(rows["message"]) == ["", "", "first line\nsecond, with a comma", "", ""]
-    assert list(rows["BLOCK_SIZE"]) == [DEFAULT.config["BLOCK_SIZE"], 2048, 8192, 4096, DEFAULT.config["BLOCK_SIZE"]]
-
-
-def test_a_parameter_that_some_tactics_lack_keeps_its_integers(tmp_path: Path) -> None:
-    tactics = (Tactic({"source": "a", "BLOCK": 64}), Tactic({"source": "b", "THREADS": 32}))
-    write_trials(tmp_path / "trials.csv", {LARGER: [Trial(i, t, measured(1.0)) for i, t in enumerate(tactics)]})
-    rows = pd.read_csv(tmp_path / "trials.csv", keep_default_na=False, dtype=str)
-    assert (list(rows["BLOCK"]), list(rows["THREADS"])) == (["64", ""], ["", "32"])
-
-
-def test_a_study_without_trials_leaves_a_table_without_rows(tmp_path: Path) -> None:
-    write_trials(tmp_path / "trials.csv", {})
-    assert (
-        tmp_path / "trials.csv"
-    ).read_text() == "problem,problem_id,number,tactic,status,kind,time_us,verified,message\n"
-
-
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match=f"{tmp_path}/file/trials.csv"):
-        write_trials(tmp_path / "file" / "trials.csv", {})
     with pytest.raises(StorageError, match=f"{tmp_path}/file/summary.json"):
         write_summary(tmp_path / "file" / "summary.json", [RESULT], Path("c"), Path("o"))
+
+
+def test_a_summary_is_read_as_it_was_written(tmp_path: Path) -> None:
+    write_summary(tmp_path / "summary.json", [RESULT], Path("c"), Path("o"))
+    (job,) = read_summary(tmp_path).jobs
+    assert msgspec.convert(msgspec.to_builtins(job), JobData) == as_job(RESULT, Path("c"), Path("o"))
+    assert (job.origin, job.data) == (RESULT.origin, data_of(RESULT.problem))
+    assert [f.samples_us for f in job.finalists] == [(9.0, 11.0), (10.1,), (19.5, 20.5)]

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from study_folder import config, record, scale
 from workspace import Workspace
 
@@ -30,6 +31,17 @@ def test_filters_choose_the_study_of_a_file(workspace: Workspace) -> None:
     run = workspace.run("export", "a", "--format", "t4", "--out", "t4.json", "--problem", "N=4096 fp16")
     assert run.code == 0
     assert json.loads((workspace.folder / "t4.json").read_text())["metadata"]["problem"] == "N=4096 T=fp16"
+
+
+def test_problems_are_told_apart_though_their_labels_are_the_same(workspace: Workspace) -> None:
+    problems = [replace(scale(), attributes={"factor": factor}) for factor in (1.0, 2.0)]
+    for problem in problems:
+        record(workspace.folder / "a", problem=problem, label="N=4096 T=fp16")
+    run = workspace.run("export", "a", "--format", "t4", "--out", "tables", "--json")
+    stem = "tables/test_scale_N4096_Tfp16_NVIDIA_H200_cuda"
+    assert run.document["files"] == [f"{stem}_{problem.id}.json" for problem in problems]
+    one = workspace.run("export", "a", "--format", "t4", "--out", "tables", "--problem", "factor=2.0", "--json")
+    assert one.document["files"] == [f"{stem}.json"]
 
 
 def test_trials_in_optuna_storage_are_exported(workspace: Workspace) -> None:
