@@ -1,4 +1,4 @@
-"""What a cache holds for one tuned problem, as it is written to disk."""
+"""An entry of the tactic cache: what is kept of one tuned problem, as it is written to disk."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EntryCount: TypeAlias = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 
 
 class Samples(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """What the raw samples of a time looked like: how many, their median, 5 % and 95 % quantile."""
+    """A summary of the raw samples of a time: how many, their median, and their 5 % and 95 % quantiles."""
 
     count: EntryCount
     median_us: Microseconds
@@ -32,7 +32,7 @@ class Samples(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
 
 
 class TimedTactic(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """A tactic with its time; `statistic` says what the time is of the samples ("median", "model")."""
+    """A tactic with its time in microseconds; `statistic` says what that is of the samples ("median", "model")."""
 
     id: TacticId
     config: dict[str, Value]
@@ -48,7 +48,7 @@ class TimedTactic(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
 
 
 class TimedShape(ShapeData, frozen=True, gc=False):
-    """A shape that tactics were timed at."""
+    """A shape that tactics were timed at, with the fastest of a portfolio there."""
 
     best: Annotated[TacticId | None, Meta(description="the fastest tactic of the portfolio there")] = None
 

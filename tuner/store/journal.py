@@ -1,4 +1,4 @@
-"""The record of a study's trials in Optuna storage, written as each trial ends.
+"""The journal of a study: its trials in Optuna storage, each written as it ends.
 
 The search itself runs in memory; what is stored is one finished trial per write, so a process killed
 at any instant leaves whole trials or nothing. A run that starts again asks the same questions in the
@@ -32,11 +32,11 @@ JOURNAL_NAME = "study.journal"
 
 
 class Journal:
-    """The trials of one study: finished ones by tactic, and a place to add more.
+    """The finished trials of one study, by tactic, and the place to add more.
 
     Attributes:
-        study_name: its name in the storage.
-        news: why this is not a continuation of an earlier study, or "".
+        study_name: the study's name in the storage.
+        news: why the study is new though the storage has earlier ones of the problem; "" where it is not, or has none.
     """
 
     def __init__(self, study: optuna.Study, space: Space, news: str, where: str) -> None:
@@ -57,11 +57,11 @@ class Journal:
         return tactic in self._outcomes
 
     def outcome(self, tactic: Tactic) -> Outcome:
-        """What became of a finished tactic."""
+        """Return what became of a finished tactic."""
         return self._outcomes[tactic][1]
 
     def trials(self) -> list[tuple[int, Tactic, Outcome]]:
-        """All finished trials in the order in which the search asked for them."""
+        """List number, tactic and outcome of all finished trials, in the order in which the search asked for them."""
         return sorted(((n, t, o) for t, (n, o) in self._outcomes.items()), key=lambda row: (row[0], row[1].id))
 
     def add(self, number: int, tactic: Tactic, outcome: Outcome) -> None:

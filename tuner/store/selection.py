@@ -1,4 +1,4 @@
-"""Which recorded problems are meant: by kernel, problem, device, backend and kind of number."""
+"""Choosing records of tuned problems by kernel, problem, device, backend and kind of number."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class Selectable(Protocol):
 
 @dataclass(frozen=True)
 class Selection:
-    """What a recorded problem must be to be meant; None for anything.
+    """The conditions that a record must meet; None where anything will do.
 
     Attributes:
         kernel: the plugin id, or its name without the namespace.
         problem: dimensions, data types and attributes, each whole (``N=4096``) or its value alone (``fp16``),
             with spaces between.
         device: a part of the device's name, in any case.
-        backend: who says how long a tactic takes.
+        backend: the name of the backend.
         kind: "measurement" or "prediction".
     """
 
@@ -48,7 +48,7 @@ class Selection:
         )
 
     def __str__(self) -> str:
-        """The conditions as options of the command line; "" when there is none."""
+        """The conditions as options of the command line; "" when there are none."""
         return " ".join(f"--{name} {value!r}" for name, value in vars(self).items() if value is not None)
 
 

@@ -1,4 +1,4 @@
-"""Read the studies that runs have recorded, for whoever shows or exports them."""
+"""Reading of the studies that runs have recorded, to show or export them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Study:
     """A study as it was recorded.
 
     Attributes:
-        identity: what it was opened with.
+        identity: what it is of.
         trials: number, tactic and outcome of each finished trial, in the order of asking.
     """
 
@@ -50,10 +50,10 @@ class Study:
 
 
 def read_studies(folder: Path, url: str | None = None) -> list[Study]:
-    """Read what was recorded; also while a run goes on, which it does not disturb.
+    """Read the studies of a results folder or a storage, also while a run is writing there.
 
-    Of the studies of one problem on one device by one backend, the one whose last trial ended last is
-    taken: the kernel or the versions had changed since the others.
+    Of several studies of one problem on one device by one backend, the one whose last trial ended last is
+    taken: the kernel or the versions have changed since the others.
 
     Args:
         folder: the results folder that holds the journal.
@@ -87,7 +87,7 @@ def read_studies(folder: Path, url: str | None = None) -> list[Study]:
 
 
 def select_studies(folders: Sequence[Path], url: str | None, selection: Selection) -> list[Study]:
-    """The selected studies of results folders, or of an Optuna storage URL.
+    """Read the selected studies of results folders, or of an Optuna storage URL.
 
     Raises:
         ConfigError: when neither or both are named, or nothing is selected.
