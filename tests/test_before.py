@@ -1,4 +1,4 @@
-"""Files that tuner 0.1.0 left are read, served and continued as that version did."""
+"""Files of before problems were stored as data are read, served and continued as they were then."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def pair_up(a: Sequence[TunedProblem], b: Sequence[TunedProblem]) -> list[Pair]:
 def _same_problem(a: TunedProblem, b: TunedProblem) -> bool:
     """Whether both are of the same problem.
 
-    A results folder of tuner 0.1 only has a label, without the attributes that are at their default: there the words of
+    An older results folder only has a label, without the attributes that are at their default: there the words of
     the one must all be words of the other.
     """
     if a.id and b.id:

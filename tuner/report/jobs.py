@@ -50,7 +50,7 @@ class TunedProblem:
     """One tuned problem.
 
     Attributes:
-        id: `ProblemData.id`, the same for the same problem; "" where the record is of tuner 0.1.
+        id: `ProblemData.id`, the same for the same problem; "" in an older record.
         kernel, problem: plugin id, and the problem's label, for people.
         origin: where its times come from; None where the record does not say.
         winner: None where no tactic was valid.
@@ -154,7 +154,7 @@ def _read_folder(folder: Path) -> list[TunedProblem]:
 
 
 def _is_of(trials: ProblemTrials, job: FinishedJob) -> bool:
-    """Whether trials are those of a job; where one of the files is of tuner 0.1, its title is all that says so."""
+    """Whether trials are those of a job; where one of the files is an older one, its title is all that says so."""
     if job.data is None or not trials.id:
         return trials.title == f"{job.kernel} {job.problem}"
     return trials.id == job.data.id

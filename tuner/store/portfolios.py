@@ -46,8 +46,8 @@ class Portfolio(Struct, frozen=True, forbid_unknown_fields=True):
         shapes: the shapes, for people; once more, marked as such, for the code that serves all of the range.
         candidates: the tactics, those taken first.
         left_out: why a shape's winner is no candidate, one sentence each.
-        data: the problem of the range; None in a file of tuner 0.1.
-        shapes_data: the dimensions of each of `shapes`; none in a file of tuner 0.1.
+        data: the problem of the range; None in an older file.
+        shapes_data: the dimensions of each of `shapes`; none in an older file.
     """
 
     kernel: str

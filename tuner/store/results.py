@@ -79,7 +79,7 @@ class JobData(Struct, frozen=True, kw_only=True):
         stopped: why the search ended: "trials", "time" or "space exhausted".
         failures: how many trials failed, by class.
         cache, out: the tactic cache and the results folder.
-        data: the problem; None in a file of tuner 0.1.
+        data: the problem; None in an older file.
     """
 
     kernel: str

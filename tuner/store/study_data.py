@@ -1,7 +1,7 @@
 """What a study's record says beside the parameters of its trials, as Optuna's user attributes hold it.
 
-The attribute `identity` of a study is a `StudyIdentity`; those of a trial are a `TrialRecord`. Studies of tuner 0.1
-described their problem by its label: they are read as the same data, and so go on.
+The attribute `identity` of a study is a `StudyIdentity`; those of a trial are a `TrialRecord`. Older
+studies describe their problem by its label: they are read as the same data, and so go on.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def read_trial(trial: optuna.trial.FrozenTrial, where: str) -> tuple[int, Tactic
     return record.number, tactic, outcome
 
 
-# -- studies of tuner 0.1 ----------------------------------------------------------------------------------
+# -- older studies -----------------------------------------------------------------------------------------
 
 _EXTENT = r"\d+(?::\d+:\d+)?"
 _DIM = re.compile(rf"{_EXTENT}(?:x{_EXTENT})*")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 TRIALS = "trials.csv"
 TRIAL_COLUMNS = ("problem", "number", "tactic", "status", "kind", "time_us", "verified", "message")
-"""The columns that every file has. Those of tuner 0.1 have no `problem_id`."""
+"""The columns that every file has. Older files have no `problem_id`."""
 
 _ID = "problem_id"
 _FIRST = ("problem", _ID, "number", "tactic", "status", "kind", "time_us", "verified")
@@ -31,7 +31,7 @@ class ProblemTrials:
     """The rows of one problem.
 
     Attributes:
-        id: `ProblemData.id`; "" in a file of tuner 0.1.
+        id: `ProblemData.id`; "" in an older file.
         title: kernel and label, for people.
         frame: a row per trial in the order of asking. Columns: `TRIAL_COLUMNS`, one per parameter, one per fact,
             without those of the latter that no row fills. `time_us` is NaN for a failed trial.

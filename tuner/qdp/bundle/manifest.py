@@ -77,7 +77,7 @@ class BundledProblem(Struct, frozen=True):
         default: the kernel's default.
         times, verified, environment, compiler: where the times and the code come from.
         source: the hash of the kernel's source.
-        data: the problem; None in a bundle of tuner 0.1.
+        data: the problem; None in an older bundle.
     """
 
     problem: str
