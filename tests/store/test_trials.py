@@ -39,9 +39,9 @@ def test_every_trial_is_a_row_in_the_order_of_asking(tmp_path: Path) -> None:
     write_trials(tmp_path / "trials.csv", {SMALL: TRIALS, LARGER: TRIALS[:1]})
     rows = pd.read_csv(tmp_path / "trials.csv", keep_default_na=False)
     assert [str(c) for c in rows.columns] == [
-        *("problem", "problem_id", "number", "tactic", "status", "kind", "time_us", "verified"),
+        *("problem", "number", "tactic", "status", "kind", "time_us", "verified"),
         *KERNEL.default_tactic.config,
-        *("registers", "message"),
+        *("registers", "problem_id", "message"),
     ]
     assert list(rows["problem"]) == [str(SMALL)] * 4 + [str(LARGER)]
     assert list(rows["problem_id"]) == [data_of(SMALL).id] * 4 + [data_of(LARGER).id]
@@ -65,7 +65,7 @@ def test_a_study_without_trials_leaves_a_table_without_rows(tmp_path: Path) -> N
     write_trials(tmp_path / "trials.csv", {})
     assert (
         tmp_path / "trials.csv"
-    ).read_text() == "problem,problem_id,number,tactic,status,kind,time_us,verified,message\n"
+    ).read_text() == "problem,number,tactic,status,kind,time_us,verified,problem_id,message\n"
 
 
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:

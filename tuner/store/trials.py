@@ -22,8 +22,8 @@ TRIAL_COLUMNS = ("problem", "number", "tactic", "status", "kind", "time_us", "ve
 """The columns that every file has. Older files have no `problem_id`."""
 
 _ID = "problem_id"
-_FIRST = ("problem", _ID, "number", "tactic", "status", "kind", "time_us", "verified")
-_LAST = ("message",)
+_FIRST = ("problem", "number", "tactic", "status", "kind", "time_us", "verified")
+_LAST = (_ID, "message")  # the id is for programs
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,8 +45,9 @@ class ProblemTrials:
 def write_trials(path: Path, trials: Mapping[Problem, Sequence[Trial]]) -> None:
     """Write one row per trial, in the order of asking, for each problem.
 
-    Columns: problem (for people), problem_id (by which a summary's problem is found), number, tactic, status ("ok" or
-    the class of failure), kind, time_us, verified, one per parameter, one per fact about the code or the run, message.
+    Columns: problem (for people), number, tactic, status ("ok" or the class of failure), kind, time_us, verified, one
+    per parameter, one per fact about the code or the run, problem_id (by which the problem is found in a summary),
+    message.
 
     Raises:
         StorageError: when the file cannot be written.
