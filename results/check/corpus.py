@@ -19,7 +19,7 @@ from tuner.check.setting import Setting, load_jobs, open_setting
 from tuner.check.verdict import as_document
 from tuner.gpu.catalog import find_device
 from tuner.kernel.identity import kernel_hash
-from tuner.outcome import VERIFIED, Timing
+from tuner.outcome import VERIFIED, Origin, Timing
 from tuner.search.tactic import Tactic
 from tuner.store.cache import update
 from tuner.store.entry import entry_of
@@ -62,15 +62,12 @@ def write_cache(path: Path, configs: Sequence[Path], device: str) -> None:
         entry = entry_of(
             problem,
             kernel_hash(problem.kernel),
-            backend="cuda",
-            device=gpu.name,
-            capability=gpu.capability,
+            origin=Origin("cuda", "measurement", gpu.name, gpu.capability),
             confirmed={winner: Timing(time_us, "measurement", "median", (time_us,), verified=VERIFIED)},
             winner=winner,
             default=problem.kernel.default_tactic,
             ties=(),
             trials=1,
-            environment={},
         )
         entries.append(entry)
     update(path, entries)

@@ -15,13 +15,15 @@ import tempfile
 import time
 from pathlib import Path
 
-from tuner.outcome import Timing
+from tuner.kernel.problem_data import ProblemData
+from tuner.outcome import Origin, Timing
 from tuner.search import DEFAULT_SAMPLER, Search
 from tuner.search.constraints import Constraint
 from tuner.search.params import choice, integers, powers_of_two
 from tuner.search.space import Space
 from tuner.search.tactic import Config, Tactic
 from tuner.store.journal import open_journal
+from tuner.store.study_data import StudyIdentity
 
 TRIALS = 200
 SPACE = Space(
@@ -39,7 +41,7 @@ SPACE = Space(
     ),
 )
 DEFAULT = {"BLOCK_M": 64, "BLOCK_N": 64, "num_stages": 2, "num_warps": 4, "order": "row"}
-IDENTITY = {"kernel": "example::made_up", "problem": "N=1", "device": "none", "backend": "replay"}
+IDENTITY = StudyIdentity(ProblemData("example::made_up", {"N": 1}), "N=1", Origin("replay", "prediction", "none"))
 
 
 def time_us(config: Config) -> float:

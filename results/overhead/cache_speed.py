@@ -21,7 +21,7 @@ from pathlib import Path
 
 from tuner import Problem, Tactic
 from tuner.kernel.loader import load_kernel
-from tuner.outcome import Timing
+from tuner.outcome import Origin, Timing
 from tuner.store.cache import Cache, Tier, encode
 from tuner.store.entry import Entry, entry_of
 
@@ -37,6 +37,9 @@ def make_problem(rng: random.Random, index: int) -> Problem:
     return Problem.of(KERNEL, dims, {"T": dtypes[index % len(dtypes)]})
 
 
+ENVIRONMENT = {"driver": "580.82", "triton": "3.6.0", "tuner": "0.1.0"}
+
+
 def make_entry(rng: random.Random, problem: Problem, device: str) -> Entry:
     winner, *ties = (Tactic(c) for c in problem.space.sample(rng, 3))
     default = KERNEL.default_tactic
@@ -48,15 +51,12 @@ def make_entry(rng: random.Random, problem: Problem, device: str) -> Entry:
     return entry_of(
         problem,
         SOURCE,
-        backend="cuda",
-        device=device,
-        capability=CAPABILITIES[device],
+        origin=Origin("cuda", "measurement", device, CAPABILITIES[device], ENVIRONMENT),
         confirmed=confirmed,
         winner=winner,
         default=default,
         ties=ties,
         trials=64,
-        environment={"driver": "580.82", "triton": "3.6.0", "tuner": "0.1.0"},
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 from tuner import Problem
 from tuner.cli.console import format_us, new_table, print_table, what_the_number_is
 from tuner.kernel.loader import load_kernel
-from tuner.outcome import Failure, FailureClass, Kind, Timing
+from tuner.outcome import Failure, FailureClass, Kind, Origin, Timing
 from tuner.search.tactic import Tactic
 from tuner.store.results import Result, Trial
 
@@ -23,10 +23,7 @@ def result(kind: Kind, launch_bound: float) -> Result:
     failure = Failure(FailureClass.COMPILE, "no such intrinsic")
     return Result(
         problem=PROBLEM,
-        backend="cuda",
-        kind=kind,
-        device="NVIDIA H200",
-        capability=(9, 0),
+        origin=Origin("cuda", kind, "NVIDIA H200", (9, 0)),
         winner=DEFAULT,
         default=DEFAULT,
         confirmed={DEFAULT: timing},

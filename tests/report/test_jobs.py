@@ -7,14 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from recorded import DEFAULT, PROBLEM, made_up, write_results
+from recorded import DEFAULT, KERNEL, PROBLEM, made_up, write_results
 
 from tuner.errors import StorageError
+from tuner.kernel.problem import Problem
 from tuner.outcome import Failure, FailureClass
 from tuner.report.jobs import read_results
 from tuner.store.cache import update
 from tuner.store.entry import entry_of
-from tuner.store.results import Trial, write_summary, write_trials
+from tuner.store.results import Trial, write_summary
+from tuner.store.trials import write_trials
+
+SMALL = Problem.of(KERNEL, {"M": 1, "N": 4096, "K": 4096}, {"T": "fp16"})
 
 
 def edit_summary(folder: Path, **changes: Any) -> None:
@@ -54,7 +58,7 @@ def test_a_record_that_says_less_or_more_is_read_as_far_as_it_goes(tmp_path: Pat
 
 def test_a_problem_without_a_valid_tactic_is_read_from_its_trials(tmp_path: Path) -> None:
     failures = [Trial(t.number, t.tactic, Failure(FailureClass.COMPILE, "no")) for t in made_up(5)]
-    write_trials(tmp_path / "trials.csv", {str(PROBLEM): failures})
+    write_trials(tmp_path / "trials.csv", {PROBLEM: failures})
     write_summary(tmp_path / "summary.json", [], tmp_path / "c.json", tmp_path)
     (job,) = read_results(tmp_path)
     assert (job.title, job.winner, job.kind) == (str(PROBLEM), None, "unknown")
@@ -65,10 +69,10 @@ def test_an_interrupted_job_shows_the_problems_it_finished_and_those_it_began(tm
     trials = made_up(20)
     write_results(tmp_path, trials)
     began = [Trial(t.number, t.tactic, Failure(FailureClass.TIMEOUT, "slow")) for t in trials[:3]]
-    write_trials(tmp_path / "trials.csv", {str(PROBLEM): trials, "example::gemm M=1": began})
+    write_trials(tmp_path / "trials.csv", {PROBLEM: trials, SMALL: began})
     finished, unfinished = read_results(tmp_path)
     assert finished.trials is not None and len(finished.trials) == 20
-    assert (unfinished.title, unfinished.winner) == ("example::gemm M=1", None)
+    assert (unfinished.title, unfinished.winner) == (str(SMALL), None)
     assert unfinished.trials is not None and unfinished.trials.params == tuple(DEFAULT.config)
 
 
@@ -77,15 +81,12 @@ def test_a_cache_is_read_entry_by_entry(tmp_path: Path) -> None:
     entry = entry_of(
         PROBLEM,
         "source",
-        backend="cuda",
-        device=result.device,
-        capability=(9, 0),
+        origin=result.origin,
         confirmed=result.confirmed,
         winner=result.winner,
         default=DEFAULT,
         ties=result.ties,
         trials=20,
-        environment={},
     )
     update(tmp_path / "tactics.json", [entry])
     (job,) = read_results(tmp_path / "tactics.json")

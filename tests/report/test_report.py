@@ -20,7 +20,8 @@ from tuner.report import write_report
 from tuner.report.blocks import TableBlock
 from tuner.report.jobs import read_results
 from tuner.report.sections.roofline import roofline
-from tuner.store.results import Trial, write_summary, write_trials
+from tuner.store.results import Trial, write_summary
+from tuner.store.trials import write_trials
 
 REFUSES_128 = KERNEL.replace(STORE, '    tl.static_assert(BLOCK != 128, "no <b>128</b>")\n' + STORE, 1)
 
@@ -205,7 +206,7 @@ def test_code_outside_the_folder_is_not_copied_into_the_page(tmp_path: Path) -> 
 
 def test_a_job_without_a_winner_shows_what_failed(tmp_path: Path) -> None:
     failures = [Trial(t.number, t.tactic, Failure(FailureClass.COMPILE, HOSTILE)) for t in made_up(5)]
-    write_trials(tmp_path / "trials.csv", {str(PROBLEM): failures})
+    write_trials(tmp_path / "trials.csv", {PROBLEM: failures})
     write_summary(tmp_path / "summary.json", [], tmp_path / "c.json", tmp_path)
     page = report(tmp_path)
     assert "no tactic was valid" in page.text["Result"]

@@ -9,9 +9,10 @@ from pathlib import Path
 from tuner.compile.artifact import Artifact
 from tuner.kernel.loader import load_kernel
 from tuner.kernel.problem import Problem
-from tuner.outcome import Failure, FailureClass, Kind, Outcome, Timing
+from tuner.outcome import Failure, FailureClass, Kind, Origin, Outcome, Timing
 from tuner.search.tactic import Tactic
-from tuner.store.results import Result, Trial, write_summary, write_trials
+from tuner.store.results import Result, Trial, write_summary
+from tuner.store.trials import write_trials
 
 KERNEL = load_kernel("kernels/gemm.py", Path(__file__).parents[2])
 PROBLEM = Problem.of(KERNEL, {"M": 4096, "N": 4096, "K": 4096}, {"T": "fp16"})
@@ -28,6 +29,7 @@ SPACE = {
 }
 HOSTILE = '<script>alert(1)</script> & "quoted" {{ 7 * 7 }}'
 """A message that a page must show as it is."""
+ENVIRONMENT = {"driver": "580.1", "cache": "cold", "note": HOSTILE}
 
 
 def samples(time_us: float, seed: int, count: int = 40) -> tuple[float, ...]:
@@ -77,10 +79,7 @@ def write_results(
     confirmed = {t: measured(timed[t].time_us, seed) for seed, t in enumerate(dict.fromkeys([*ranked, DEFAULT]))}
     result = Result(
         problem=problem,
-        backend="cuda" if kind == "measurement" else "model",
-        kind=kind,
-        device=device,
-        capability=(9, 0),
+        origin=Origin("cuda" if kind == "measurement" else "model", kind, device, (9, 0), ENVIRONMENT),
         winner=ranked[0],
         default=DEFAULT,
         confirmed=confirmed,
@@ -88,10 +87,9 @@ def write_results(
         trials=tuple(trials),
         resumed=0,
         stopped="trials",
-        environment={"driver": "580.1", "cache": "cold", "note": HOSTILE},
         code=code or {},
     )
     folder.mkdir(parents=True, exist_ok=True)
-    write_trials(folder / "trials.csv", {str(problem): trials})
+    write_trials(folder / "trials.csv", {problem: trials})
     write_summary(folder / "summary.json", [result], folder / "tactics.json", folder)
     return result

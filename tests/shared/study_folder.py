@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from tuner import choice
-from tuner.outcome import Failure, FailureClass, Kind, Outcome, Timing
+from tuner.kernel.problem_data import DimData, ProblemData
+from tuner.outcome import Failure, FailureClass, Kind, Origin, Outcome, Timing
 from tuner.search.space import Space
 from tuner.search.tactic import Config, Tactic
 from tuner.store.journal import open_journal
+from tuner.store.study_data import StudyIdentity
 
 SPACE = Space((choice("BLOCK", 128, 256, 512, 1024), choice("fast", False, True), choice("split", 0.5, 1.0)))
+
+
+def scale(n: DimData = 4096, dtype: str = "fp16") -> ProblemData:
+    """A problem of the kernel."""
+    return ProblemData("test::scale", {"N": n}, {"T": dtype})
+
+
+PROBLEM = scale()
 
 
 def config(block: int, fast: bool = False, split: float = 0.5) -> Config:
@@ -37,20 +46,16 @@ def record(
     where: Path | str,
     kind: Kind = "measurement",
     *,
-    problem: str = "N=4096 T=fp16",
+    problem: ProblemData = PROBLEM,
+    label: str | None = None,
     source: str = "abc",
     trials: list[tuple[Config, Outcome]] | None = None,
     space: Space = SPACE,
 ) -> None:
     """Record a study in a results folder, or at a storage URL."""
-    identity = {
-        "kernel": "test::scale",
-        "problem": problem,
-        "device": "NVIDIA H200",
-        "backend": "cuda" if kind == "measurement" else "model",
-        "source": source,
-        "versions": json.dumps({"tuner": "1.2.3", "driver": "580.1"}),
-    }
+    backend = "cuda" if kind == "measurement" else "model"
+    origin = Origin(backend, kind, "NVIDIA H200", (9, 0), {"tuner": "1.2.3", "driver": "580.1"})
+    identity = StudyIdentity(problem, label or problem.label, origin, {"source": source})
     folder, url = (Path(), where) if isinstance(where, str) else (where, None)
     folder.mkdir(parents=True, exist_ok=True)
     journal = open_journal(folder, url, identity, space)

@@ -17,11 +17,11 @@ import pytest
 from tuner import Kernel, Launch, Problem, Range, Tactic, Tensor, cdiv
 from tuner.errors import StorageError
 from tuner.kernel.loader import load_kernel
-from tuner.outcome import Timing
+from tuner.kernel.problem_data import RangeData
+from tuner.outcome import Origin, Timing
 from tuner.store.cache import Cache, Hit, default_path, encode, merge, schema, update
 from tuner.store.entry import Entry, entry_of
 from tuner.store.nearest import Nearest
-from tuner.store.problem_data import RangeData
 
 ROOT = Path(__file__).resolve().parents[2]
 INCREMENT = load_kernel("kernels/increment.py", ROOT)
@@ -55,15 +55,12 @@ def entry(
     return entry_of(
         Problem.of(kernel, dims or {"N": 1024}, {"T": dtype}, attributes),
         source,
-        backend=backend,
-        device=device,
-        capability=capability,
+        origin=Origin(backend, "measurement", device, capability, {"driver": "580.82"}),
         confirmed={winner: timing, default: replace(timing, time_us=30.0), **dict.fromkeys(ties, timing)},
         winner=winner,
         default=default,
         ties=ties,
         trials=8,
-        environment={"driver": "580.82"},
     )
 
 

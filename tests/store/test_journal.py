@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import pwd
@@ -12,28 +13,32 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import optuna
 import pytest
+from msgspec.structs import replace
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from tuner.errors import StorageError
-from tuner.outcome import Failure, FailureClass, Outcome, Timing
+from tuner.kernel.problem_data import ProblemData, ShapeData
+from tuner.outcome import Failure, FailureClass, Origin, Outcome, Timing
 from tuner.search.params import choice, powers_of_two
 from tuner.search.space import Space
 from tuner.search.tactic import Tactic
 from tuner.store.journal import JOURNAL_NAME, Journal, exclusive, open_journal
+from tuner.store.study_data import StudyIdentity, read_identity
 
 SPACE = Space((powers_of_two("BLOCK", 64, 1024), choice("split", False, True), choice("order", "row", "column")))
-IDENTITY = {
-    "kernel": "test::scale",
-    "problem": "N=64",
-    "device": "NVIDIA H200",
-    "backend": "model",
-    "source": "abc",
-    "space": "[64, 128]",
-}
+PROBLEM = ProblemData("test::scale", {"N": 64}, {"T": "fp32"}, {"factor": 2.0})
+LARGE = replace(PROBLEM, dims={"N": 128})
+IDENTITY = StudyIdentity(
+    PROBLEM,
+    "N=64",
+    Origin("model", "prediction", "NVIDIA H200", (9, 0), {"tuner": "1.2"}),
+    {"source": "abc", "space": "[64, 128]"},
+)
 TACTICS = [Tactic(c) for c in list(SPACE)[:6]]
 OUTCOMES: list[Outcome] = [
     Timing(12.5, "prediction", "model", facts={"waves": 1.5, "registers": 32.0}),
@@ -113,7 +118,8 @@ def test_optuna_itself_opens_the_study(tmp_path: Path, storage: str | None) -> N
     (name,) = optuna.get_all_study_names(opened)
     assert name.startswith("test::scale N=64 on NVIDIA H200 by model #")
     study = optuna.load_study(study_name=name, storage=opened)
-    assert study.user_attrs["identity"] == IDENTITY
+    assert study.user_attrs["identity"]["problem"] == msgspec.to_builtins(PROBLEM)
+    assert study.user_attrs["identity"]["parts"] == {"source": "abc", "space": "[64, 128]"}
     assert [t.params for t in study.trials] == [t.config for t in TACTICS]
     assert [t.value for t in study.trials] == [12.5, None, 3.25, 3.0, None, 2.0]
     assert study.best_params == TACTICS[5].config
@@ -159,7 +165,8 @@ def test_a_run_killed_while_it_starts_its_study_starts_it_again(tmp_path: Path) 
         journal = reopen(tmp_path)
         assert len(journal) == 0 and journal.news == ""
         storage = JournalStorage(JournalFileBackend(str(path)))
-        assert optuna.load_study(study_name=journal.study_name, storage=storage).user_attrs["identity"] == IDENTITY
+        study = optuna.load_study(study_name=journal.study_name, storage=storage)
+        assert read_identity(study.user_attrs) == IDENTITY
 
 
 def test_locks_that_a_killed_process_left_block_nothing(tmp_path: Path) -> None:
@@ -260,10 +267,24 @@ def test_an_unreachable_storage_is_named_without_its_password(tmp_path: Path) ->
 # -- studies side by side --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("part", IDENTITY)
-def test_what_changed_is_said_and_the_old_study_is_kept(tmp_path: Path, part: str) -> None:
+@pytest.mark.parametrize(
+    ("part", "changed"),
+    [
+        ("kernel", replace(IDENTITY, problem=replace(PROBLEM, kernel="other"))),
+        ("problem", replace(IDENTITY, problem=LARGE)),
+        ("problem", replace(IDENTITY, problem=replace(PROBLEM, dtypes={"T": "fp16"}))),
+        ("attributes", replace(IDENTITY, problem=replace(PROBLEM, attributes={"factor": 2}))),
+        ("timed", replace(IDENTITY, problem=replace(PROBLEM, timed=(ShapeData({"N": 64}),)))),
+        ("device", replace(IDENTITY, origin=dataclasses.replace(IDENTITY.origin, device="other"))),
+        ("backend", replace(IDENTITY, origin=dataclasses.replace(IDENTITY.origin, backend="other"))),
+        ("source", replace(IDENTITY, parts={**IDENTITY.parts, "source": "other"})),
+        ("space", replace(IDENTITY, parts={**IDENTITY.parts, "space": "other"})),
+        ("versions", replace(IDENTITY, origin=dataclasses.replace(IDENTITY.origin, environment={"tuner": "1.3"}))),
+    ],
+)
+def test_what_changed_is_said_and_the_old_study_is_kept(tmp_path: Path, part: str, changed: StudyIdentity) -> None:
     fill(tmp_path)
-    other = open_journal(tmp_path, None, {**IDENTITY, part: "other"}, SPACE)
+    other = open_journal(tmp_path, None, changed, SPACE)
     assert len(other) == 0
     same_kernel = part != "kernel"
     assert other.news == (
@@ -272,17 +293,35 @@ def test_what_changed_is_said_and_the_old_study_is_kept(tmp_path: Path, part: st
     assert reopen(tmp_path).trials() == ROWS and reopen(tmp_path).news == ""
 
 
+def test_a_label_alone_makes_no_other_study(tmp_path: Path) -> None:
+    fill(tmp_path)
+    assert open_journal(tmp_path, None, replace(IDENTITY, label="64 elements"), SPACE).trials() == ROWS
+
+
+def test_shapes_and_weights_that_mean_the_same_continue_a_study(tmp_path: Path) -> None:
+    def timed(*weights: float) -> StudyIdentity:
+        shapes = tuple(ShapeData({"N": n}, weight) for n, weight in zip((64, 128), weights, strict=True))
+        return replace(IDENTITY, problem=replace(PROBLEM, timed=shapes))
+
+    open_journal(tmp_path, None, timed(3.0, 1.0), SPACE).add(0, TACTICS[0], OUTCOMES[0])
+    assert len(open_journal(tmp_path, None, timed(6.0, 2.0), SPACE)) == 1
+    assert len(open_journal(tmp_path, None, timed(1.0, 1.0), SPACE)) == 0
+
+
 def test_the_study_most_alike_is_compared_with(tmp_path: Path) -> None:
-    for source, problem in (("old", "N=64"), ("old", "N=128"), ("abc", "N=128")):
-        open_journal(tmp_path, None, {**IDENTITY, "source": source, "problem": problem, "space": "[7]"}, SPACE)
-    journal = open_journal(tmp_path, None, {**IDENTITY, "space": "[7]"}, SPACE, beside=["N=64", "N=128"])
+    def identity(source: str, problem: ProblemData) -> StudyIdentity:
+        return replace(IDENTITY, problem=problem, parts={"source": source, "space": "[7]"})
+
+    for source, problem in (("old", PROBLEM), ("old", LARGE), ("abc", LARGE)):
+        open_journal(tmp_path, None, identity(source, problem), SPACE)
+    journal = open_journal(tmp_path, None, identity("abc", PROBLEM), SPACE, beside=[PROBLEM, LARGE])
     assert journal.news.startswith("new study: other source than")
 
 
 def test_problems_of_one_job_are_no_news(tmp_path: Path) -> None:
-    problems = ["N=64", "N=128"]
+    problems = [PROBLEM, LARGE]
     for problem in problems:
-        assert open_journal(tmp_path, None, {**IDENTITY, "problem": problem}, SPACE, beside=problems).news == ""
+        assert open_journal(tmp_path, None, replace(IDENTITY, problem=problem), SPACE, beside=problems).news == ""
 
 
 def test_studies_of_others_in_the_storage_are_no_news(tmp_path: Path) -> None:

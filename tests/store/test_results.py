@@ -6,7 +6,7 @@ import dataclasses
 import json
 from pathlib import Path
 
-import pandas as pd
+import msgspec
 import pytest
 
 from tuner.compile.pipeline import compile_tactic
@@ -14,9 +14,10 @@ from tuner.errors import StorageError
 from tuner.gpu.catalog import find_device
 from tuner.kernel.loader import load_kernel
 from tuner.kernel.problem import Problem
-from tuner.outcome import Failure, FailureClass, Timing
+from tuner.kernel.problem_data import data_of
+from tuner.outcome import Failure, FailureClass, Origin, Timing
 from tuner.search.tactic import Tactic
-from tuner.store.results import Result, Trial, as_job, write_summary, write_trials
+from tuner.store.results import JobData, Result, Trial, as_job, read_summary, write_summary
 
 KERNEL = load_kernel("kernels/increment.py", Path(__file__).parents[2])
 DEFAULT = KERNEL.default_tactic
@@ -29,10 +30,7 @@ def measured(time_us: float, *samples_us: float, verified: str = "verified") -> 
 
 RESULT = Result(
     problem=Problem.of(KERNEL, {"N": 4096}),
-    backend="cuda",
-    kind="measurement",
-    device="NVIDIA H200",
-    capability=(9, 0),
+    origin=Origin("cuda", "measurement", "NVIDIA H200", (9, 0), {"driver": "580.1"}),
     winner=FAST,
     default=DEFAULT,
     confirmed={DEFAULT: measured(20.0, 19.5, 20.5), FAST: measured(10.0, 9.0, 11.0), TIED: measured(10.1, 10.1)},
@@ -45,12 +43,11 @@ RESULT = Result(
     ),
     resumed=1,
     stopped="trials",
-    environment={"driver": "580.1"},
 )
 
 
 def test_a_result_is_described_with_its_times_and_counts() -> None:
-    job = as_job(RESULT, Path("tactics.json"), Path("results/increment"))
+    job = msgspec.to_builtins(as_job(RESULT, Path("tactics.json"), Path("results/increment")))
     assert job == {
         "kernel": "example::increment",
         "problem": RESULT.problem.label,
@@ -59,7 +56,7 @@ def test_a_result_is_described_with_its_times_and_counts() -> None:
         "device": "NVIDIA H200",
         "winner": {"id": FAST.id, "config": FAST.config, "time_us": 10.0, "verified": "verified"},
         "default": {"id": DEFAULT.id, "config": DEFAULT.config, "time_us": 20.0, "verified": "verified"},
-        "ties": [{"id": TIED.id, "config": TIED.config, "time_us": 10.1, "verified": "verified"}],
+        "ties": ({"id": TIED.id, "config": TIED.config, "time_us": 10.1, "verified": "verified"},),
         "speedup": 2.0,
         "bytes": 2 * 4096 * 4,
         "flops": 0,
@@ -71,12 +68,19 @@ def test_a_result_is_described_with_its_times_and_counts() -> None:
         "environment": {"driver": "580.1"},
         "cache": "tactics.json",
         "out": "results/increment",
+        "capability": (9, 0),
+        "data": {
+            "kernel": "example::increment",
+            "dims": {"N": 4096},
+            "dtypes": {"T": "fp32"},
+            "attributes": {"amount": 1},
+        },
     }
 
 
 def test_a_default_that_failed_has_neither_time_nor_speedup() -> None:
     confirmed = {t: timing for t, timing in RESULT.confirmed.items() if t != DEFAULT}
-    job = as_job(dataclasses.replace(RESULT, confirmed=confirmed), Path("c"), Path("o"))
+    job = msgspec.to_builtins(as_job(dataclasses.replace(RESULT, confirmed=confirmed), Path("c"), Path("o")))
     assert job["default"] == {"id": DEFAULT.id, "config": DEFAULT.config, "time_us": None}
     assert job["speedup"] is None
     assert job["winner"]["time_us"] == 10.0
@@ -86,7 +90,7 @@ def test_a_summary_adds_the_finalists_fastest_first_with_their_samples(tmp_path:
     write_summary(tmp_path / "summary.json", [RESULT], Path("c"), Path("o"))
     (job,) = json.loads((tmp_path / "summary.json").read_text())["jobs"]
     finalists = job.pop("finalists")
-    assert job == as_job(RESULT, Path("c"), Path("o"))
+    assert job == json.loads(msgspec.json.encode(as_job(RESULT, Path("c"), Path("o"))))
     assert [f["id"] for f in finalists] == [FAST.id, TIED.id, DEFAULT.id]
     assert [f["samples_us"] for f in finalists] == [[9.0, 11.0], [10.1], [19.5, 20.5]]
     assert all(
@@ -107,39 +111,15 @@ def test_a_summary_leaves_the_code_of_the_winner_and_the_default_beside_it(tmp_p
     assert (code[FAST.id]["block"], code[FAST.id]["target"]) == ([128, 1, 1], artifact.target)
 
 
-def test_every_trial_is_a_row_in_the_order_of_asking(tmp_path: Path) -> None:
-    write_trials(tmp_path / "trials.csv", {"N=4096": RESULT.trials, "N=8192": RESULT.trials[:1]})
-    rows = pd.read_csv(tmp_path / "trials.csv", keep_default_na=False)
-    assert [str(c) for c in rows.columns] == [
-        *("problem", "number", "tactic", "status", "kind", "time_us", "verified"),
-        *KERNEL.default_tactic.config,
-        *("registers", "message"),
-    ]
-    assert list(rows["problem"]) == ["N=4096"] * 4 + ["N=8192"]
-    assert list(rows["number"]) == [0, 1, 2, 3, 0]
-    assert list(rows["tactic"]) == [DEFAULT.id, FAST.id, BROKEN.id, TIED.id, DEFAULT.id]
-    assert list(rows["status"]) == ["ok", "ok", "compile", "ok", "ok"]
-    assert list(rows["time_us"]) == ["21.0", "10.5", "", "10.6", "21.0"]
-    assert list(rows["verified"]) == ["verified", "unverified: no interpreter", "", "verified", "verified"]
-    assert list(rows["message"]) == ["", "", "first line\nsecond, with a comma", "", ""]
-    assert list(rows["BLOCK_SIZE"]) == [DEFAULT.config["BLOCK_SIZE"], 2048, 8192, 4096, DEFAULT.config["BLOCK_SIZE"]]
-
-
-def test_a_parameter_that_some_tactics_lack_keeps_its_integers(tmp_path: Path) -> None:
-    tactics = (Tactic({"source": "a", "BLOCK": 64}), Tactic({"source": "b", "THREADS": 32}))
-    write_trials(tmp_path / "trials.csv", {"N=1": [Trial(i, t, measured(1.0)) for i, t in enumerate(tactics)]})
-    rows = pd.read_csv(tmp_path / "trials.csv", keep_default_na=False, dtype=str)
-    assert (list(rows["BLOCK"]), list(rows["THREADS"])) == (["64", ""], ["", "32"])
-
-
-def test_a_study_without_trials_leaves_a_table_without_rows(tmp_path: Path) -> None:
-    write_trials(tmp_path / "trials.csv", {})
-    assert (tmp_path / "trials.csv").read_text() == "problem,number,tactic,status,kind,time_us,verified,message\n"
-
-
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match=f"{tmp_path}/file/trials.csv"):
-        write_trials(tmp_path / "file" / "trials.csv", {})
     with pytest.raises(StorageError, match=f"{tmp_path}/file/summary.json"):
         write_summary(tmp_path / "file" / "summary.json", [RESULT], Path("c"), Path("o"))
+
+
+def test_a_summary_is_read_as_it_was_written(tmp_path: Path) -> None:
+    write_summary(tmp_path / "summary.json", [RESULT], Path("c"), Path("o"))
+    (job,) = read_summary(tmp_path).jobs
+    assert msgspec.convert(msgspec.to_builtins(job), JobData) == as_job(RESULT, Path("c"), Path("o"))
+    assert (job.origin, job.data) == (RESULT.origin, data_of(RESULT.problem))
+    assert [f.samples_us for f in job.finalists] == [(9.0, 11.0), (10.1,), (19.5, 20.5)]

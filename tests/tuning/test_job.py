@@ -295,7 +295,7 @@ from tuner import Problem, tune
 
 if __name__ == "__main__":
     result = tune(Problem.of(kernel, {"N": 4096}), backend="model", trials=3)
-    print(result.winner.id, result.kind, len(result.trials), result.failures, result.speedup >= 1)
+    print(result.winner.id, result.origin.kind, len(result.trials), result.failures, result.speedup >= 1)
 """
 
 

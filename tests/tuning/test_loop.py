@@ -11,16 +11,18 @@ from tuner import Problem, choice
 from tuner.backends.replay import ReplayBackend
 from tuner.errors import NoValidTacticError
 from tuner.kernel.loader import load_kernel
-from tuner.outcome import Failure, FailureClass, Outcome, Timing
+from tuner.kernel.problem_data import ProblemData
+from tuner.outcome import Failure, FailureClass, Origin, Outcome, Timing
 from tuner.search import Search
 from tuner.search.tactic import Config, Tactic
 from tuner.store.journal import Journal, open_journal
 from tuner.store.results import Result, Trial
+from tuner.store.study_data import StudyIdentity
 from tuner.store.tables.table import Table, read_table
 from tuner.tuning.job import Silent
 from tuner.tuning.loop import tune_problem
 
-IDENTITY = {"kernel": "test::scale", "problem": "N=4096", "device": "", "backend": "replay"}
+IDENTITY = StudyIdentity(ProblemData("test::scale", {"N": 4096}), "N=4096", Origin("replay", "measurement", ""))
 DEFAULT = Tactic({"BLOCK": 256, "num_warps": 4})
 SLOW = 40.0  # the default's time in the tables below
 

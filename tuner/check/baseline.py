@@ -21,10 +21,10 @@ from tuner.check.rules import Margins
 from tuner.errors import ConfigError, StorageError
 from tuner.kernel.kernel import Attribute
 from tuner.kernel.problem import Problem
-from tuner.outcome import Kind
+from tuner.kernel.problem_data import DimData, ProblemData, data_of
+from tuner.outcome import Kind, Origin
 from tuner.search.tactic import Value
 from tuner.store.files import write_atomic
-from tuner.store.problem_data import DimData, dim_from_data, dim_to_data
 
 FORMAT: Literal["qdp-tuner baseline"] = "qdp-tuner baseline"
 VERSION: Literal[1] = 1
@@ -118,19 +118,29 @@ class Record(Struct, frozen=True, forbid_unknown_fields=True):
     date: Annotated[datetime, Meta(tz=True)]
 
     @property
+    def problem(self) -> ProblemData:
+        """What is held."""
+        return ProblemData(self.kernel, self.dims, self.dtypes, self.attributes)
+
+    @property
     def label(self) -> str:
-        """The dimensions, data types and attributes in one line."""
-        dims = {name: "x".join(map(str, dim_from_data(d))) for name, d in self.dims.items()}
-        return " ".join(f"{k}={v}" for k, v in {**dims, **self.dtypes, **self.attributes}.items())
+        """The dimensions, data types and attributes in one line, for people."""
+        return self.problem.label
+
+    @property
+    def origin(self) -> Origin | None:
+        """Where the time of the winner's cache entry comes from; None when it has no entry any more."""
+        served = self.served
+        return None if served is None else Origin(served.backend, served.kind, self.device, self.capability)
 
     def of(self, problem: Problem) -> bool:
         """Whether it is for this problem, on whatever device."""
-        return self.key[:-1] == key_of(problem, "")[:-1]
+        return self.problem.key == data_of(problem).key
 
     @property
     def key(self) -> tuple[str, ...]:
         """What it is for: no two records of a baseline have the same."""
-        return _key(self.kernel, self.dims, self.dtypes, self.attributes, self.device)
+        return *self.problem.key, self.device
 
     def tactics(self) -> tuple[tuple[Role, RecordedTactic], ...]:
         """Each recorded tactic once, with what it is."""
@@ -150,8 +160,7 @@ class Baseline(Struct, frozen=True, forbid_unknown_fields=True):
 
 def key_of(problem: Problem, device: str) -> tuple[str, ...]:
     """The `Record.key` of a problem on a device."""
-    dims = {name: dim_to_data(ranges) for name, ranges in problem.dims.items()}
-    return _key(problem.kernel.id, dims, dict(problem.dtypes), dict(problem.attributes), device)
+    return *data_of(problem).key, device
 
 
 def read_baseline(path: Path) -> Baseline:
@@ -224,14 +233,6 @@ def folder_of(path: Path) -> Path:
 
 def _digest(ptx: bytes) -> str:
     return hashlib.sha256(ptx).hexdigest()[:8]
-
-
-def _key(
-    kernel: str, dims: dict[str, DimData], dtypes: dict[str, str], attributes: dict[str, Attribute], device: str
-) -> tuple[str, ...]:
-    # As JSON, in which 1, 1.0 and true differ.
-    parts = [msgspec.json.encode(p, order="deterministic").decode() for p in (dims, dtypes, attributes)]
-    return (kernel, *parts, device)
 
 
 def _refusal(path: Path, data: bytes, error: Exception) -> str:

@@ -83,7 +83,7 @@ def rule_of(check: Check) -> str:
 
 
 def conclusion(checks: Sequence[Check]) -> str:
-    problems = len({(c.kernel, c.problem) for c in checks})
+    problems = len({c.of.key for c in checks})
     counts = Counter(c.verdict for c in checks)
     parts = [f"{n} {verdict}" for verdict, n in counts.items() if verdict != "pass"]
     of = f"{_count(len(checks), 'check')} of {_count(problems, 'problem')}"

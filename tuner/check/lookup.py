@@ -35,7 +35,7 @@ def served(subject: Subject, record: Record, path: Path, cache: Cache, strict: b
     """
     now = kernel_hash(subject.problem.kernel)
     winner = Tactic(record.winner.config)
-    measured = record.served is not None and record.served.kind == "measurement"
+    measured = record.origin is not None and record.origin.kind == "measurement"
     # A cache of predictions is a developer's own, not what was measured to be shipped.
     if not any(e.kernel == record.kernel and (e.kind == "measurement" or not measured) for e in cache.entries):
         what = "measured entry" if measured else "entry"
@@ -61,7 +61,7 @@ def served(subject: Subject, record: Record, path: Path, cache: Cache, strict: b
 def find(subject: Subject, record: Record, cache: Cache, source: str) -> Hit:
     """What the cache gives a plugin for a source of the recorded problem."""
     # Times of a warm cache are only found by who asks for them.
-    own = [record.served.backend] if record.served and record.served.backend not in LOOKUP_ORDER else []
+    own = [record.origin.backend] if record.origin and record.origin.backend not in LOOKUP_ORDER else []
     return lookup(cache, subject.problem, source, (*own, *LOOKUP_ORDER), record.device, record.capability)
 
 

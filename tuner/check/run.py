@@ -37,7 +37,7 @@ def check_jobs(jobs: Sequence[tuple[Path, Job]], setting: Setting) -> Iterator[C
             named = (setting.path.parent / record.config).resolve() == config.resolve()
             if named and not any(map(record.of, job.problems)):
                 message = f"{config} no longer holds the recorded problem; restore it, or remove its record"
-                yield Check(record.kernel, record.label, "recorded", "regression", record.winner.id, None, message)
+                yield Check(record.problem, record.label, "recorded", "regression", record.winner.id, None, message)
 
 
 def check_record(subject: Subject, record: Record, setting: Setting) -> Iterator[Check]:

@@ -114,7 +114,7 @@ def load_held_jobs(setting: Setting) -> tuple[list[tuple[Path, Job]], list[Check
         try:
             jobs.append((file, load_config(file)))
         except ConfigError as e:
-            lost += [Check(r.kernel, r.label, "recorded", "regression", r.winner.id, None, str(e)) for r in records]
+            lost += [Check(r.problem, r.label, "recorded", "regression", r.winner.id, None, str(e)) for r in records]
     return jobs, lost
 
 

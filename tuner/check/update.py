@@ -30,11 +30,11 @@ from tuner.errors import ConfigError, NoValidTacticError
 from tuner.gpu.catalog import find_device
 from tuner.kernel.identity import kernel_hash
 from tuner.kernel.problem import Problem
+from tuner.kernel.problem_data import data_of
 from tuner.outcome import Failure
 from tuner.search.tactic import Tactic
 from tuner.store.cache import Cache, update
 from tuner.store.entry import Entry
-from tuner.store.problem_data import dim_to_data
 from tuner.tuning.config import Job
 
 BACKENDS = ("tensorrt", "cuda", "cuda-warm", "model")
@@ -159,15 +159,15 @@ def _record(
         done.notes.append(f"{problem}: the winner is now ({tactic}), was ({Tactic(old.winner.config)})")
     now = datetime.now(UTC).replace(microsecond=0)
     accepted = [Accepted(c.rule, c.baseline, c.now, reason, now) for c in worse if reason is not None]
-    key = key_of(problem, here.device)
+    data = data_of(problem)
     artifact, launch = winner.artifact, winner.launch
     ptx = ptx_name(setting.path, problem.kernel.name, artifact.ptx)
     done.codes[ptx] = artifact.ptx
-    done.records[key] = Record(
-        kernel=problem.kernel.id,
-        dims={n: dim_to_data(ranges) for n, ranges in problem.dims.items()},
-        dtypes=dict(problem.dtypes),
-        attributes=dict(problem.attributes),
+    done.records[key_of(problem, here.device)] = Record(
+        kernel=data.kernel,
+        dims=data.dims,
+        dtypes=data.dtypes,
+        attributes=data.attributes,
         config=os.path.relpath(config, setting.path.parent),
         device=here.device,
         capability=here.capability,
@@ -193,7 +193,7 @@ def _entry(cache: Cache, problem: Problem, source: str, here: _RecordPlace, old:
 
 
 def _measured(old: Record | None) -> bool:
-    return old is not None and old.served is not None and old.served.kind == "measurement"
+    return old is not None and old.origin is not None and old.origin.kind == "measurement"
 
 
 def _worse(

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from tuner.kernel.problem_data import ProblemData, data_of
+
 if TYPE_CHECKING:
     from tuner.kernel.problem import Problem
     from tuner.tuning.config import Job
@@ -22,7 +24,8 @@ class Check:
     """One rule, applied to one recorded problem.
 
     Attributes:
-        kernel, problem: what was checked: plugin id, and dimensions, data types and attributes.
+        of: the problem that was checked.
+        problem: its dimensions, data types and attributes in one line, for people.
         rule: its name.
         verdict: what it says.
         baseline, now: what was compared; None where there is nothing to compare.
@@ -31,7 +34,7 @@ class Check:
         file: where the kernel is, for annotations. Neither is part of `--json`.
     """
 
-    kernel: str
+    of: ProblemData
     problem: str
     rule: str
     verdict: CheckVerdict
@@ -40,6 +43,11 @@ class Check:
     message: str
     role: str = ""
     file: str = ""
+
+    @property
+    def kernel(self) -> str:
+        """The plugin id of the kernel."""
+        return self.of.kernel
 
     def __str__(self) -> str:
         return f"{self.kernel} {self.problem}: {self.rule}: {self.message}"
@@ -76,4 +84,5 @@ class Subject:
         self, rule: str, verdict: CheckVerdict, message: str, before: Number = None, now: Number = None, role: str = ""
     ) -> Check:
         """A check of this problem."""
-        return Check(self.problem.kernel.id, self.problem.label, rule, verdict, before, now, message, role, self.file)
+        of, label = data_of(self.problem), self.problem.label
+        return Check(of, label, rule, verdict, before, now, message, role, self.file)

@@ -138,7 +138,7 @@ class TerminalProgress:
 
 def result_table(result: Result) -> Table:
     """Winner, default and ties of one problem."""
-    number = "predicted" if result.kind == "prediction" else "measured"
+    number = "predicted" if result.origin.kind == "prediction" else "measured"
     table = new_table("", "tactic", f"{number} time", "speed-up", "id", "correct")
     rows: list[tuple[str, Tactic]] = [("winner", result.winner)]
     if result.default != result.winner:
@@ -169,10 +169,10 @@ def what_the_number_is(result: Result) -> str:
     stopped = {"trials": "budget reached", "time": "out of time", "space exhausted": "the whole space was tried"}
     shapes = len(result.problem.shares)
     means = f", weighted means over {shapes} shapes" if shapes > 1 else ""
-    if result.kind == "prediction":
-        kind = f"Times are predictions for an {result.device}{means}; no GPU was used"
+    if result.origin.kind == "prediction":
+        kind = f"Times are predictions for an {result.origin.device}{means}; no GPU was used"
     else:
-        kind = f"Times were measured on an {result.device}{means}"
+        kind = f"Times were measured on an {result.origin.device}{means}"
     said = f"{kind}. {trials}, {stopped[result.stopped]}."
     if result.confirmed[result.winner].facts.get("launch_bound"):
         said += "\nThe winner is launch-bound: most of its time is the launch itself, which no tactic shortens."

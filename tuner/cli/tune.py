@@ -47,6 +47,8 @@ def tune(
 
     A run that was cut short goes on where it stopped when the same command is run again.
     """
+    import msgspec
+
     from tuner.backends.select import BackendChoice
     from tuner.cli.console import TerminalProgress, say
     from tuner.store.cache import default_path
@@ -74,7 +76,7 @@ def tune(
             folder = Path("results") / job.name if out is None else out / job.name if len(jobs) > 1 else out
             places = Places(folder, cache or default_path(), storage)
             results = run_job(job, choice, places, progress)
-            documents += [as_job(result, places.cache, folder) for result in results]
+            documents += [msgspec.to_builtins(as_job(result, places.cache, folder)) for result in results]
             if not as_json:
                 progress.pause()
                 for result in results:
@@ -93,6 +95,8 @@ def _show_result(result: Any) -> None:
 
 
 def _show_places(cache: Path, folder: Path) -> None:
+    from tuner.store.trials import TRIALS
+
     click.echo(f"cache   {cache}")
-    click.echo(f"trials  {folder / 'trials.csv'}")
+    click.echo(f"trials  {folder / TRIALS}")
     click.echo("next    tuner show")

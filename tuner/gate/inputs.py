@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from math import prod
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from tuner.frontends.dtypes import DTYPES
 from tuner.kernel.problem import Problem
+from tuner.kernel.problem_data import data_of
 from tuner.kernel.tensor import Tensor
 
 Array = np.ndarray[Any, Any]
@@ -39,9 +41,13 @@ def poisoned(problem: Problem) -> dict[str, Array]:
 
 
 def _random(problem: Problem, name: str, tensor: Tensor, seed: int) -> Array:
-    digest = hashlib.sha256(f"{seed} {problem.label} {name}".encode()).digest()
-    rng = np.random.default_rng(int.from_bytes(digest[:8], "big"))
-    return draw_input(problem, tensor, problem.shape(tensor), rng)
+    return draw_input(problem, tensor, problem.shape(tensor), generator(problem, name, seed))
+
+
+def generator(problem: Problem, what: str, seed: int) -> np.random.Generator:
+    """A random generator of its own for each problem, each thing to draw for it, and each seed."""
+    digest = hashlib.sha256(json.dumps([seed, data_of(problem).key, what]).encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:8], "big"))
 
 
 def draw_input(problem: Problem, tensor: Tensor, shape: tuple[int, ...], rng: np.random.Generator) -> Array:

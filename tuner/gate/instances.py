@@ -9,6 +9,7 @@ from math import isqrt, prod
 
 from tuner.gate.inputs import tensors_of
 from tuner.kernel.problem import Extent, Problem, Range, Which
+from tuner.kernel.problem_data import data_of
 from tuner.search.tactic import Config
 
 Extents = tuple[Extent, ...]
@@ -44,7 +45,7 @@ def instances(problem: Problem, config: Config) -> list[Problem]:
     ]
     within = _within(problem) if problem.dynamic else []
     legal = [_legal(problem, [case], config) or _legal(problem, [_aligned(case)], config) for case in cases]
-    found = list({p.label: p for p in [*chain(*legal), *_legal(problem, within, config)]}.values())
+    found = list({data_of(p).key: p for p in [*chain(*legal), *_legal(problem, within, config)]}.values())
     found = found or _legal(problem, [_at(problem, "opt")], config)
     return sorted((p for p in found if elements(p) <= MAX_ELEMENTS), key=elements)
 
@@ -82,12 +83,12 @@ class _Steps:
 
 def _legal(problem: Problem, cases: Sequence[Mapping[str, Extents]], config: Config) -> list[Problem]:
     """The problem at each of these extents where the tactic is legal, every one once."""
-    found: dict[str, Problem] = {}
+    found: dict[tuple[str, ...], Problem] = {}
     for extents in cases:
         dims = {d: e if len(e) > 1 else e[0] for d, e in extents.items()}
         instance = Problem.of(problem.kernel, dims, problem.dtypes, problem.attributes)
         if config in instance.space:
-            found.setdefault(instance.label, instance)
+            found.setdefault(data_of(instance).key, instance)
     return list(found.values())
 
 

@@ -28,6 +28,7 @@ from tuner.gate.instances import instances
 from tuner.gate.judge import VERSION, judge
 from tuner.kernel.identity import kernel_hash
 from tuner.kernel.problem import Problem
+from tuner.kernel.problem_data import data_of
 from tuner.kernel.references import LoadError, ProblemSpec
 from tuner.outcome import VERIFIED, Failure, FailureClass
 from tuner.search.tactic import Config
@@ -123,14 +124,14 @@ def _key(problem: Problem, config: Config, seed: int) -> str:
     kernel, own = problem.kernel.resolve(config)
     outputs = {problem.dtype(t) for t in kernel.results.values()}
     checked = instances(problem, config)
-    launches = {p.label: p.launch(config) for p in checked}
+    launches = [(data_of(p).key, p.launch(config)) for p in checked]
     parts = [
         [VERSION, importlib.metadata.version("triton"), seed],
         [kernel_hash(kernel), source_hash(problem.kernel.reference), [t.positions for t in kernel.inputs.values()]],
         {name: [[t.rtol, t.atol] for t in (p.tolerance(name) for p in checked)] for name in sorted(outputs)},
         [dict(problem.dtypes), dict(problem.attributes)],
         {name: value for name, value in sorted(own.items()) if name in kernel.constants},
-        {label: [launch.grid, launch.args] for label, launch in launches.items()},
+        [[key, launch.grid, launch.args] for key, launch in launches],
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 

@@ -12,6 +12,7 @@ from tuner.compile.compiler import Compiles
 from tuner.errors import ConfigError
 from tuner.kernel.identity import kernel_hash
 from tuner.kernel.problem import Problem
+from tuner.kernel.problem_data import data_of
 from tuner.outcome import CompileError, Failure
 from tuner.search.space import Space
 from tuner.search.tactic import Config, Tactic, by_id, canonical
@@ -102,12 +103,12 @@ class CompilingOffer:
     def __init__(self, choose: Choose, compiler: Compiles) -> None:
         self._choose, self._compiler = choose, compiler
         self._reported: set[str] = set()
-        self._offered: dict[tuple[str, str], list[Tactic]] = {}
+        self._offered: dict[tuple[tuple[str, ...], str], list[Tactic]] = {}
 
     def tactics(self, problem: Problem, pinned: Config) -> list[Tactic]:
         """The tactics to offer, compiled; the default where none of the chosen ones compiles."""
         # Asked once for each tactic that is launched: choosing anew would take the square of their number.
-        key = str(problem), canonical(pinned)
+        key = data_of(problem).key, canonical(pinned)
         if key not in self._offered:
             self._offered[key] = self._compiling(problem, pinned)
         return self._offered[key]

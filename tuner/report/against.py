@@ -44,7 +44,7 @@ class Pair:
 
 
 def pair_up(a: Sequence[TunedProblem], b: Sequence[TunedProblem]) -> list[Pair]:
-    """The jobs of the same kernel and problem; of several, those of the same backend and device first."""
+    """Pair the jobs of the same problem; of several, those of the same backend and device first."""
     left = list(b)
     pairs = []
     for job in a:
@@ -57,7 +57,13 @@ def pair_up(a: Sequence[TunedProblem], b: Sequence[TunedProblem]) -> list[Pair]:
 
 
 def _same_problem(a: TunedProblem, b: TunedProblem) -> bool:
-    """A cache names every attribute of a problem, a results folder only those that are not at their default."""
+    """Whether both are of the same problem.
+
+    An older results folder only has a label, without the attributes that are at their default: there the words of
+    the one must all be words of the other.
+    """
+    if a.id and b.id:
+        return a.id == b.id
     words = set(a.problem.split()), set(b.problem.split())
     return a.kernel == b.kernel and (words[0] <= words[1] or words[1] <= words[0])
 

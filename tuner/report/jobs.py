@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import msgspec
-
 from tuner.errors import StorageError
-from tuner.outcome import Kind
+from tuner.outcome import Kind, Origin
 from tuner.store.cache import Cache
 from tuner.store.entry import Entry, TimedTactic
-from tuner.store.results import SUMMARY, TRIAL_COLUMNS, TRIALS, JobData, Summary, TacticRecord
+from tuner.store.results import FinishedJob, TacticRecord, read_summary
+from tuner.store.trials import TRIAL_COLUMNS, ProblemTrials, read_trials
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,8 +50,9 @@ class TunedProblem:
     """One tuned problem.
 
     Attributes:
-        kernel, problem: plugin id, and the problem's label.
-        backend, kind, device: who says how long a tactic takes, what kind of number that is, and for which GPU.
+        id: `ProblemData.id`, the same for the same problem; "" in an older record.
+        kernel, problem: plugin id, and the problem's label, for people.
+        origin: where its times come from; None where the record does not say.
         winner: None where no tactic was valid.
         default: the kernel's default; without a time where it failed.
         finalists: confirmed side by side, the fastest first.
@@ -61,15 +61,14 @@ class TunedProblem:
         bytes, flops: what the problem must move and compute; 0 where that is not recorded, or nothing.
         dtypes: data types of its inputs; none where they are not recorded.
         exhausted: whether every tactic of the space was tried.
-        environment: versions and settings that the times depend on, and where the record comes from.
+        made: how the record was made and where it lies, to be shown with the environment.
         folder: where the files that `Code` names lie.
     """
 
+    id: str
     kernel: str
     problem: str
-    backend: str
-    kind: Kind | Literal["unknown"]
-    device: str
+    origin: Origin | None
     winner: TacticRecord | None
     default: TacticRecord | None
     finalists: tuple[TacticRecord, ...]
@@ -79,12 +78,36 @@ class TunedProblem:
     flops: int
     dtypes: tuple[str, ...]
     exhausted: bool
-    environment: Mapping[str, str]
+    made: Mapping[str, str]
     folder: Path
 
     @property
     def title(self) -> str:
+        """Kernel and problem, for people."""
         return f"{self.kernel} {self.problem}"
+
+    @property
+    def backend(self) -> str:
+        """Who says how long a tactic takes."""
+        return "unknown" if self.origin is None else self.origin.backend
+
+    @property
+    def device(self) -> str:
+        """The GPU that the times are for."""
+        return "unknown device" if self.origin is None else self.origin.device
+
+    @property
+    def kind(self) -> Kind | Literal["unknown"]:
+        """What kind of number the times are."""
+        if self.origin is not None:
+            return self.origin.kind
+        kinds: list[Kind] = [] if self.trials is None else self.trials.frame["kind"].dropna().to_list()
+        return kinds[0] if kinds else "unknown"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Versions and settings that the times depend on, and how and where the record was made."""
+        return {**({} if self.origin is None else self.origin.environment), **self.made}
 
     @property
     def speedup(self) -> float | None:
@@ -120,47 +143,27 @@ def read_results(path: Path) -> list[TunedProblem]:
 
 
 def _read_folder(folder: Path) -> list[TunedProblem]:
-    path = folder / SUMMARY
-    try:
-        jobs = msgspec.json.decode(path.read_bytes(), type=Summary).jobs
-    except FileNotFoundError:
-        raise StorageError(f"{folder} holds no {SUMMARY}; name a folder that tuner tune left (--out)") from None
-    except OSError as e:
-        raise StorageError(f"{path} cannot be read: {e.strerror}; give read access") from e
-    except (msgspec.MsgspecError, UnicodeDecodeError) as e:
-        raise StorageError(f"{path} is damaged: {e}; run the job again to write it anew") from e
-    frames = _read_trials(folder / TRIALS)
-    found = [_from_summary(job, frames.pop(f"{job.kernel} {job.problem}", None), folder) for job in jobs]
-    found += [_from_trials(title, frame, folder) for title, frame in frames.items()]
+    jobs, left = read_summary(folder).jobs, read_trials(folder)
+    found = []
+    for job in jobs:
+        own = next((t for t in left if _is_of(t, job)), None)
+        left = [t for t in left if t is not own]
+        found.append(_from_summary(job, own, folder))
+    found += [_from_trials(trials, folder) for trials in left]
     if not found:
         raise StorageError(f"{folder} holds no finished trial; run its job again")
     return found
 
 
-def _read_trials(path: Path) -> dict[str, pd.DataFrame]:
-    """The rows of each problem, without columns that none of them fills."""
-    import pandas as pd
-
-    if not path.exists():
-        return {}
-    try:
-        frame = pd.read_csv(path, keep_default_na=False, na_values=[""], low_memory=False)
-        missing = [c for c in TRIAL_COLUMNS if c not in frame]
-        if missing:
-            raise ValueError(f"it has no column {missing[0]!r}")
-        frame["time_us"] = pd.to_numeric(frame["time_us"])
-    except (OSError, ValueError) as e:
-        raise StorageError(f"{path} cannot be read: {e}; run the job again to write it anew") from e
-    frame["message"] = frame["message"].astype(object).fillna("").astype(str)
-    frames = {}
-    for title, rows in frame.groupby("problem", sort=False):
-        kept = [c for c in rows if c in TRIAL_COLUMNS or rows[c].notna().any()]
-        frames[str(title)] = rows[kept].sort_values("number").reset_index(drop=True)
-    return frames
+def _is_of(trials: ProblemTrials, job: FinishedJob) -> bool:
+    """Whether trials are those of a job; where one of the files is an older one, its title is all that says so."""
+    if job.data is None or not trials.id:
+        return trials.title == f"{job.kernel} {job.problem}"
+    return trials.id == job.data.id
 
 
-def _from_summary(job: JobData, frame: pd.DataFrame | None, folder: Path) -> TunedProblem:
-    trials = None if frame is None else _trials(frame, tuple(job.winner.config))
+def _from_summary(job: FinishedJob, own: ProblemTrials | None, folder: Path) -> TunedProblem:
+    trials = None if own is None else _trials(own.frame, tuple(job.winner.config))
     stopped = {"trials": "budget reached", "time": "out of time", "space exhausted": "the whole space was tried"}
     made = {
         "trials": f"{job.trials}, {stopped.get(job.stopped, job.stopped or 'unknown end')}",
@@ -169,11 +172,10 @@ def _from_summary(job: JobData, frame: pd.DataFrame | None, folder: Path) -> Tun
         "recorded in": str(folder),
     }
     return TunedProblem(
+        id="" if job.data is None else job.data.id,
         kernel=job.kernel,
         problem=job.problem,
-        backend=job.backend,
-        kind=job.kind,
-        device=job.device,
+        origin=job.origin,
         winner=job.winner,
         default=job.default,
         finalists=job.finalists,
@@ -183,23 +185,22 @@ def _from_summary(job: JobData, frame: pd.DataFrame | None, folder: Path) -> Tun
         flops=job.flops,
         dtypes=job.dtypes,
         exhausted=job.stopped == "space exhausted",
-        environment={**job.environment, **made},
+        made=made,
         folder=folder,
     )
 
 
-def _from_trials(title: str, frame: pd.DataFrame, folder: Path) -> TunedProblem:
+def _from_trials(trials: ProblemTrials, folder: Path) -> TunedProblem:
     """A problem that was tried and not finished, or for which nothing was valid."""
-    kernel, _, problem = title.partition(" ")
-    kinds = frame["kind"].dropna().unique()
+    frame = trials.frame
+    kernel, _, problem = trials.title.partition(" ")
     # The parameters are the columns that every row fills: a failed trial has no facts.
     complete: Sequence[Any] = [c for c in frame if c not in TRIAL_COLUMNS and frame[c].notna().all()]
     return TunedProblem(
+        id=trials.id,
         kernel=kernel,
         problem=problem,
-        backend="unknown",
-        kind=kinds[0] if len(kinds) else "unknown",
-        device="unknown device",
+        origin=None,
         winner=None,
         default=None,
         finalists=(),
@@ -209,7 +210,7 @@ def _from_trials(title: str, frame: pd.DataFrame, folder: Path) -> TunedProblem:
         flops=0,
         dtypes=(),
         exhausted=False,
-        environment={"trials": str(len(frame)), "recorded in": str(folder)},
+        made={"trials": str(len(frame)), "recorded in": str(folder)},
         folder=folder,
     )
 
@@ -225,11 +226,10 @@ def _from_entry(entry: Entry, path: Path) -> TunedProblem:
     ties = [timed(t) for t in entry.ties]
     known = {t.id: t for t in (*ties, *([default] if default else []), winner)}
     return TunedProblem(
+        id=entry.problem.id,
         kernel=entry.kernel,
         problem=entry.label,
-        backend=entry.backend,
-        kind=entry.kind,
-        device=entry.device,
+        origin=entry.origin,
         winner=winner,
         default=default,
         finalists=tuple(sorted(known.values(), key=lambda t: t.time_us or 0.0)),
@@ -239,8 +239,7 @@ def _from_entry(entry: Entry, path: Path) -> TunedProblem:
         flops=0,
         dtypes=(),
         exhausted=False,
-        environment={
-            **entry.environment,
+        made={
             "trials": str(entry.trials),
             "date": f"{entry.date:%Y-%m-%d %H:%M} UTC",
             "kernel source": entry.source[:16],

@@ -35,6 +35,8 @@ Tier: TypeAlias = Literal["exact", "portfolio", "nearest", "device", "default"]
 
 
 class _CacheDocument(Struct, frozen=True, forbid_unknown_fields=True):
+    """The content of a cache file."""
+
     format: Literal["qdp-tuner tactic cache"]
     version: Literal[1]
     entries: tuple[Entry, ...]
@@ -45,11 +47,12 @@ class Hit:
     """The answer to a lookup; `str()` states in words where it comes from.
 
     Attributes:
-        tier: "exact"; "portfolio" (of a range around these dimensions, same device); "nearest" (other dimensions,
-            same device); "device" (another device of the same compute capability); "default" (nothing recorded fits).
-        tactic: what to use.
-        entry: what was recorded; None for the default.
-        distance: Euclidean, between the binary logarithms of the two problems' dimensions.
+        tier: "exact" (an entry of this very problem and device); "portfolio" (an entry of a range around these
+            dimensions, same device); "nearest" (of other dimensions, same device); "device" (of another device of the
+            same compute capability); "default" (no entry fits).
+        tactic: the tactic to use.
+        entry: the entry that it is from; None for the default.
+        distance: how far the entry's dimensions are from those asked for: Euclidean, between their binary logarithms.
         others: for the default, how many entries of this kernel the cache holds that do not fit.
         portfolio: where the entry has one, its tactics that are legal here, `tactic` first.
     """
@@ -63,7 +66,7 @@ class Hit:
 
     @property
     def tactics(self) -> tuple[Tactic, ...]:
-        """What to offer where several tactics can be: the portfolio, or the tactic alone."""
+        """The tactics to offer where several can be offered: the portfolio, or the tactic alone."""
         return self.portfolio or (self.tactic,)
 
     def __str__(self) -> str:
@@ -90,10 +93,10 @@ class Hit:
 
 
 class Cache:
-    """Entries by what they are for. Reading only: `update` changes a file."""
+    """The entries of a tactic cache, to be looked up. It is never changed: `update` changes a file."""
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
-        """Hold these entries; of two for the same problem, the later one."""
+        """Hold these entries; of two with the same key, the later one."""
         self._by_key = {key_of(e): e for e in entries}
         self._nearest: dict[tuple[Group, str | tuple[int, int]], tuple[list[Entry], Nearest]] = {}
 
@@ -102,14 +105,18 @@ class Cache:
         """Read a cache file; a missing one is an empty cache.
 
         Raises:
-            StorageError: when it cannot be read, is damaged, is something else, or is of a newer version.
+            StorageError: when the file cannot be read, is damaged, is something else, or is of a newer version.
         """
         data = _read(path)
         return cls() if data is None else cls.read(path, data)
 
     @classmethod
     def read(cls, path: Path, data: bytes) -> Cache:
-        """The cache that a file holds, from its content; `StorageError` as from `open`."""
+        """Decode the content of a cache file; `path` is for messages.
+
+        Raises:
+            StorageError: when the content is damaged, is something else, or is of a newer version.
+        """
         try:
             entries = _DECODER.decode(data).entries
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as e:
@@ -138,11 +145,11 @@ class Cache:
         only winners that are legal for the problem.
 
         Args:
-            problem: what is asked for.
+            problem: the problem to find a tactic for.
             source: the hash of its kernel's source.
-            backend: whose times to go by.
-            device: the GPU at hand.
-            capability: its compute capability; None leaves entries of other devices out.
+            backend: the backend whose times to go by.
+            device: the name of the GPU at hand.
+            capability: that GPU's compute capability; None leaves entries of other devices out.
         """
         key = problem_key(problem, source, backend, device)
         entry = self._by_key.get(key)
@@ -165,7 +172,14 @@ class Cache:
         return Hit("default", problem.kernel.default_tactic, others=self._counts[problem.kernel.id])
 
     def covering(self, problem: Problem, source: str, *, backend: str, device: str) -> Entry | None:
-        """The entry with a portfolio whose range covers the problem's dimensions most narrowly; None without one."""
+        """Find the entry with a portfolio whose range covers the problem's dimensions most narrowly.
+
+        Args:
+            problem, source, backend, device: as for `lookup`.
+
+        Returns:
+            The entry; None where no range covers all dimensions.
+        """
         key = problem_key(problem, source, backend, device)
         held = self._portfolios.get((key.group, device), ())
         fitting = [k for k in held if all(map(covers, k.shape, key.shape))]
@@ -173,6 +187,7 @@ class Cache:
 
     @cached_property
     def _portfolios(self) -> dict[tuple[Group, str], list[Key]]:
+        """The keys of entries with a portfolio, by group and device."""
         found: dict[tuple[Group, str], list[Key]] = {}
         for key, entry in self._by_key.items():
             if entry.portfolio:
@@ -180,7 +195,7 @@ class Cache:
         return found
 
     def _search(self, key: Key, place: str | tuple[int, int], problem: Problem) -> tuple[float, Entry] | None:
-        """The nearest entry on a device, or on devices of a compute capability, that is legal here."""
+        """Find the nearest entry, on a device or on devices of a compute capability, whose winner is legal."""
         where = (key.group, place)
         found = self._nearest.get(where)
         if found is None:
@@ -195,7 +210,7 @@ class Cache:
 
     @cached_property
     def _groups(self) -> dict[tuple[Group, str | tuple[int, int]], list[Key]]:
-        """The keys within each group, by device and again by compute capability."""
+        """The keys of entries by group and device, and again by group and compute capability."""
         groups: dict[tuple[Group, str | tuple[int, int]], list[Key]] = {}
         for key, entry in self._by_key.items():
             groups.setdefault((key.group, key.device), []).append(key)
@@ -205,11 +220,12 @@ class Cache:
 
     @cached_property
     def _counts(self) -> Counter[str]:
+        """How many entries each kernel has."""
         return Counter(key.group.kernel for key in self._by_key)
 
 
 def default_path() -> Path:
-    """`TUNER_CACHE`, or a file in the user's cache directory."""
+    """Find the user's tactic cache: what `TUNER_CACHE` names, or a file in the user's cache directory."""
     named = os.environ.get("TUNER_CACHE")
     if named:
         return Path(named).expanduser()
@@ -219,9 +235,9 @@ def default_path() -> Path:
 
 
 def merge(a: Cache, b: Cache) -> Cache:
-    """The entries of both; for the same problem the newer one, and `b`'s of two equally old.
+    """Join two caches: of two entries with the same key the newer one, and `b`'s of two equally old.
 
-    The backend is part of what identifies an entry, so a prediction never takes a measurement's place.
+    The backend is part of an entry's key, so a prediction never takes a measurement's place.
     """
     merged = Cache()
     merged._by_key = dict(a._by_key)
@@ -232,10 +248,10 @@ def merge(a: Cache, b: Cache) -> Cache:
 
 
 def update(path: Path, entries: Iterable[Entry]) -> Cache:
-    """Merge entries into a cache file and return all it holds now. Safe among processes.
+    """Merge entries into a cache file and return all it holds now. Several processes may do so at the same time.
 
     Raises:
-        StorageError: when an entry is not storable, or the file is one that `Cache.open` refuses (it is
+        StorageError: when an entry cannot be stored as JSON, or the file is one that `Cache.open` refuses (it is
             left as it is) or cannot be written.
     """
     new = Cache(_checked(e) for e in entries)
@@ -246,13 +262,13 @@ def update(path: Path, entries: Iterable[Entry]) -> Cache:
 
 
 def encode(cache: Cache) -> bytes:
-    """A cache as it is stored."""
+    """Encode a cache as the content of a file."""
     content = _CacheDocument(format=FORMAT, version=VERSION, entries=cache.entries)
     return msgspec.json.format(_ENCODER.encode(content), indent=2) + b"\n"
 
 
 def schema() -> str:
-    """The JSON Schema of a cache file: the content of `cache.schema.json`."""
+    """Write the JSON Schema of cache files: the content of `cache.schema.json`."""
     import json
 
     described = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": FORMAT}
@@ -276,24 +292,24 @@ def _read(path: Path) -> bytes | None:
 
 
 def _refusal(path: Path, data: bytes, error: Exception) -> str:
-    """What is wrong with a file that does not decode, where, and what to do."""
-    mend = "restore it, or move it away to start a new one"
+    """Say what is wrong with a file that does not decode, where, and what to do."""
+    remedy = "restore it, or move it away to start a new one"
     try:
         header = msgspec.json.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as e:
-        return f"{path} is damaged or no tactic cache: {e}; {mend}"
+        return f"{path} is damaged or no tactic cache: {e}; {remedy}"
     if not isinstance(header, dict) or header.get("format") != FORMAT:
-        return f'{path} is no tactic cache: it lacks "format": "{FORMAT}"; name another file, or move it away'
+        return f'{path} is no tactic cache: it has no "format": "{FORMAT}"; name another file, or move it away'
     version = header.get("version")
     if type(version) is int and version > VERSION:
         return (
             f"{path} has version {version}, this tuner reads up to {VERSION}; upgrade qdp-tuner, or name another file"
         )
-    return f"{path}: {error}; {mend}"
+    return f"{path}: {error}; {remedy}"
 
 
 def _checked(entry: Entry) -> Entry:
-    """The entry as it will be read back."""
+    """Encode and decode an entry, so that what cannot be read back is refused before it is stored."""
     try:
         return _ENTRY_DECODER.decode(_ENCODER.encode(entry))
     except (msgspec.MsgspecError, UnicodeEncodeError) as e:
@@ -306,7 +322,7 @@ def _legal(entry: Entry, problem: Problem) -> tuple[Tactic, ...]:
 
 
 LOOKUP_ORDER = ("tensorrt", "cuda", "model")
-"""Whose times to go by: those taken nearest to where the plugin will run, predictions last."""
+"""The backends whose times to go by, in order: those that time nearest to where a plugin will run, predictions last."""
 
 
 def lookup(
@@ -317,7 +333,16 @@ def lookup(
     device: str,
     capability: tuple[int, int] | None,
 ) -> Hit:
-    """What a cache holds for a problem, by the first of the backends that it has times of; else the default."""
+    """Look a problem up by each of the backends in turn, until one has an entry that fits.
+
+    Args:
+        cache: the tactic cache.
+        problem, source, device, capability: as for `Cache.lookup`.
+        backends: at least one.
+
+    Returns:
+        The first answer that is not the default, else the default.
+    """
     for backend in backends:
         hit = cache.lookup(problem, source, backend=backend, device=device, capability=capability)
         if hit.tier != "default":

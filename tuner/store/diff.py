@@ -15,10 +15,10 @@ What: TypeAlias = Literal["added", "removed", "winner", "time", "details"]
 
 @dataclass(frozen=True)
 class Change:
-    """What became of an entry: at least one of the two is there.
+    """An entry that differs between two caches.
 
     Attributes:
-        before, after: the entry in the two caches; None where there is none.
+        before, after: the entry in each cache; None where the cache has none. At least one is an entry.
     """
 
     before: Entry | None
@@ -26,7 +26,11 @@ class Change:
 
     @property
     def what(self) -> What:
-        """ "winner": another tactic; "time": the same tactic with another time; "details": all the rest."""
+        """The kind of change.
+
+        "added" and "removed" are entries of one cache alone. Else: "winner", another tactic won; "time", the same
+        tactic won with another time; "details", anything else differs.
+        """
         if self.before is None:
             return "added"
         if self.after is None:
@@ -37,12 +41,12 @@ class Change:
 
     @property
     def new_source(self) -> bool:
-        """Whether the kernel's source changed in between."""
+        """Whether both caches have the entry, under different sources of the kernel."""
         return self.before is not None and self.after is not None and self.before.source != self.after.source
 
     @property
     def ratio(self) -> float | None:
-        """The winner's time after over the one before; None for what was added or removed."""
+        """The winner's time after over its time before; None for an entry that was added or removed."""
         if self.before is None or self.after is None:
             return None
         return self.after.winner.time_us / self.before.winner.time_us
@@ -56,7 +60,7 @@ class Change:
 
 
 def changes(before: Iterable[Entry], after: Iterable[Entry]) -> list[Change]:
-    """What was added, removed or changed, in the order in which a cache stores its entries.
+    """List the entries that were added, removed or changed, in the order in which a cache stores them.
 
     An entry whose kernel's source alone is another counts as changed, not as one removed and one added,
     when there is one such entry on each side.
@@ -71,7 +75,7 @@ def changes(before: Iterable[Entry], after: Iterable[Entry]) -> list[Change]:
 
 
 def _by_problem(keys: Iterable[Key]) -> dict[Key, Key]:
-    """Keys by themselves without the source, those left out that only the source tells apart."""
+    """Index keys by themselves without the source; keys that only the source tells apart are left out."""
     keys = list(keys)
     problems = [k._replace(group=k.group._replace(source="")) for k in keys]
     count = Counter(problems)

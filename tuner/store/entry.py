@@ -1,19 +1,20 @@
-"""What a cache holds for one tuned problem, as it is written to disk."""
+"""An entry of the tactic cache: what is kept of one tuned problem, as it is written to disk."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import repeat
 from typing import Annotated, TypeAlias
 
 from msgspec import Meta, Struct
 
 from tuner.kernel.kernel import Attribute, Kernel
-from tuner.kernel.problem import Problem, Timed
-from tuner.outcome import Kind, Timing
+from tuner.kernel.problem import Problem
+from tuner.kernel.problem_data import DimData, ProblemData, ShapeData, data_of, problem_from
+from tuner.outcome import Kind, Origin, Timing
 from tuner.search.tactic import Tactic, Value
-from tuner.store.problem_data import DimData, dim_from_data, dim_to_data
 
 Microseconds: TypeAlias = Annotated[float, Meta(gt=0, description="microseconds per launch")]
 TacticId: TypeAlias = Annotated[int, Meta(ge=1, lt=2**31, description="derived from the configuration alone")]
@@ -22,7 +23,7 @@ EntryCount: TypeAlias = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 
 
 class Samples(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """What the raw samples of a time looked like: how many, their median, 5 % and 95 % quantile."""
+    """A summary of the raw samples of a time: how many, their median, and their 5 % and 95 % quantiles."""
 
     count: EntryCount
     median_us: Microseconds
@@ -31,7 +32,7 @@ class Samples(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
 
 
 class TimedTactic(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """A tactic with its time; `statistic` says what the time is of the samples ("median", "model")."""
+    """A tactic with its time in microseconds; `statistic` says what that is of the samples ("median", "model")."""
 
     id: TacticId
     config: dict[str, Value]
@@ -46,11 +47,9 @@ class TimedTactic(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
             raise ValueError(f"id {self.id} is not the id of this configuration, which is {expected}")
 
 
-class TimedShape(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
-    """A shape that tactics were timed at."""
+class TimedShape(ShapeData, frozen=True, gc=False):
+    """A shape that tactics were timed at, with the fastest of a portfolio there."""
 
-    dims: dict[str, DimData]
-    weight: Annotated[float, Meta(gt=0, description="how much its time counts")] = 1.0
     best: Annotated[TacticId | None, Meta(description="the fastest tactic of the portfolio there")] = None
 
 
@@ -77,10 +76,20 @@ class Entry(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True,
     portfolio: Annotated[tuple[TimedTactic, ...], Meta(description="tactics to offer together, the winner first")] = ()
 
     @property
+    def problem(self) -> ProblemData:
+        """What was tuned."""
+        timed = tuple(ShapeData(shape.dims, shape.weight) for shape in self.timed)
+        return ProblemData(self.kernel, self.dims, self.dtypes, self.attributes, timed)
+
+    @property
+    def origin(self) -> Origin:
+        """Where its times come from."""
+        return Origin(self.backend, self.kind, self.device, self.capability, self.environment)
+
+    @property
     def label(self) -> str:
-        """The dimensions, data types and attributes in one line: ``M=8192 N=4096 T=fp16 eps=1e-06``."""
-        dims = {name: "x".join(map(str, dim_from_data(d))) for name, d in self.dims.items()}
-        return " ".join(f"{k}={v}" for k, v in {**dims, **self.dtypes, **self.attributes}.items())
+        """The dimensions, data types and attributes in one line, for people: ``M=8192 N=4096 T=fp16 eps=1e-06``."""
+        return self.problem.label
 
     def __str__(self) -> str:
         return f"{self.kernel} {self.label} on {self.device} by {self.backend}"
@@ -90,68 +99,61 @@ def entry_of(
     problem: Problem,
     source: str,
     *,
-    backend: str,
-    device: str,
-    capability: tuple[int, int] | None,
+    origin: Origin,
     confirmed: Mapping[Tactic, Timing],
     winner: Tactic,
     default: Tactic,
     ties: Iterable[Tactic],
     trials: int,
-    environment: Mapping[str, str],
     portfolio: Iterable[Tactic] = (),
-    best: Mapping[str, Tactic] | None = None,
+    best: Sequence[Tactic] = (),
 ) -> Entry:
     """Describe the outcome of tuning a problem, as of now.
 
     Args:
         problem: what was tuned.
         source: the hash of its kernel's source.
-        backend, device, capability: who says how long a tactic takes, and on which GPU.
+        origin: who says how long a tactic takes, on which GPU.
         confirmed: times taken side by side, the winner's and the ties' among them.
         winner, default, ties: as the search chose them.
         trials: how many tactics were tried.
-        environment: versions and settings that the times depend on.
         portfolio: tactics to offer together, the winner first.
-        best: which of them is the fastest at each of the problem's timed shapes, by its label.
+        best: which of them is the fastest at each of the problem's timed shapes, in their order; or nothing.
     """
-    best = best or {}
+    data = data_of(problem)
     return Entry(
-        kernel=problem.kernel.id,
+        kernel=data.kernel,
         source=source,
-        backend=backend,
-        device=device,
-        capability=capability,
-        dims={name: dim_to_data(ranges) for name, ranges in problem.dims.items()},
-        dtypes=dict(problem.dtypes),
-        attributes=dict(problem.attributes),
+        backend=origin.backend,
+        device=origin.device,
+        capability=origin.capability,
+        dims=data.dims,
+        dtypes=data.dtypes,
+        attributes=data.attributes,
         kind=confirmed[winner].kind,
         winner=_timed(winner, confirmed[winner]),
         default=_timed(default, confirmed[default]) if default in confirmed else None,
         ties=tuple(_timed(t, confirmed[t]) for t in ties),
         verified=confirmed[winner].verified,
         trials=trials,
-        environment=dict(environment),
+        environment=dict(origin.environment),
         date=datetime.now(UTC).replace(microsecond=0),
-        timed=tuple(_shape(p, t, best.get(p.label)) for (p, _), t in zip(problem.shares, problem.timed, strict=False)),
+        timed=tuple(
+            TimedShape(shape.dims, shape.weight, tactic.id if tactic else None)
+            for shape, tactic in zip(data.timed, best or repeat(None, len(data.timed)), strict=True)
+        ),
         portfolio=tuple(_timed(t, confirmed[t]) for t in portfolio),
     )
 
 
 def problem_of(entry: Entry, kernel: Kernel) -> Problem:
-    """The problem of an entry of this kernel."""
-    dims = {name: dim_from_data(data) for name, data in entry.dims.items()}
-    return Problem.of(kernel, dims, entry.dtypes, entry.attributes)
+    """The problem of an entry of this kernel, without the shapes that it was timed at."""
+    return problem_from(entry.problem, kernel)
 
 
 @lru_cache(maxsize=65536, typed=True)
 def _tactic_id(names: tuple[str, ...], *values: Value) -> int:
     return Tactic(dict(zip(names, values, strict=True))).id
-
-
-def _shape(problem: Problem, timed: Timed, best: Tactic | None) -> TimedShape:
-    dims = {name: dim_to_data(ranges) for name, ranges in problem.dims.items()}
-    return TimedShape(dims, timed.weight, best.id if best else None)
 
 
 def _timed(tactic: Tactic, timing: Timing) -> TimedTactic:

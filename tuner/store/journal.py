@@ -1,4 +1,4 @@
-"""The record of a study's trials in Optuna storage, written as each trial ends.
+"""The journal of a study: its trials in Optuna storage, each written as it ends.
 
 The search itself runs in memory; what is stored is one finished trial per write, so a process killed
 at any instant leaves whole trials or nothing. A run that starts again asks the same questions in the
@@ -10,16 +10,18 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tuner.errors import StorageError
-from tuner.outcome import Failure, Outcome, Timing
+from tuner.kernel.problem_data import ProblemData, sorted_json
+from tuner.outcome import Outcome, Timing
 from tuner.search.space import Space
 from tuner.search.tactic import Tactic
+from tuner.store.study_data import StudyIdentity, identity_attributes, read_identity, read_trial, trial_attributes
 
 if TYPE_CHECKING:
     import optuna
@@ -27,15 +29,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 JOURNAL_NAME = "study.journal"
-IDENTITY = "identity"
 
 
 class Journal:
-    """The trials of one study: finished ones by tactic, and a place to add more.
+    """The finished trials of one study, by tactic, and the place to add more.
 
     Attributes:
-        study_name: its name in the storage.
-        news: why this is not a continuation of an earlier study, or "".
+        study_name: the study's name in the storage.
+        news: why the study is new though the storage has earlier ones of the problem; "" where it is not, or has none.
     """
 
     def __init__(self, study: optuna.Study, space: Space, news: str, where: str) -> None:
@@ -56,40 +57,38 @@ class Journal:
         return tactic in self._outcomes
 
     def outcome(self, tactic: Tactic) -> Outcome:
-        """What became of a finished tactic."""
+        """Return what became of a finished tactic."""
         return self._outcomes[tactic][1]
 
     def trials(self) -> list[tuple[int, Tactic, Outcome]]:
-        """All finished trials in the order in which the search asked for them."""
+        """List number, tactic and outcome of all finished trials, in the order in which the search asked for them."""
         return sorted(((n, t, o) for t, (n, o) in self._outcomes.items()), key=lambda row: (row[0], row[1].id))
 
     def add(self, number: int, tactic: Tactic, outcome: Outcome) -> None:
         """Store a finished trial. When this returns, the trial survives the process."""
-        import msgspec
         import optuna
 
-        failed = isinstance(outcome, Failure)
-        record = {"number": number, "tactic": tactic.id, "failure" if failed else "timing": outcome}
+        timed = isinstance(outcome, Timing)
         trial = optuna.trial.create_trial(
-            state=optuna.trial.TrialState.FAIL if failed else optuna.trial.TrialState.COMPLETE,
-            value=None if isinstance(outcome, Failure) else outcome.time_us,
+            state=optuna.trial.TrialState.COMPLETE if timed else optuna.trial.TrialState.FAIL,
+            value=outcome.time_us if isinstance(outcome, Timing) else None,
             params=dict(tactic.config),
             distributions={n: d for n, d in self._distributions.items() if n in tactic.config},
-            user_attrs=msgspec.to_builtins(record),
+            user_attrs=trial_attributes(number, tactic, outcome),
         )
         guard(self._where, lambda: self._study.add_trial(trial))
         self._outcomes[tactic] = (number, outcome)
 
 
 def open_journal(
-    folder: Path, url: str | None, identity: Mapping[str, str], space: Space, *, beside: Collection[str] = ()
+    folder: Path, url: str | None, identity: StudyIdentity, space: Space, *, beside: Collection[ProblemData] = ()
 ) -> Journal:
     """Open the study with this identity, or start it.
 
     Args:
         folder: where the journal file lies when no URL is given.
         url: an Optuna storage URL (``sqlite:///…``, ``postgresql://…``).
-        identity: what makes two runs the same study; "kernel" and "problem" name it for a reader.
+        identity: what makes two runs the same study.
         space: the parameters of its trials.
         beside: problems that have studies of their own beside this one. Only studies of other problems
             can be what this one was before something changed.
@@ -102,23 +101,27 @@ def open_journal(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     where = shown(url) if url else str(folder / JOURNAL_NAME)
     storage: Any = guard(where, lambda: open_storage(folder, url))
-    fingerprint = hashlib.sha256(json.dumps(dict(identity), sort_keys=True).encode()).hexdigest()
-    kernel, problem, device, backend = (identity[part] for part in ("kernel", "problem", "device", "backend"))
-    name = f"{kernel} {problem} on {device} by {backend} #{fingerprint[:8]}"
     earlier = guard(where, lambda: optuna.get_all_study_summaries(storage, include_best_trial=False))
-    known = {s.study_name: s.user_attrs.get(IDENTITY) for s in earlier}
+    known = {s.study_name: read_identity(s.user_attrs) for s in earlier}
+    name = next((n for n, k in known.items() if k and k.compared() == identity.compared()), _study_name(identity))
     # Creating a study that exists would write a line to a journal file.
     start = optuna.load_study if name in known else optuna.create_study
     study: optuna.Study = guard(where, lambda: start(storage=storage, study_name=name))
     if known.get(name) is None:  # new, or a process was killed between these two writes
-        guard(where, lambda: study.set_user_attr(IDENTITY, dict(identity)))
+        for attribute, value in identity_attributes(identity).items():
+            guard(where, partial(study.set_user_attr, attribute, value))
+    others = {problem.key for problem in beside} - {identity.problem.key}
     relatives = [
-        k
-        for k in known.values()
-        if isinstance(k, dict) and k.get("kernel") == kernel and k.get("problem") not in {*beside} - {problem}
+        k for k in known.values() if k and k.problem.kernel == identity.problem.kernel and k.problem.key not in others
     ]
     news = "" if name in known or not relatives else _what_changed(relatives, identity)
     return Journal(study, space, news, where)
+
+
+def _study_name(identity: StudyIdentity) -> str:
+    """What Optuna calls a study: in words what it is of, and a hash that tells it from all others."""
+    origin, digest = identity.origin, hashlib.sha256(sorted_json(identity.compared()).encode()).hexdigest()
+    return f"{identity.problem.kernel} {identity.label} on {origin.device} by {origin.backend} #{digest[:8]}"
 
 
 @contextmanager
@@ -218,10 +221,11 @@ def guard(where: str, action: Callable[[], T]) -> T:
         raise StorageError(f"{where}: {type(e).__name__}: {first}; {mend}") from e
 
 
-def _what_changed(known: Sequence[Mapping[str, str]], identity: Mapping[str, str]) -> str:
+def _what_changed(known: Sequence[StudyIdentity], identity: StudyIdentity) -> str:
     """Say what differs from the earlier study that is most alike."""
-    closest = max(known, key=lambda k: sum(k.get(part) == value for part, value in identity.items()))
-    changed = [part for part in {**closest, **identity} if closest.get(part) != identity.get(part)]
+    wanted, earlier = identity.compared(), [k.compared() for k in known]
+    closest = max(earlier, key=lambda k: sum(k.get(part) == value for part, value in wanted.items()))
+    changed = [part for part in {**closest, **wanted} if closest.get(part) != wanted.get(part)]
     return f"new study: other {', '.join(changed)} than in the trials recorded so far, which are kept"
 
 
@@ -229,32 +233,3 @@ def _distributions(space: Space) -> dict[str, Any]:
     import optuna
 
     return {p.name: optuna.distributions.CategoricalDistribution(p.values) for p in space.params}
-
-
-@dataclass(frozen=True)
-class _TrialRecord:
-    """The user attributes of a trial: all there is to say about it but its parameters."""
-
-    number: int
-    tactic: int
-    timing: Timing | None = None
-    failure: Failure | None = None
-
-
-def read_trial(trial: optuna.trial.FrozenTrial, where: str) -> tuple[int, Tactic, Outcome]:
-    """Number, tactic and outcome of a stored trial."""
-    import msgspec
-
-    tactic = Tactic(trial.params)
-    try:
-        record = msgspec.convert(trial.user_attrs, _TrialRecord)
-        if record.tactic != tactic.id:
-            raise ValueError(f"tactic {record.tactic} is not the id of ({tactic})")
-        outcome = record.failure or record.timing
-        if outcome is None:
-            raise ValueError("it has neither a timing nor a failure")
-    except ValueError as e:
-        raise StorageError(
-            f"{where}: trial {trial.number} is not one of tuner's: {e}; move it away, or choose another"
-        ) from e
-    return record.number, tactic, outcome

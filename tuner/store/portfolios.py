@@ -9,7 +9,8 @@ import msgspec
 from msgspec import Struct
 
 from tuner.errors import StorageError
-from tuner.outcome import Kind
+from tuner.kernel.problem_data import DimData, ProblemData
+from tuner.outcome import Kind, Origin
 from tuner.search.tactic import Value
 from tuner.store.files import write_atomic
 
@@ -38,13 +39,15 @@ class Portfolio(Struct, frozen=True, forbid_unknown_fields=True):
     """The portfolio of one range of shapes, with all that it was chosen from.
 
     Attributes:
-        kernel, problem: the plugin id, and the range's label.
-        backend, device, kind: who says how long a tactic takes, and what kind of number that is.
+        kernel, problem: the plugin id, and the range's label, for people.
+        backend, device, kind, capability, environment: as in `Origin`.
         within: what part a shape may lose to the fastest candidate.
         method: "exact", or that no proof was found that the set is the smallest.
-        shapes: labels of the shapes; once more, marked as such, for the code that serves all of the range.
+        shapes: the shapes, for people; once more, marked as such, for the code that serves all of the range.
         candidates: the tactics, those taken first.
         left_out: why a shape's winner is no candidate, one sentence each.
+        data: the problem of the range; None in an older file.
+        shapes_data: the dimensions of each of `shapes`; none in an older file.
     """
 
     kernel: str
@@ -57,6 +60,15 @@ class Portfolio(Struct, frozen=True, forbid_unknown_fields=True):
     shapes: tuple[str, ...]
     candidates: tuple[Candidate, ...]
     left_out: tuple[str, ...]
+    capability: tuple[int, int] | None = None
+    environment: dict[str, str] = {}
+    data: ProblemData | None = None
+    shapes_data: tuple[dict[str, DimData], ...] = ()
+
+    @property
+    def origin(self) -> Origin:
+        """Where its times come from."""
+        return Origin(self.backend, self.kind, self.device, self.capability, self.environment)
 
     def losses(self) -> list[list[float]]:
         """By what part each candidate is slower than the best of them, a row for each shape."""

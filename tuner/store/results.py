@@ -1,4 +1,7 @@
-"""The files a job leaves beside its study: trials as CSV, results as JSON, the winner's and the default's code."""
+"""What tuning a problem found, and ``summary.json``, which keeps that for all problems of a job.
+
+Beside the summary, in the folder ``code``, are the PTX and cubin of each problem's winner and default.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +10,20 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from tuner.compile.artifact import Artifact, Resources
+from tuner.errors import StorageError
 from tuner.kernel.problem import Problem
-from tuner.outcome import Failure, Kind, Outcome, Timing
+from tuner.kernel.problem_data import ProblemData, data_of
+from tuner.outcome import Failure, Kind, Origin, Outcome, Timing
 from tuner.search.tactic import Tactic, Value
 from tuner.store.entry import Samples
 from tuner.store.files import write_atomic
 
-SUMMARY, TRIALS = "summary.json", "trials.csv"
-TRIAL_COLUMNS = ("problem", "number", "tactic", "status", "kind", "time_us", "verified", "message")
+SUMMARY = "summary.json"
 
 
 class CodeFiles(Struct, frozen=True):
@@ -35,12 +39,23 @@ class CodeFiles(Struct, frozen=True):
     resources: Resources
 
 
-class TacticRecord(Struct, frozen=True):
-    """A tactic with its time, as far as the record goes: an older one says less."""
+class TacticRecord(Struct, frozen=True, omit_defaults=True):
+    """A tactic with its time, as far as the record goes: an older one says less.
+
+    Attributes:
+        id, config: the tactic.
+        time_us: microseconds per launch; None where it failed.
+        statistic: what that is of the samples.
+        verified: what the correctness gate said.
+        samples_us: the raw samples in microseconds; a prediction has none.
+        samples: what they looked like, where a cache keeps no more.
+        facts: numbers about the run, by name with the unit in the name.
+        code: what it was compiled to.
+    """
 
     id: int
     config: dict[str, Value]
-    time_us: float | None = None
+    time_us: float | None
     statistic: str = ""
     verified: str = ""
     samples_us: tuple[float, ...] = ()
@@ -49,8 +64,23 @@ class TacticRecord(Struct, frozen=True):
     code: CodeFiles | None = None
 
 
-class JobData(Struct, frozen=True):
-    """A job in a summary. Keys that other versions add are left unread."""
+class JobData(Struct, frozen=True, kw_only=True):
+    """The outcome of tuning one problem, as ``tune --json`` prints it.
+
+    Attributes:
+        kernel, problem: the plugin id, and the problem's label, for people.
+        backend, kind, device, capability, environment: as in `Origin`.
+        winner, default, ties: tactics; the ties are those that cannot be told from the best, the winner excluded.
+        speedup: the default's time over the winner's; None where the default failed.
+        bytes, flops: what the problem must move and compute in the time that is given: at its usual size, or the
+            mean over the shapes that it is timed at, weighted alike.
+        trials: how many there are, those of earlier runs included.
+        resumed: how many of them an earlier run had finished.
+        stopped: why the search ended: "trials", "time" or "space exhausted".
+        failures: how many trials failed, by class.
+        cache, out: the tactic cache and the results folder.
+        data: the problem; None in an older file.
+    """
 
     kernel: str
     problem: str
@@ -60,130 +90,140 @@ class JobData(Struct, frozen=True):
     winner: TacticRecord
     default: TacticRecord
     ties: tuple[TacticRecord, ...]
-    trials: int
-    finalists: tuple[TacticRecord, ...] = ()
-    stopped: str = ""
-    resumed: int = 0
+    speedup: float | None = None
     bytes: int = 0
     flops: int = 0
     dtypes: tuple[str, ...] = ()
+    trials: int
+    resumed: int = 0
+    stopped: str = ""
+    failures: dict[str, int] = {}
     environment: dict[str, str] = {}
+    cache: str = ""
+    out: str = ""
+    capability: tuple[int, int] | None = None
+    data: ProblemData | None = None
+
+    @property
+    def origin(self) -> Origin:
+        """Where its times come from."""
+        return Origin(self.backend, self.kind, self.device, self.capability, self.environment)
+
+
+class FinishedJob(JobData, frozen=True, kw_only=True):
+    """The outcome of tuning one problem, as ``summary.json`` keeps it: with the finalists, the fastest first."""
+
+    finalists: tuple[TacticRecord, ...] = ()
 
 
 class Summary(Struct, frozen=True):
-    jobs: tuple[JobData, ...]
+    """The content of ``summary.json``. Keys that other versions add are left unread."""
+
+    jobs: tuple[FinishedJob, ...]
 
 
-def as_job(result: Result, cache: Path, out: Path) -> dict[str, Any]:
-    """A result as the data that ``--json`` and ``summary.json`` hold.
+def as_job(result: Result, cache: Path, out: Path) -> JobData:
+    """Describe a result as data; `cache` and `out` say where it is kept."""
 
-    ``bytes`` and ``flops`` are what the problem must move and compute in the time that is given: at its usual
-    size, or the mean over the shapes that it is timed at, weighted alike. ``dtypes`` are those of its inputs.
-    """
-    problem = result.problem
-
-    def described(tactic: Tactic) -> dict[str, Any]:
+    def described(tactic: Tactic) -> TacticRecord:
         timing = result.confirmed.get(tactic)
-        data: dict[str, Any] = {"id": tactic.id, "config": tactic.config, "time_us": None}
-        return data if timing is None else {**data, "time_us": timing.time_us, "verified": timing.verified}
+        if timing is None:
+            return TacticRecord(tactic.id, dict(tactic.config), None)
+        return TacticRecord(tactic.id, dict(tactic.config), timing.time_us, verified=timing.verified)
 
-    return {
-        "kernel": result.problem.kernel.id,
-        "problem": result.problem.label,
-        "backend": result.backend,
-        "kind": result.kind,
-        "device": result.device,
-        "winner": described(result.winner),
-        "default": described(result.default),
-        "ties": [described(t) for t in result.ties],
-        "speedup": result.speedup,
-        "bytes": round(sum(share * p.bytes() for p, share in result.problem.shares)),
-        "flops": round(sum(share * p.flops() for p, share in result.problem.shares)),
-        "dtypes": list(dict.fromkeys(problem.dtype(t) for t in problem.kernel.inputs.values())),
-        "trials": len(result.trials),
-        "resumed": result.resumed,
-        "stopped": result.stopped,
-        "failures": result.failures,
-        "environment": dict(result.environment),
-        "cache": str(cache),
-        "out": str(out),
-    }
+    problem, origin = result.problem, result.origin
+    return JobData(
+        kernel=problem.kernel.id,
+        problem=problem.label,
+        backend=origin.backend,
+        kind=origin.kind,
+        device=origin.device,
+        winner=described(result.winner),
+        default=described(result.default),
+        ties=tuple(map(described, result.ties)),
+        speedup=result.speedup,
+        bytes=round(sum(share * p.bytes() for p, share in problem.shares)),
+        flops=round(sum(share * p.flops() for p, share in problem.shares)),
+        dtypes=tuple(dict.fromkeys(problem.dtype(t) for t in problem.kernel.inputs.values())),
+        trials=len(result.trials),
+        resumed=result.resumed,
+        stopped=result.stopped,
+        failures=result.failures,
+        environment=dict(origin.environment),
+        cache=str(cache),
+        out=str(out),
+        capability=origin.capability,
+        data=data_of(problem),
+    )
 
 
 def write_summary(path: Path, results: Sequence[Result], cache: Path, out: Path) -> None:
-    """Write the results as JSON: as on stdout, with the finalists, and their code in a folder beside it.
+    """Write the results of a job, and the code of their winners and defaults into a folder beside it.
 
-    A finalist has its raw samples in microseconds and the facts about its run; the winner and the default
-    also have ``code``: the names of their PTX and cubin files, how they are launched, and what they take.
+    Args:
+        path: the file.
+        results: one for each problem that was finished.
+        cache, out: the tactic cache and the results folder, as the summary names them.
+
+    Raises:
+        StorageError: when something cannot be written.
     """
     jobs = []
     for number, result in enumerate(results):
-        finalists = []
-        for tactic, timing in sorted(result.confirmed.items(), key=lambda item: item[1].time_us):
-            finalist = {
-                "id": tactic.id,
-                "config": tactic.config,
-                "time_us": timing.time_us,
-                "statistic": timing.statistic,
-                "verified": timing.verified,
-                "samples_us": timing.samples_us,
-                "facts": dict(timing.facts),
-            }
-            if tactic in result.code:
-                finalist["code"] = _write_code(path.parent, f"code/{number}-{tactic.id}", result.code[tactic])
-            finalists.append(finalist)
-        jobs.append({**as_job(result, cache, out), "finalists": finalists})
-    write_atomic(path, (json.dumps({"jobs": jobs}, indent=2) + "\n").encode())
+        ranked = sorted(result.confirmed, key=lambda tactic: result.confirmed[tactic].time_us)
+        finalists = tuple(_finalist(path.parent, number, result, tactic) for tactic in ranked)
+        job = msgspec.structs.asdict(as_job(result, cache, out))
+        jobs.append(FinishedJob(**job, finalists=finalists))
+    content = msgspec.to_builtins(Summary(tuple(jobs)), str_keys=True)
+    write_atomic(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
-def _write_code(folder: Path, name: str, artifact: Artifact) -> dict[str, Any]:
+def read_summary(folder: Path) -> Summary:
+    """Read the summary in a results folder.
+
+    Raises:
+        StorageError: when it is missing or damaged.
+    """
+    path = folder / SUMMARY
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Summary)
+    except FileNotFoundError:
+        raise StorageError(f"{folder} holds no {SUMMARY}; name a folder that tuner tune left (--out)") from None
+    except OSError as e:
+        raise StorageError(f"{path} cannot be read: {e.strerror}; give read access") from e
+    except (msgspec.MsgspecError, UnicodeDecodeError) as e:
+        raise StorageError(f"{path} is damaged: {e}; run the job again to write it anew") from e
+
+
+def _finalist(folder: Path, number: int, result: Result, tactic: Tactic) -> TacticRecord:
+    """All there is to say about a finalist of the problem with this number, whose code is written, if it is kept."""
+    timing, artifact = result.confirmed[tactic], result.code.get(tactic)
+    return TacticRecord(
+        id=tactic.id,
+        config=dict(tactic.config),
+        time_us=timing.time_us,
+        statistic=timing.statistic,
+        verified=timing.verified,
+        samples_us=timing.samples_us,
+        facts=dict(timing.facts),
+        code=None if artifact is None else _write_code(folder, f"code/{number}-{tactic.id}", artifact),
+    )
+
+
+def _write_code(folder: Path, name: str, artifact: Artifact) -> CodeFiles:
     """Write a tactic's PTX and cubin, and describe them."""
-    import msgspec
-
     write_atomic(folder / f"{name}.ptx", artifact.ptx.encode())
     write_atomic(folder / f"{name}.cubin", artifact.cubin)
-    return {
-        "ptx": f"{name}.ptx",
-        "cubin": f"{name}.cubin",
-        "entry": artifact.entry,
-        "target": artifact.target,
-        "compiler": artifact.compiler,
-        "block": artifact.block,
-        "dynamic_shared_bytes": artifact.shared_bytes,
-        "resources": msgspec.to_builtins(artifact.resources, str_keys=True),
-    }
-
-
-_FIRST = ("problem", "number", "tactic", "status", "kind", "time_us", "verified")
-_LAST = ("message",)
-
-
-def write_trials(path: Path, trials: Mapping[str, Sequence[Trial]]) -> None:
-    """Write one row per trial, in the order of asking, for each problem.
-
-    Columns: problem, number, tactic, status ("ok" or the class of failure), kind, time_us, verified, one
-    per parameter, one per fact about the code or the run, message.
-    """
-    import pandas as pd
-
-    rows: list[dict[str, Any]] = []
-    for problem, finished in trials.items():
-        for trial in finished:
-            row: dict[str, Any] = {"problem": problem, "number": trial.number, "tactic": trial.tactic.id}
-            outcome = trial.outcome
-            if isinstance(outcome, Timing):
-                row |= {"status": "ok", "kind": outcome.kind, "time_us": outcome.time_us, "verified": outcome.verified}
-                row |= {**trial.tactic.config, **outcome.facts, "message": ""}
-            else:
-                row |= {"status": outcome.kind.value, **trial.tactic.config, "message": outcome.message}
-            rows.append(row)
-    known = dict.fromkeys(name for row in rows for name in row)
-    frame = pd.DataFrame(rows, columns=[*_FIRST, *(c for c in known if c not in (*_FIRST, *_LAST)), *_LAST])
-    # A parameter that some tactics lack would turn its integers into floats.
-    integers = {
-        n for finished in trials.values() for t in finished for n, v in t.tactic.config.items() if type(v) is int
-    }
-    write_atomic(path, frame.astype(dict.fromkeys(sorted(integers), "Int64")).to_csv(index=False).encode())
+    return CodeFiles(
+        ptx=f"{name}.ptx",
+        cubin=f"{name}.cubin",
+        entry=artifact.entry,
+        target=artifact.target,
+        compiler=artifact.compiler,
+        block=artifact.block,
+        dynamic_shared_bytes=artifact.shared_bytes,
+        resources=artifact.resources,
+    )
 
 
 @dataclass(frozen=True)
@@ -201,22 +241,18 @@ class Result:
 
     Attributes:
         problem: what was tuned.
-        backend, kind, device: who said how long a tactic takes, and what kind of number that is.
+        origin: who said how long a tactic takes, on which GPU, and what kind of number that is.
         winner, default: tactics; the default is the kernel's own.
         confirmed: the finalists' times, taken side by side. Holds the winner, and the default unless it failed.
         ties: tactics that cannot be told from the best, the winner excluded.
         trials: all trials of the study, earlier runs included.
         resumed: how many of them an earlier run had finished.
         stopped: why the search ended: "trials", "time" or "space exhausted".
-        environment: versions and settings that the times depend on.
         code: what the winner and the default were compiled to, where anything was.
     """
 
     problem: Problem
-    backend: str
-    kind: Kind
-    device: str
-    capability: tuple[int, int] | None
+    origin: Origin
     winner: Tactic
     default: Tactic
     confirmed: Mapping[Tactic, Timing]
@@ -224,7 +260,6 @@ class Result:
     trials: tuple[Trial, ...]
     resumed: int
     stopped: str
-    environment: Mapping[str, str] = field(default_factory=dict)
     code: Mapping[Tactic, Artifact] = field(default_factory=dict)
 
     @property

@@ -1,18 +1,20 @@
-"""Read the studies that runs have recorded, for whoever shows or exports them."""
+"""Reading of the studies that runs have recorded, to show or export them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from tuner.errors import ConfigError, StorageError
-from tuner.outcome import Kind, Outcome, Timing
+from tuner.kernel.problem_data import ProblemData
+from tuner.outcome import Origin, Outcome, Timing
 from tuner.search.tactic import Tactic
-from tuner.store.journal import IDENTITY, JOURNAL_NAME, guard, open_storage, read_trial, shown
+from tuner.store.journal import JOURNAL_NAME, guard, open_storage, shown
 from tuner.store.selection import Selection
+from tuner.store.study_data import StudyIdentity, read_identity, read_trial
 
 
 @dataclass(frozen=True)
@@ -20,43 +22,38 @@ class Study:
     """A study as it was recorded.
 
     Attributes:
-        identity: what it was opened with.
+        identity: what it is of.
         trials: number, tactic and outcome of each finished trial, in the order of asking.
     """
 
-    identity: Mapping[str, str]
+    identity: StudyIdentity
     trials: tuple[tuple[int, Tactic, Outcome], ...]
 
     @property
-    def kernel(self) -> str:
-        return self.identity["kernel"]
+    def problem(self) -> ProblemData:
+        """What was tuned."""
+        return self.identity.problem
 
     @property
     def label(self) -> str:
-        return self.identity["problem"]
+        """The problem's dimensions, data types and changed attributes in one line, for people."""
+        return self.identity.label
 
     @property
-    def device(self) -> str:
-        return self.identity["device"]
-
-    @property
-    def backend(self) -> str:
-        return self.identity["backend"]
-
-    @property
-    def kind(self) -> Kind:
-        """What kind of number its times are."""
-        return next((o.kind for _, _, o in self.trials if isinstance(o, Timing)), "measurement")
+    def origin(self) -> Origin:
+        """Where its times come from; their kind is that of the trials, where one has a time."""
+        origin = self.identity.origin
+        return replace(origin, kind=next((o.kind for _, _, o in self.trials if isinstance(o, Timing)), origin.kind))
 
     def __str__(self) -> str:
-        return f"{self.kernel} {self.label} on {self.device} by {self.backend}"
+        return f"{self.problem.kernel} {self.label} on {self.origin.device} by {self.origin.backend}"
 
 
 def read_studies(folder: Path, url: str | None = None) -> list[Study]:
-    """Read what was recorded; also while a run goes on, which it does not disturb.
+    """Read the studies of a results folder or a storage, also while a run is writing there.
 
-    Of the studies of one problem on one device by one backend, the one whose last trial ended last is
-    taken: the kernel or the versions had changed since the others.
+    Of several studies of one problem on one device by one backend, the one whose last trial ended last is
+    taken: the kernel or the versions have changed since the others.
 
     Args:
         folder: the results folder that holds the journal.
@@ -77,16 +74,20 @@ def read_studies(folder: Path, url: str | None = None) -> list[Study]:
         where,
         lambda: open_storage(folder, url) if url else optuna.storages.JournalStorage(JournalFileBackend(str(path))),
     )
-    latest: dict[str, tuple[datetime, Study]] = {}
+    latest: dict[tuple[str, ...], tuple[datetime, Study]] = {}
     for name in guard(where, lambda: optuna.get_all_study_names(storage)):
-        ended, study = _read_study(storage, name, where)
-        if study.trials and (str(study) not in latest or latest[str(study)][0] <= ended):
-            latest[str(study)] = ended, study
+        found = _read_study(storage, name, where)
+        if found is None:
+            continue
+        study, origin = found[1], found[1].origin
+        key = (*study.problem.key, origin.device, origin.backend)
+        if study.trials and (key not in latest or latest[key][0] <= found[0]):
+            latest[key] = found
     return [study for _, study in latest.values()]
 
 
 def select_studies(folders: Sequence[Path], url: str | None, selection: Selection) -> list[Study]:
-    """The selected studies of results folders, or of an Optuna storage URL.
+    """Read the selected studies of results folders, or of an Optuna storage URL.
 
     Raises:
         ConfigError: when neither or both are named, or nothing is selected.
@@ -103,13 +104,15 @@ def select_studies(folders: Sequence[Path], url: str | None, selection: Selectio
     return selected
 
 
-def _read_study(storage: Any, name: str, where: str) -> tuple[datetime, Study]:
-    """When the last trial of a study ended, and the study; without trials when it is not one of ours."""
+def _read_study(storage: Any, name: str, where: str) -> tuple[datetime, Study] | None:
+    """When the last trial of a study ended, and the study; None when it is not one of tuner's."""
     import optuna
 
     study: optuna.Study = guard(where, lambda: optuna.load_study(storage=storage, study_name=name))
-    identity = guard(where, lambda: study.user_attrs).get(IDENTITY)
-    finished = guard(where, lambda: study.get_trials(deepcopy=False)) if isinstance(identity, dict) else []
+    identity = read_identity(guard(where, lambda: study.user_attrs))
+    if identity is None:
+        return None
+    finished = guard(where, lambda: study.get_trials(deepcopy=False))
     ended = max((t.datetime_complete for t in finished if t.datetime_complete), default=datetime.min)
     trials = sorted((read_trial(t, where) for t in finished), key=lambda row: (row[0], row[1].id))
-    return ended, Study(identity or dict.fromkeys(("kernel", "problem", "device", "backend"), ""), tuple(trials))
+    return ended, Study(identity, tuple(trials))

@@ -21,8 +21,8 @@ from tuner.gpu.catalog import find_device
 from tuner.kernel.kernel import Attribute, Kernel
 from tuner.kernel.loader import load_kernel
 from tuner.kernel.problem import Problem, Range, Timed
+from tuner.kernel.problem_data import RangeData, Size, data_of, dim_from_data, dim_to_data
 from tuner.search.samplers import find
-from tuner.store.problem_data import RangeData, Size, dim_from_data, dim_to_data
 from tuner.tuning import toml
 from tuner.tuning.grid import expand
 from tuner.tuning.options import SearchOptions
@@ -94,9 +94,9 @@ def load_config(path: Path) -> Job:
     if not tables:
         raise ConfigError(f"{where}: problems: there is none; add a [problem] table with the kernel's dims")
     problems = [(key, p) for key, table in tables.items() for p in _problems(kernel, table, where, key)]
-    keys: dict[str, str] = {}
+    keys: dict[tuple[str, ...], str] = {}
     for key, problem in problems:
-        earlier = keys.setdefault(problem.label, key)
+        earlier = keys.setdefault(data_of(problem).key, key)
         if earlier != key:
             raise ConfigError(f"{where}: {key} repeats {earlier} ({problem.label}); leave one out")
     return Job(

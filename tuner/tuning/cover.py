@@ -10,13 +10,10 @@ cover known is the answer, and `Cover.exact` says so.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from tuner.search.tactic import Tactic
-
-Times = Mapping[str, Mapping[Tactic, float]]
-"""For each shape, the time of every tactic that has one there."""
 
 MOST_BRANCHES = 200_000
 """Half a second. With 16 tactics there are at most 65 536 sets."""
@@ -45,16 +42,16 @@ def loss(times: Mapping[Tactic, float], tactic: Tactic) -> float:
     return times[tactic] / min(times.values()) - 1 if tactic in times else math.inf
 
 
-def smallest(times: Times, within: float) -> Cover:
+def smallest(times: Iterable[Mapping[Tactic, float]], within: float) -> Cover:
     """Find the smallest set of tactics of which one loses at most `within` at every shape.
 
     Among sets of one size it is the one with the least loss, added up over shapes.
 
     Args:
-        times: at least one shape, each with at least one tactic.
+        times: for each shape, of which there is at least one, the times of the tactics that have one there.
         within: 0.02 for 2 %.
     """
-    losses = [{t: excess for t in at if (excess := loss(at, t)) <= within} for at in times.values()]
+    losses = [{t: excess for t in at if (excess := loss(at, t)) <= within} for at in times]
     served = {t: frozenset(s for s, at in enumerate(losses) if t in at) for at in losses for t in at}
     search = _CoverSearch(losses, served)
     search.branch((), frozenset(range(len(losses))))

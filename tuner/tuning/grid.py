@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from tuner.errors import ConfigError, did_you_mean
-from tuner.store.problem_data import Size
+from tuner.kernel.problem_data import Size
 
 AXES = ("powers_of_two", "values")
 MOST = 1024

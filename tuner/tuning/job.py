@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from tuner.backends.base import Backend
 from tuner.backends.select import BackendChoice, open_backend
@@ -18,16 +17,19 @@ from tuner.errors import StorageError, TunerError
 from tuner.frontends.python_source import source_hash
 from tuner.kernel.identity import kernel_hash
 from tuner.kernel.problem import Problem
+from tuner.kernel.problem_data import data_of
 from tuner.kernel.tensor import Tolerance
-from tuner.outcome import Timing
+from tuner.outcome import Origin, Timing
 from tuner.search import Search
 from tuner.search.space import Space
 from tuner.store.cache import Cache, default_path, update
-from tuner.store.entry import entry_of
+from tuner.store.entry import Entry, entry_of
 from tuner.store.journal import Journal, exclusive, open_journal
-from tuner.store.results import Result, Trial, write_summary, write_trials
+from tuner.store.results import SUMMARY, Result, Trial, write_summary
+from tuner.store.study_data import StudyIdentity
+from tuner.store.trials import TRIALS, write_trials
 from tuner.tuning.config import Job
-from tuner.tuning.loop import Progress, finished_trials, tune_problem
+from tuner.tuning.loop import Progress, finished_trials, origin_of, tune_problem
 from tuner.tuning.neighbours import SEEDS, Tuned, elsewhere, order, place_of, seeds
 from tuner.tuning.options import SearchOptions
 from tuner.version import __version__
@@ -124,7 +126,7 @@ def run_job(config: Job, choice: BackendChoice, places: Places, progress: Progre
     cache = Cache.open(places.cache)
     _make_folder(places.out)
     results: list[Result] = []
-    trials: dict[str, Sequence[Trial]] = {}
+    trials: dict[Problem, Sequence[Trial]] = {}
     with exclusive(places.out, places.storage):
         try:
             for problem, neighbours in _in_order(config.problems, results):
@@ -138,8 +140,8 @@ def run_job(config: Job, choice: BackendChoice, places: Places, progress: Progre
         finally:
             results.sort(key=lambda result: config.problems.index(result.problem))
             if trials:  # else an earlier run's files are still right
-                write_trials(places.out / "trials.csv", trials)
-                write_summary(places.out / "summary.json", results, places.cache, places.out)
+                write_trials(places.out / TRIALS, trials)
+                write_summary(places.out / SUMMARY, results, places.cache, places.out)
     return results
 
 
@@ -166,15 +168,15 @@ def _tune(
     places: Places,
     cache: Cache,
     progress: Progress,
-    trials: dict[str, Sequence[Trial]],
+    trials: dict[Problem, Sequence[Trial]],
 ) -> Result:
     """Tune one problem and record it; its finished trials go into `trials` however it ends."""
     options, source = config.search, kernel_hash(problem.kernel)
     budget, place = options.further_trials if neighbours else options.trials, place_of(problem)
     with closing(open_backend(choice, problem, config, Store(places.store))) as backend:
-        identity = _identity(problem, backend, source)
-        labels = [p.label for p in config.problems]
-        reopen = partial(open_journal, places.out, places.storage, identity, problem.space, beside=labels)
+        identity = _identity(problem, origin_of(backend), source)
+        beside = [data_of(p) for p in config.problems]
+        reopen = partial(open_journal, places.out, places.storage, identity, problem.space, beside=beside)
         journal = reopen()
         if journal.news:
             progress.note(journal.news)
@@ -205,7 +207,7 @@ def _tune(
 
 @contextmanager
 def _recorded(
-    problem: Problem, journal: Journal, reopen: Callable[[], Journal], trials: dict[str, Sequence[Trial]]
+    problem: Problem, journal: Journal, reopen: Callable[[], Journal], trials: dict[Problem, Sequence[Trial]]
 ) -> Iterator[None]:
     try:
         yield
@@ -213,42 +215,34 @@ def _recorded(
         journal = reopen()  # it may have come after a trial was stored and before it was counted
         raise
     finally:
-        trials[str(problem)] = finished_trials(journal)
+        trials[problem] = finished_trials(journal)
 
 
-def _entry(result: Result, source: str) -> Any:
+def _entry(result: Result, source: str) -> Entry:
     return entry_of(
         result.problem,
         source,
-        backend=result.backend,
-        device=result.device,
-        capability=result.capability,
+        origin=result.origin,
         confirmed=result.confirmed,
         winner=result.winner,
         default=result.default,
         ties=result.ties,
         trials=len(result.trials),
-        environment=result.environment,
     )
 
 
-def _identity(problem: Problem, backend: Backend, source: str) -> Mapping[str, str]:
+def _identity(problem: Problem, origin: Origin, source: str) -> StudyIdentity:
     """What makes two runs the same study. The names are read by users: "new study: other source …"."""
     kernel = problem.kernel
-    return {
-        "kernel": kernel.id,
-        "problem": problem.label,
-        "attributes": json.dumps(dict(problem.attributes), sort_keys=True),
-        **({"timed": str([(p.label, share) for p, share in problem.shares])} if problem.timed else {}),
-        "device": backend.device,
-        "backend": backend.name,
+    parts = {
         "source": source,
         "traffic": source_hash(kernel.flops, *([kernel.bytes] if kernel.bytes else [])),
         "reference": source_hash(kernel.reference),
         "tolerances": repr({name: _tolerance(problem, problem.dtype(t)) for name, t in kernel.results.items()}),
         "space": _describe(kernel.space),
-        "versions": json.dumps({"tuner": __version__, **backend.environment()}, sort_keys=True),
     }
+    recorded = replace(origin, environment={"tuner": __version__, **origin.environment})
+    return StudyIdentity(data_of(problem), problem.label, recorded, parts)
 
 
 def _tolerance(problem: Problem, dtype: str) -> Tolerance | tuple[Tolerance, str]:

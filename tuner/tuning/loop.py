@@ -10,7 +10,7 @@ from typing import Protocol
 from tuner.backends.base import Backend
 from tuner.errors import NoValidTacticError
 from tuner.kernel.problem import Problem
-from tuner.outcome import Failure, FailureClass, Outcome, Timing
+from tuner.outcome import Failure, FailureClass, Origin, Outcome, Timing
 from tuner.search import Search
 from tuner.search.tactic import Config, Tactic
 from tuner.store.journal import Journal
@@ -29,6 +29,11 @@ class Progress(Protocol):
 
     def note(self, message: str) -> None:
         """Something a user should know."""
+
+
+def origin_of(backend: Backend) -> Origin:
+    """Where the numbers of a backend come from."""
+    return Origin(backend.name, backend.kind, backend.device, backend.capability, backend.environment())
 
 
 def finished_trials(journal: Journal) -> tuple[Trial, ...]:
@@ -90,10 +95,7 @@ def tune_problem(
     code = {t: backend.compiled(t.config) for t in (choice.winner, default) if t in confirmed}
     return Result(
         problem=problem,
-        backend=backend.name,
-        kind=backend.kind,
-        device=backend.device,
-        capability=backend.capability,
+        origin=origin_of(backend),
         winner=choice.winner,
         default=default,
         confirmed=confirmed,
@@ -101,7 +103,6 @@ def tune_problem(
         trials=done,
         resumed=resumed,
         stopped=stopped,
-        environment=backend.environment(),
         code={tactic: artifact for tactic, artifact in code.items() if artifact is not None},
     )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from tuner.errors import ConfigError, NoValidTacticError, StorageError
 from tuner.kernel.arith import Multiple
 from tuner.kernel.identity import kernel_hash
 from tuner.kernel.problem import Problem, Range, Timed
+from tuner.kernel.problem_data import data_of
 from tuner.outcome import Failure, Outcome, Timing
 from tuner.search.tactic import Tactic
 from tuner.store.cache import Cache, update
@@ -27,6 +29,7 @@ from tuner.store.entry import Entry, entry_of
 from tuner.store.portfolios import IN_RANGE, Candidate, Portfolio, write_portfolios
 from tuner.tuning.config import Job
 from tuner.tuning.cover import smallest
+from tuner.tuning.loop import origin_of
 from tuner.tuning.neighbours import order, place_of
 
 
@@ -77,24 +80,40 @@ def _groups(problems: Sequence[Problem]) -> list[list[Problem]]:
     return list(groups.values())
 
 
-def _shapes(group: Sequence[Problem]) -> dict[str, Problem]:
-    """The problems timed at one shape each, by the label of the shape."""
-    return {
-        shape.label: Problem.of(p.kernel, p.dims, p.dtypes, p.attributes, [timed]) if timed else p
-        for p in group
-        for (shape, _), timed in zip_longest(p.shares, p.timed)
-    }
+@dataclass(frozen=True)
+class _Row:
+    """What tactics are timed at.
+
+    Attributes:
+        shape: fixed sizes.
+        problem: what the code is compiled for, timed at that shape alone.
+        label: both, for people.
+    """
+
+    shape: Problem
+    problem: Problem
+    label: str
 
 
-def _rows(group: Sequence[Problem], whole: Problem, tactics: Sequence[Tactic]) -> dict[str, Problem]:
-    """What to time: every shape in its own code, and in that of the range where it differs."""
-    shapes = _shapes(group)
-    rows = dict(shapes)
-    for (label, own), timed in zip(shapes.items(), whole.timed, strict=True):
+def _shapes(group: Sequence[Problem]) -> list[_Row]:
+    """Every shape that the problems are timed at, once, in its own code."""
+    rows: dict[tuple[str, ...], _Row] = {}
+    for p in group:
+        for (shape, _), timed in zip_longest(p.shares, p.timed):
+            own = Problem.of(p.kernel, p.dims, p.dtypes, p.attributes, [timed]) if timed else p
+            rows[data_of(shape).key] = _Row(shape, own, shape.label)
+    return list(rows.values())
+
+
+def _rows(group: Sequence[Problem], whole: Problem, tactics: Sequence[Tactic]) -> list[_Row]:
+    """What to time: every shape in its own code, then those in that of the range for which it differs."""
+    rows = _shapes(group)
+    in_range = []
+    for row, timed in zip(rows, whole.timed, strict=True):
         served = Problem.of(whole.kernel, whole.dims, whole.dtypes, whole.attributes, [timed])
-        if any(_promises(own, t) != _promises(served, t) for t in tactics):
-            rows[f"{label} {IN_RANGE}"] = served
-    return rows
+        if any(_promises(row.problem, t) != _promises(served, t) for t in tactics):
+            in_range.append(_Row(row.shape, served, f"{row.label} {IN_RANGE}"))
+    return [*rows, *in_range]
 
 
 def _promises(problem: Problem, tactic: Tactic) -> list[str]:
@@ -116,9 +135,10 @@ def spanning(group: Sequence[Problem]) -> Problem:
         )
         for dim, ranges in middle.dims.items()
     }
-    timed: dict[str, Timed] = {}
+    timed: dict[tuple[str, ...], Timed] = {}
     for shape, share in (pair for p in group for pair in p.shares):
-        timed.setdefault(shape.label, Timed({d: tuple(r.opt for r in rs) for d, rs in shape.dims.items()}, share))
+        sizes = {d: tuple(r.opt for r in rs) for d, rs in shape.dims.items()}
+        timed.setdefault(data_of(shape).key, Timed(sizes, share))
     return Problem.of(middle.kernel, dims, middle.dtypes, middle.attributes, list(timed.values()))
 
 
@@ -139,52 +159,54 @@ def _find(
         tactics = _winners(group, cache, source, backend)
         note(f"{whole}: checking {len(tactics)} tactics over the range")
         served = _outcomes(backend, [t for t in tactics if t.config in whole.space])
-        environment = backend.environment()
+        origin = origin_of(backend)
     left_out = {t: f"({t}) is not legal over {whole.label}" for t in tactics if t not in served}
-    times: dict[str, dict[Tactic, float]] = {}
-    for label, problem in _rows(group, whole, tactics).items():
+    rows = _rows(group, whole, tactics)
+    times: list[dict[Tactic, float]] = []
+    for row in rows:
         tried = [t for t, o in served.items() if isinstance(o, Timing)]
-        note(f"{label}: timing {len(tried)} tactics")
-        checked = problem.dims == whole.dims  # this is the code that was checked over the range
-        with opened(problem) as at_shape:
+        note(f"{row.label}: timing {len(tried)} tactics")
+        checked = row.problem.dims == whole.dims  # this is the code that was checked over the range
+        with opened(row.problem) as at_shape:
             outcomes = _timed(at_shape, tried) if checked else _outcomes(at_shape, tried)
-        times[label] = {t: o.time_us for t, o in outcomes.items() if isinstance(o, Timing)}
+        times.append({t: o.time_us for t, o in outcomes.items() if isinstance(o, Timing)})
         served |= {t: o for t, o in outcomes.items() if isinstance(o, Failure)}
     left_out |= {t: f"({t}) failed: {o.headline}" for t, o in served.items() if isinstance(o, Failure)}
     means = {t: o for t, o in served.items() if isinstance(o, Timing)}
     if not means:
         raise NoValidTacticError(f"{whole}: no winner is right over the whole range: {'; '.join(left_out.values())}")
-    found = smallest({label: {t: at[t] for t in means} for label, at in times.items()}, within)
+    found = smallest([{t: at[t] for t in means} for at in times], within)
     taken = sorted(found.tactics, key=lambda t: means[t].time_us)
     portfolio = Portfolio(
         kernel=whole.kernel.id,
         problem=whole.label,
-        backend=backend.name,
-        device=backend.device,
-        kind=backend.kind,
+        backend=origin.backend,
+        device=origin.device,
+        kind=origin.kind,
         within=within,
         method=found.method,
-        shapes=tuple(times),
+        shapes=tuple(row.label for row in rows),
         candidates=tuple(
-            Candidate(t.id, t.config, tuple(at[t] for at in times.values()), means[t].time_us, t in taken)
+            Candidate(t.id, t.config, tuple(at[t] for at in times), means[t].time_us, t in taken)
             for t in (*taken, *(t for t in means if t not in taken))
         ),
         left_out=tuple(left_out.values()),
+        capability=origin.capability,
+        environment=dict(origin.environment),
+        data=data_of(whole),
+        shapes_data=tuple(data_of(row.shape).dims for row in rows),
     )
     entry = entry_of(
         whole,
         source,
-        backend=backend.name,
-        device=backend.device,
-        capability=backend.capability,
+        origin=origin,
         confirmed=means,
         winner=taken[0],
         default=whole.kernel.default_tactic,
         ties=(),
         trials=len(tactics),
-        environment=environment,
         portfolio=taken,
-        best={label: min(taken, key=lambda t: at[t]) for label, at in times.items()},
+        best=[min(taken, key=lambda t: at[t]) for at in times[: len(whole.timed)]],
     )
     return portfolio, entry
 

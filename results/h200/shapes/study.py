@@ -131,7 +131,7 @@ def measure(name: str, out: Path, until: float) -> None:
                 places = Places(Path(folder), Path(folder) / "tactics.json")
                 started = time.perf_counter()
                 result = run_job(job, BackendChoice.of("cuda"), places, Silent())[0]
-            info = {"device": result.device, "kernel": name, "problem": problem.label, **machine()}
+            info = {"device": result.origin.device, "kernel": name, "problem": problem.label, **machine()}
             content = document(((t.tactic, t.outcome) for t in result.trials), info)
             path.write_bytes(gzip.compress(json.dumps(content).encode(), mtime=0))
             print(f"{path.name}: {len(result.trials)} tactics in {time.perf_counter() - started:.1f} s", flush=True)
@@ -178,7 +178,7 @@ def replay(name: str, tables: dict[int, Any]) -> dict[str, Any]:
         for size, table in tables.items()
     }
     started = time.perf_counter()
-    cover = smallest(outcomes, 0.02)
+    cover = smallest(outcomes.values(), 0.02)
     return {
         "cost": median(costs["shared"]) / median(costs["alone"]),
         "trials_alone": median(costs["alone"]),

@@ -26,14 +26,16 @@ from tuner.compile.blobs import Store
 from tuner.compile.compiler import Compiler
 from tuner.gpu.present import describe
 from tuner.kernel.problem import Problem
+from tuner.kernel.problem_data import data_of
 from tuner.outcome import Outcome
 from tuner.search import Search
 from tuner.search.tactic import Config
 from tuner.store.journal import open_journal
 from tuner.store.results import Trial
+from tuner.store.study_data import StudyIdentity
 from tuner.tuning.config import load_config
 from tuner.tuning.job import Silent
-from tuner.tuning.loop import tune_problem
+from tuner.tuning.loop import origin_of, tune_problem
 
 PROCESSES = (1, 2, 4, 10)
 ASSEMBLERS = (8, 4, 2, 1)
@@ -106,12 +108,7 @@ def tune(name: str, assemblers: int, store: Path) -> dict[str, Any]:
 
 
 def _search(problem: Problem, backend: Backend, options: Any, clock: Clock) -> None:
-    identity = {
-        "kernel": problem.kernel.id,
-        "problem": problem.label,
-        "device": backend.device,
-        "backend": backend.name,
-    }
+    identity = StudyIdentity(data_of(problem), problem.label, origin_of(backend))
     search = Search(problem.space, problem.kernel.default, sampler=options.sampler, seed=0, budget=options.trials)
     with tempfile.TemporaryDirectory() as folder:
         journal = open_journal(Path(folder), None, identity, problem.space)

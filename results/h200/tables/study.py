@@ -52,7 +52,13 @@ def main() -> None:
                 started = time.perf_counter()
                 result = run_job(job, BackendChoice.of("cuda"), places, Silent())[0]
             seconds = time.perf_counter() - started
-            info = {"device": result.device, "kernel": name, "problem": problem.label, "seconds": seconds, **machine()}
+            info = {
+                "device": result.origin.device,
+                "kernel": name,
+                "problem": problem.label,
+                "seconds": seconds,
+                **machine(),
+            }
             content = document(((t.tactic, t.outcome) for t in result.trials), info)
             path.write_bytes(gzip.compress(json.dumps(content).encode(), mtime=0))
             print(f"{path.name}: {len(result.trials)} tactics in {seconds:.1f} s, failed {result.failures}", flush=True)

@@ -21,7 +21,7 @@ from tuner.compile import launch_rules, ptx
 from tuner.kernel.identity import kernel_hash
 from tuner.kernel.loader import load_kernel
 from tuner.kernel.problem import WHICH, Dims
-from tuner.outcome import Timing
+from tuner.outcome import Origin, Timing
 from tuner.qdp.rehearsal.builder import Played, PlayedLaunch, Rehearsal
 from tuner.qdp.rehearsal.call import parse
 from tuner.qdp.rehearsal.rules import examine
@@ -139,15 +139,12 @@ class Made:
         entry = entry_of(
             problem,
             kernel_hash(problem.kernel),
-            backend="cuda",
-            device=device[0],
-            capability=device[1],
+            origin=Origin("cuda", "measurement", *device, {"driver": "580"}),
             confirmed=times,
             winner=winner,
             default=default,
             ties=(),
             trials=4,
-            environment={"driver": "580"},
             portfolio=[winner, *others] if others else (),
         )
         update(self.folder / "tactics.json", [entry])

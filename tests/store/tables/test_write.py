@@ -6,15 +6,17 @@ import json
 from pathlib import Path
 
 import pytest
-from study_folder import config, record
+from msgspec.structs import replace
+from study_folder import config, record, scale
 from workspace import Workspace
 
+from tuner.kernel.problem_data import RangeData
 from tuner.outcome import Timing
 
 
 def test_a_folder_gets_a_file_for_each_study(workspace: Workspace) -> None:
     record(workspace.folder / "a")
-    record(workspace.folder / "b", "prediction", problem="N=1:8:64 T=fp16")
+    record(workspace.folder / "b", "prediction", problem=scale(RangeData(1, 8, 64)))
     run = workspace.run("export", "a", "b", "--format", "t4", "--out", "tables", "--json")
     names = ["test_scale_N4096_Tfp16_NVIDIA_H200_cuda.json", "test_scale_N1_8_64_Tfp16_NVIDIA_H200_model.json"]
     assert run.document == {"format": "t4", "files": [f"tables/{name}" for name in names]}
@@ -22,13 +24,24 @@ def test_a_folder_gets_a_file_for_each_study(workspace: Workspace) -> None:
 
 
 def test_filters_choose_the_study_of_a_file(workspace: Workspace) -> None:
-    for problem in ("N=64 T=fp16", "N=4096 T=fp16", "N=4096 T=fp32"):
+    for problem in (scale(64), scale(), scale(dtype="fp32")):
         record(workspace.folder / "a", problem=problem)
     refused = workspace.run("export", "a", "--format", "t4", "--out", "t4.json", "--problem", "fp16")
     assert refused.code == 2 and "t4.json has room for one study, not 2 (test::scale N=64 T=fp16" in refused.err
     run = workspace.run("export", "a", "--format", "t4", "--out", "t4.json", "--problem", "N=4096 fp16")
     assert run.code == 0
     assert json.loads((workspace.folder / "t4.json").read_text())["metadata"]["problem"] == "N=4096 T=fp16"
+
+
+def test_problems_are_told_apart_though_their_labels_are_the_same(workspace: Workspace) -> None:
+    problems = [replace(scale(), attributes={"factor": factor}) for factor in (1.0, 2.0)]
+    for problem in problems:
+        record(workspace.folder / "a", problem=problem, label="N=4096 T=fp16")
+    run = workspace.run("export", "a", "--format", "t4", "--out", "tables", "--json")
+    stem = "tables/test_scale_N4096_Tfp16_NVIDIA_H200_cuda"
+    assert run.document["files"] == [f"{stem}_{problem.id}.json" for problem in problems]
+    one = workspace.run("export", "a", "--format", "t4", "--out", "tables", "--problem", "factor=2.0", "--json")
+    assert one.document["files"] == [f"{stem}.json"]
 
 
 def test_trials_in_optuna_storage_are_exported(workspace: Workspace) -> None:

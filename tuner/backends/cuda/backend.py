@@ -28,6 +28,7 @@ from tuner.gate.instances import device_instances
 from tuner.gpu.conditions import Nvml
 from tuner.gpu.present import DeviceInfo, require_one_model
 from tuner.kernel.problem import Problem
+from tuner.kernel.problem_data import data_of
 from tuner.outcome import Failure, FailureClass, Kind, Outcome, Timing
 from tuner.search.tactic import Config, canonical
 
@@ -101,7 +102,7 @@ class CudaBackend:
         self._nvml = [Nvml(d.uuid) for d in devices]
         self._info = devices[0]
         self._ready: dict[str, Future[Ready]] = {}
-        self._cases: dict[tuple[str, int], Case] = {}
+        self._cases: dict[tuple[tuple[str, ...], int], Case] = {}
         self._cases_lock = threading.Lock()
         self._empty_us: float | None = None
         self._incumbent_us: float | None = None
@@ -281,15 +282,15 @@ class CudaBackend:
 
     def _gate(self, config: Config) -> list[Case]:
         """Every size to check a tactic at: the one it is timed at, and awkward ones within the range."""
-        problems = {p.label: p for p in (self._problem.usual, *device_instances(self._problem, config))}
+        problems = {data_of(p).key: p for p in (self._problem.usual, *device_instances(self._problem, config))}
         return [self._case(p, self._seed) for p in problems.values()]
 
     def _case(self, problem: Problem, seed: int) -> Case:
         """The problem's inputs and reference, made once for all tactics. Only sizes that are timed rotate."""
-        key = (problem.label, seed)
+        key = (data_of(problem).key, seed)
         with self._cases_lock:
             if key not in self._cases:
-                timed = seed == self._seed and any(p.label == problem.label for p, _ in self._problem.shares)
+                timed = seed == self._seed and any(data_of(p).key == key[0] for p, _ in self._problem.shares)
                 self._cases[key] = make_case(problem, seed, self._rotate_bytes if timed else 0)
             return self._cases[key]
 

@@ -14,7 +14,6 @@ element from its position and never holds a whole input.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -24,7 +23,7 @@ import numpy as np
 from tuner.backends.cuda.bench import Evidence, Input, Output, Workload
 from tuner.errors import ConfigError
 from tuner.frontends.dtypes import DTYPES
-from tuner.gate.inputs import Array, draw_input, poison
+from tuner.gate.inputs import Array, draw_input, generator, poison
 from tuner.gate.judge import compare, expected
 from tuner.kernel.problem import Problem
 from tuner.kernel.tensor import Tensor
@@ -87,13 +86,13 @@ def make_case(problem: Problem, seed: int, rotate_bytes: int = 0) -> Case:
         ConfigError: when the reference cannot be evaluated.
     """
     kernel = problem.kernel
-    rng = _rng(problem, "positions", seed)
+    rng = generator(problem, "positions", seed)
     positions = _positions(problem, cuttable(problem), rng)
     part = problem.at({d: len(p) for d, p in positions.items()})
     inputs, cut = [], {}
     for name, tensor in kernel.inputs.items():
         dtype, shape = problem.dtype(tensor), problem.shape(tensor)
-        tile = draw_input(problem, tensor, (min(prod(shape), TILE_ELEMENTS),), _rng(problem, name, seed))
+        tile = draw_input(problem, tensor, (min(prod(shape), TILE_ELEMENTS),), generator(problem, name, seed))
         inputs.append(Input(prod(shape) * DTYPES[dtype].itemsize, tile.view(np.uint8)))
         cut[name] = tile[_flat(problem, tensor, positions) % len(tile)].reshape(part.shape(tensor))
     outputs = []
@@ -134,7 +133,7 @@ def cuttable(problem: Problem) -> tuple[str, ...]:
     fixed = [d for d in kernel.dims if d in kernel.constants]
     small = {d: problem.sizes()[d] if d in fixed else 8 + 2 * i for i, d in enumerate(kernel.dims)}
     example = problem.at(small)
-    inputs = {n: draw_input(example, t, example.shape(t), _rng(example, n, 0)) for n, t in kernel.inputs.items()}
+    inputs = {n: draw_input(example, t, example.shape(t), generator(example, n, 0)) for n, t in kernel.inputs.items()}
     try:
         whole = expected(example, inputs)
     except ConfigError:
@@ -204,8 +203,3 @@ def _flat(
         extent = int(dim) if dim.isdigit() else sizes[dim.lstrip("*")]
         flat = (flat[:, None] * extent + along[None, :]).reshape(-1)
     return flat
-
-
-def _rng(problem: Problem, what: str, seed: int) -> np.random.Generator:
-    digest = hashlib.sha256(f"{seed} {problem.label} {what}".encode()).digest()
-    return np.random.default_rng(int.from_bytes(digest[:8], "big"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from tuner.compile.options import Count, Seconds
-from tuner.store.problem_data import Size
+from tuner.kernel.problem_data import Size
 
 
 class ShapesData(Struct, frozen=True, forbid_unknown_fields=True):

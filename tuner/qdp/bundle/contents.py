@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any
 
 from tuner.compile.artifact import Artifact
 from tuner.compile.compiler import Compiles
 from tuner.errors import NoValidTacticError
 from tuner.gpu.catalog import is_portable
 from tuner.kernel.arith import Int
+from tuner.kernel.kernel import Kernel
 from tuner.kernel.problem import Problem
 from tuner.kernel.tensor import Tensor
 from tuner.outcome import Failure
+from tuner.qdp.bundle.manifest import BundledKernel, BundledProblem, BundledTactic, BundledTensor, BundledTimes
 from tuner.qdp.bundle.recorded import WrittenExpr, term_of
 from tuner.qdp.dtypes import member
 from tuner.search.tactic import Config, Tactic
@@ -60,39 +61,43 @@ def hold(problem: Problem, entry: Entry, compiler: Compiles) -> Held:
     return Held(problem, entry, tuple(zip(served, codes, strict=False)), codes[-1])
 
 
-def kernel_data(held: Held) -> dict[str, Any]:
-    """The kernel's tensors, as the manifest holds them."""
-    kernel = held.problem.kernel
+def bundled_kernel(kernel: Kernel, held: Sequence[Held]) -> BundledKernel:
+    """Describe a kernel and its problems for the manifest."""
 
-    def tensors(group: Mapping[str, Tensor]) -> dict[str, Any]:
+    def tensors(group: Mapping[str, Tensor]) -> dict[str, BundledTensor]:
         return {
-            name: {"dtype": t.dtype if t.dtype in kernel.dtypes else member(t.dtype), "shape": t.shape}
+            name: BundledTensor(t.dtype if t.dtype in kernel.dtypes else member(t.dtype), t.shape)
             for name, t in group.items()
         }
 
-    return {"inputs": tensors(kernel.inputs), "outputs": tensors(kernel.outputs), "attributes": dict(kernel.attributes)}
+    return BundledKernel(
+        inputs=tensors(kernel.inputs),
+        outputs=tensors(kernel.outputs),
+        attributes=dict(kernel.attributes),
+        problems=tuple(map(_bundled_problem, held)),
+    )
 
 
-def problem_data(held: Held) -> dict[str, Any]:
-    """One problem on one device, as the manifest holds it."""
+def _bundled_problem(held: Held) -> BundledProblem:
     problem, entry = held.problem, held.entry
     tensors = (*problem.kernel.inputs.values(), *problem.kernel.outputs.values())
-    return {
-        "problem": problem.label,
-        "device": entry.device,
-        "capability": entry.capability,
-        "portable": all(is_portable(artifact.target) for _, artifact in held.code),
-        "types": {t.dtype if t.dtype in problem.dtypes else member(t.dtype): member(problem.dtype(t)) for t in tensors},
-        "attributes": dict(problem.attributes),
-        "dims": {dim: _extent(problem, dim) for dim in problem.dims},
-        "tactics": [_tactic(problem, Tactic(t.config), artifact, t) for t, artifact in held.tactics],
-        "default": _tactic(problem, problem.kernel.default_tactic, held.default, entry.default),
-        "times": {"kind": entry.kind, "backend": entry.backend, "date": entry.date.isoformat()},
-        "verified": entry.verified,
-        "environment": entry.environment,
-        "compiler": held.default.compiler,
-        "source": entry.source,
-    }
+    return BundledProblem(
+        problem=problem.label,
+        device=entry.device,
+        capability=entry.capability,
+        portable=all(is_portable(artifact.target) for _, artifact in held.code),
+        types={t.dtype if t.dtype in problem.dtypes else member(t.dtype): member(problem.dtype(t)) for t in tensors},
+        attributes=dict(problem.attributes),
+        dims={dim: _extent(problem, dim) for dim in problem.dims},
+        tactics=tuple(_bundled_tactic(problem, Tactic(t.config), artifact, t) for t, artifact in held.tactics),
+        default=_bundled_tactic(problem, problem.kernel.default_tactic, held.default, entry.default),
+        times=BundledTimes(entry.kind, entry.backend, entry.date.isoformat()),
+        verified=entry.verified,
+        environment=entry.environment,
+        compiler=held.default.compiler,
+        source=entry.source,
+        data=entry.problem,
+    )
 
 
 def file_name(problem: Problem, tactic: Tactic, artifact: Artifact) -> str:
@@ -101,29 +106,29 @@ def file_name(problem: Problem, tactic: Tactic, artifact: Artifact) -> str:
     return f"ptx/{problem.kernel.name}-{tactic.id}-{artifact.target}-{digest}.ptx"
 
 
-def _extent(problem: Problem, dim: str) -> list[int]:
+def _extent(problem: Problem, dim: str) -> tuple[int, int, int]:
     """Smallest and largest size, and what the code may take as dividing it."""
     ranges = problem.dims[dim]
-    return [prod(r.min for r in ranges), prod(r.max for r in ranges), prod(r.opt for r in ranges if r.fixed)]
+    return prod(r.min for r in ranges), prod(r.max for r in ranges), prod(r.opt for r in ranges if r.fixed)
 
 
-def _tactic(problem: Problem, tactic: Tactic, artifact: Artifact, timed: TimedTactic | None) -> dict[str, Any]:
+def _bundled_tactic(problem: Problem, tactic: Tactic, artifact: Artifact, timed: TimedTactic | None) -> BundledTactic:
     sizes: dict[str, Int] = {
         dim: prod(r.opt for r in ranges) if all(r.fixed for r in ranges) else WrittenExpr(dim)
         for dim, ranges in problem.dims.items()
     }
     launch = problem.evaluate(tactic.config, sizes)
-    return {
-        "id": tactic.id,
-        "config": tactic.config,
-        "time_us": None if timed is None else timed.time_us,
-        "statistic": None if timed is None else timed.statistic,
-        "entry": artifact.entry,
-        "ptx": file_name(problem, tactic, artifact),
-        "ptx_version": artifact.ptx_version,
-        "target": artifact.target,
-        "grid": [term_of(g) for g in launch.grid],
-        "block": artifact.block,
-        "shared_bytes": artifact.shared_bytes,
-        "args": [term_of(a) for a in launch.args],
-    }
+    return BundledTactic(
+        id=tactic.id,
+        config=dict(tactic.config),
+        time_us=None if timed is None else timed.time_us,
+        statistic=None if timed is None else timed.statistic,
+        entry=artifact.entry,
+        ptx=file_name(problem, tactic, artifact),
+        ptx_version=artifact.ptx_version,
+        target=artifact.target,
+        grid=tuple(map(term_of, launch.grid)),
+        block=artifact.block,
+        shared_bytes=artifact.shared_bytes,
+        args=tuple(map(term_of, launch.args)),
+    )

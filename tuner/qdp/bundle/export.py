@@ -18,6 +18,7 @@ from tuner.errors import ConfigError
 from tuner.gpu.target import Target
 from tuner.kernel.identity import kernel_hash
 from tuner.kernel.problem import Problem
+from tuner.kernel.problem_data import data_of
 from tuner.qdp.bundle.contents import Held, configs_of, hold
 from tuner.qdp.bundle.folder import write_bundle
 from tuner.store.cache import LOOKUP_ORDER, Cache
@@ -74,14 +75,14 @@ def _entries(problem: Problem, held: _Stock) -> list[Entry]:
 
 def _portfolios(problems: Sequence[Problem], held: _Stock) -> list[tuple[Problem, Entry]]:
     """What serves the shapes between those of the problems, on each device by the backend nearest to TensorRT."""
-    found: dict[tuple[str, str, str], tuple[Problem, Entry]] = {}
+    found: dict[tuple[str, ...], tuple[Problem, Entry]] = {}
     devices = sorted({e.device for e in held.cache.entries if e.portfolio})
     for problem, backend, device in product(problems, LOOKUP_ORDER, devices):
         entry = held.cache.covering(problem, kernel_hash(problem.kernel), backend=backend, device=device)
         if entry is not None and entry in held.selection:
-            found.setdefault((entry.kernel, entry.label, device), (problem_of(entry, problem.kernel), entry))
-    exact = set(map(str, problems))
-    return [(problem, entry) for problem, entry in found.values() if str(problem) not in exact]
+            found.setdefault((*entry.problem.key, device), (problem_of(entry, problem.kernel), entry))
+    exact = {data_of(problem).key for problem in problems}
+    return [(problem, entry) for problem, entry in found.values() if entry.problem.key not in exact]
 
 
 def _compiled(found: list[tuple[Problem, Entry]]) -> Iterator[Held]:

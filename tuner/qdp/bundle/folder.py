@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from tuner.errors import ConfigError, StorageError
 from tuner.kernel.kernel import Kernel
 from tuner.kernel.problem import WHICH, Problem
-from tuner.qdp.bundle.contents import Held, file_name, kernel_data, problem_data
+from tuner.kernel.problem_data import data_of
+from tuner.qdp.bundle.contents import Held, bundled_kernel, file_name
+from tuner.qdp.bundle.manifest import MANIFEST, Manifest, encode
 from tuner.version import __version__
-
-FORMAT = "qdp-tuner bundle"
-VERSION = 1
-_MANIFEST = "manifest.json"
 
 
 def write_bundle(out: Path, contents: Sequence[Held]) -> list[Path]:
@@ -34,8 +30,8 @@ def write_bundle(out: Path, contents: Sequence[Held]) -> list[Path]:
         ConfigError: when two different kernels have one id.
         StorageError: when the folder holds something else, or cannot be written.
     """
-    files = _files(sorted(contents, key=lambda h: (str(h.problem), h.entry.device)))
-    if out.exists() and not (out / _MANIFEST).is_file() and (not out.is_dir() or any(out.iterdir())):
+    files = _files(sorted(contents, key=lambda h: (data_of(h.problem).key, h.entry.device)))
+    if out.exists() and not (out / MANIFEST).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise StorageError(f"{out} exists and is no bundle; choose another --out, or move it away")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -54,24 +50,23 @@ def write_bundle(out: Path, contents: Sequence[Held]) -> list[Path]:
 
 def _files(contents: Sequence[Held]) -> dict[str, bytes]:
     kernels: dict[str, Kernel] = {}
-    described: dict[str, dict[str, Any]] = {}
     files: dict[str, bytes] = {}
     for held in contents:
         kernel = held.problem.kernel
         if kernels.setdefault(kernel.id, kernel) is not kernel:
             raise ConfigError(f"two kernels have the id {kernel.id!r}; export them to bundles of their own")
-        described.setdefault(kernel.id, {**kernel_data(held), "problems": []})["problems"].append(problem_data(held))
         for tactic, artifact in held.code:
             files[file_name(held.problem, tactic, artifact)] = artifact.ptx.encode()
     files["plugin.py"] = _plugin(kernels, [h.problem for h in contents]).encode()
-    manifest = {
-        "format": FORMAT,
-        "version": VERSION,
-        "made_by": f"qdp-tuner {__version__}",
-        "kernels": described,
-        "files": {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())},
-    }
-    files[_MANIFEST] = (json.dumps(manifest, indent=1) + "\n").encode()
+    manifest = Manifest(
+        made_by=f"qdp-tuner {__version__}",
+        kernels={
+            name: bundled_kernel(kernel, [h for h in contents if h.problem.kernel is kernel])
+            for name, kernel in kernels.items()
+        },
+        files={name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())},
+    )
+    files[MANIFEST] = encode(manifest)
     return dict(sorted(files.items()))
 
 

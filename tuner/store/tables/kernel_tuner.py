@@ -44,20 +44,21 @@ def encode(study: Study) -> bytes:
                 values[name].append(value)
     for name in sorted(_FIELDS & values.keys()):
         raise ConfigError(f"{study}: Kernel Tuner's files cannot hold a parameter called {name!r}; use --format t4")
-    objective = OBJECTIVES[study.kind]
-    header = {
-        "device_name": study.device,
-        "kernel_name": study.kernel,
-        "problem_size": [1],  # its grid would follow from this; the sizes are in "problem"
-        "problem": study.label,
-        "backend": study.backend,
-        "kind": study.kind,
-        "objective": objective,
-        "tune_params_keys": list(values),
-        "tune_params": {name: sorted(known) for name, known in values.items()},
-    }
+    origin = study.origin
+    objective = OBJECTIVES[origin.kind]
+    header = CacheFile(
+        device_name=origin.device,
+        kernel_name=study.problem.kernel,
+        problem=study.label,
+        backend=origin.backend,
+        kind=origin.kind,
+        objective=objective,
+        tune_params_keys=list(values),
+        tune_params={name: sorted(known) for name, known in values.items()},
+        cache={},
+    )
     rows = [f"{_key(tactic)}: {json.dumps(_row(tactic, outcome, objective))}" for _, tactic, outcome in study.trials]
-    opened = json.dumps({**header, "cache": {}}, indent=0).removesuffix("}\n}")
+    opened = json.dumps(msgspec.to_builtins(header), indent=0).removesuffix("}\n}")
     return (opened + "\n" + ",\n".join(rows) + "}\n}\n").encode()
 
 
@@ -73,14 +74,35 @@ def _row(tactic: Tactic, outcome: Outcome, objective: str) -> dict[str, Any]:
     return {**outcome.facts, **tactic.config, **time, "verified": outcome.verified}
 
 
-class CacheFile(msgspec.Struct):
-    tune_params_keys: list[str]
-    cache: dict[str, dict[str, Any]]
+class CacheFile(msgspec.Struct, kw_only=True):
+    """A cache file of Kernel Tuner, as it is written and read.
+
+    Fields that are written and never read are of any type: files of Kernel Tuner hold what they like there.
+
+    Attributes:
+        problem_size: from which Kernel Tuner would compute its grid; the sizes are in `problem`, in words.
+        tune_params_keys, tune_params: the parameters' names, and the values of each.
+        cache: a row for each configuration; its key joins the values with commas.
+    """
+
     device_name: str = ""
+    kernel_name: Any = ""
+    problem_size: Any = (1,)
+    problem: Any = ""
+    backend: Any = ""
+    kind: Any = ""
     objective: str = "time"
+    tune_params_keys: list[str]
+    tune_params: Any = msgspec.field(default_factory=dict)
+    cache: dict[str, dict[str, Any]]
 
 
 def rows_of_cache(path: Path, file: CacheFile) -> tuple[str, list[Row]]:
+    """Read the device that a file names ("" when it names none), and its rows.
+
+    Raises:
+        StorageError: for a row without a parameter or a usable time; names `path` and the place.
+    """
     rows: list[Row] = []
     kind = kind_of(file.objective)
     for key, fields in file.cache.items():

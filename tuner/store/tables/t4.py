@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from tuner.errors import StorageError
 from tuner.outcome import VERIFIED, FailureClass, Outcome, Timing
@@ -27,81 +28,82 @@ SCHEMA_VERSION = "1.0.0"
 def encode(study: Study) -> bytes:
     """A study as a T4 document."""
     metadata = {
-        "kernel": study.kernel,
+        "kernel": study.problem.kernel,
         "problem": study.label,
-        "device": study.device,
-        "backend": study.backend,
-        "kind": study.kind,
-        "environment": json.loads(study.identity["versions"]),
+        "device": study.origin.device,
+        "backend": study.origin.backend,
+        "kind": study.origin.kind,
+        "environment": dict(sorted(study.origin.environment.items())),
     }
     content = document(((tactic, outcome) for _, tactic, outcome in study.trials), metadata)
     return (json.dumps(content, indent=1) + "\n").encode()
 
 
-def document(trials: Iterable[tuple[Tactic, Outcome]], metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Trials and what is to be said of them all as the content of a T4 file."""
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "metadata": {"timeunit": "milliseconds", **metadata},
-        "results": [_result(tactic, outcome) for tactic, outcome in trials],
-    }
-
-
-def _result(tactic: Tactic, outcome: Outcome) -> dict[str, Any]:
-    if not isinstance(outcome, Timing):
-        broken = outcome.kind is FailureClass.CONSTRAINT
-        return {
-            "configuration": tactic.config,
-            "times": {"runtimes": []},
-            "invalidity": "constraints" if broken else outcome.kind.value,
-            "correctness": 0.0,
-            "measurements": [],
-            "objectives": [],
-            "message": outcome.message,
-        }
-    objective = OBJECTIVES[outcome.kind]
-    time = {"name": objective, "value": outcome.time_us / 1e3, "unit": "ms", "statistic": outcome.statistic}
-    facts = [{"name": name, "value": value, "unit": ""} for name, value in outcome.facts.items()]
-    return {
-        "configuration": tactic.config,
-        "times": {"runtimes": [us / 1e3 for us in outcome.samples_us]},
-        "invalidity": "correct",
-        "correctness": 1.0 if outcome.verified == VERIFIED else 0.0,
-        "measurements": [time, *facts],
-        "objectives": [objective],
-        "verified": outcome.verified,
-    }
-
-
-# -- JSON ----------------------------------------------------------------------------------------------
+# Fields that are written and never read are of any type: files of other tools hold what they like there.
 
 
 class _Measurement(msgspec.Struct):
     name: str
     value: float | str
     unit: str = ""
+    statistic: Any = UNSET
 
 
 class _Times(msgspec.Struct):
     runtimes: list[float] = []
 
 
-class _T4Result(msgspec.Struct):
+class _T4Result(msgspec.Struct, kw_only=True):
     configuration: dict[str, Value]
-    verified: str = VERIFIED
-    message: str = ""
-    measurements: list[_Measurement] = []
-    invalidity: str = "correct"
-    objectives: list[str] = []
     times: _Times = msgspec.field(default_factory=_Times)
+    invalidity: str = "correct"
+    correctness: Any = UNSET
+    measurements: list[_Measurement] = []
+    objectives: list[str] = []
+    verified: str | UnsetType = UNSET
+    message: str | UnsetType = UNSET
 
 
-class T4File(msgspec.Struct):
-    results: list[_T4Result]
+class T4File(msgspec.Struct, kw_only=True):
+    """A T4 file, as it is written and read."""
+
+    schema_version: Any = SCHEMA_VERSION
     metadata: dict[str, Any] = {}
+    results: list[_T4Result]
+
+
+def document(trials: Iterable[tuple[Tactic, Outcome]], metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Trials and what is to be said of them all as the content of a T4 file."""
+    results = [_result(tactic, outcome) for tactic, outcome in trials]
+    return dict(msgspec.to_builtins(T4File(metadata={"timeunit": "milliseconds", **metadata}, results=results)))
+
+
+def _result(tactic: Tactic, outcome: Outcome) -> _T4Result:
+    if not isinstance(outcome, Timing):
+        return _T4Result(
+            configuration=dict(tactic.config),
+            invalidity="constraints" if outcome.kind is FailureClass.CONSTRAINT else outcome.kind.value,
+            correctness=0.0,
+            message=outcome.message,
+        )
+    objective = OBJECTIVES[outcome.kind]
+    time = _Measurement(objective, outcome.time_us / 1e3, "ms", outcome.statistic)
+    return _T4Result(
+        configuration=dict(tactic.config),
+        times=_Times([us / 1e3 for us in outcome.samples_us]),
+        correctness=1.0 if outcome.verified == VERIFIED else 0.0,
+        measurements=[time, *(_Measurement(name, value) for name, value in outcome.facts.items())],
+        objectives=[objective],
+        verified=outcome.verified,
+    )
 
 
 def rows_of_t4(path: Path, file: T4File) -> tuple[str, list[Row]]:
+    """Read the device that a T4 file names ("" when it names none), and its rows.
+
+    Raises:
+        StorageError: for a result without a usable time; names `path` and the place.
+    """
     rows: list[Row] = []
     unit_of_file = str(file.metadata.get("timeunit", ""))
     for i, result in enumerate(file.results):
@@ -109,13 +111,16 @@ def rows_of_t4(path: Path, file: T4File) -> tuple[str, list[Row]]:
         objective = result.objectives[0] if result.objectives else "time"
         measured = next((m for m in result.measurements if m.name == objective), None)
         if result.invalidity != "correct":
-            rows.append((place, result.configuration, failed_outcome(path, place, result.invalidity, result.message)))
+            rows.append(
+                (place, result.configuration, failed_outcome(path, place, result.invalidity, result.message or ""))
+            )
         elif measured is None:
             raise StorageError(f"{path}: {place} has no measurement named {objective!r}")
         else:
+            verified = VERIFIED if result.verified is UNSET else result.verified
             scale = scale_of(path, place, measured.unit or unit_of_file)
             outcome = timed_outcome(
-                path, place, measured.value, scale, result.times.runtimes, kind_of(objective), result.verified
+                path, place, measured.value, scale, result.times.runtimes, kind_of(objective), verified
             )
             rows.append((place, result.configuration, outcome))
     return str(file.metadata.get("device", "")), rows

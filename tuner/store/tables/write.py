@@ -19,7 +19,7 @@ def write_studies(studies: Sequence[Study], out: Path, encode: Callable[[Study],
         StorageError: when a file cannot be written.
     """
     if out.suffix != ".json":
-        paths = [out / f"{_file_name(study)}.json" for study in studies]
+        paths = [out / f"{name}.json" for name in _file_names(studies)]
     elif len(studies) == 1:
         paths = [out]
     else:
@@ -36,6 +36,19 @@ def write_studies(studies: Sequence[Study], out: Path, encode: Callable[[Study],
     return paths
 
 
+def _file_names(studies: Sequence[Study]) -> list[str]:
+    """A name for each study, with the id of its problem where a study of another problem has the same name."""
+    names = [_file_name(study) for study in studies]
+    problems: dict[str, set[str]] = {}
+    for name, study in zip(names, studies, strict=True):
+        problems.setdefault(name, set()).add(study.problem.id)
+    return [
+        f"{name}_{study.problem.id}" if len(problems[name]) > 1 else name
+        for name, study in zip(names, studies, strict=True)
+    ]
+
+
 def _file_name(study: Study) -> str:
-    parts = (study.kernel.replace("::", "_"), study.label.replace("=", ""), study.device, study.backend)
+    kernel, origin = study.problem.kernel.replace("::", "_"), study.origin
+    parts = (kernel, study.label.replace("=", ""), origin.device, origin.backend)
     return re.sub(r"[^\w.]+", "_", "_".join(parts))

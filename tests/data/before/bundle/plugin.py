@@ -1,0 +1,266 @@
+"""TensorRT plugins example::increment, with frozen tactics. Generated; needs `tensorrt` alone.
+
+Import this module before a network uses the plugins, or an engine is built from one that does.
+What it serves, with times and where they come from, is in manifest.json.
+"""
+
+import ctypes
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import tensorrt as trt
+import tensorrt.plugin as trtp
+
+FOLDER = Path(__file__).parent
+
+
+class BundleError(Exception):
+    """The bundle is damaged, or does not hold what a network or a device asks for."""
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    """The manifest, after every file it lists was found to be as it was written."""
+    try:
+        manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
+        files = manifest["files"]
+    except (OSError, ValueError, KeyError, TypeError) as e:
+        why = f"{type(e).__name__}: {e}"
+        raise BundleError(f"{folder / 'manifest.json'} cannot be read ({why}); export the bundle again") from e
+    for name, expected in files.items():
+        try:
+            found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        except OSError as e:
+            raise BundleError(f"{folder / name} cannot be read ({e.strerror}); export the bundle again") from e
+        if found != expected:
+            raise BundleError(f"{folder / name} is not the file that was exported; export the bundle again")
+    return manifest
+
+
+def _require_free(plugins: Iterable[str]) -> None:
+    """Refuse before the first of them is registered, so that it is all of them or none."""
+    for plugin in plugins:
+        namespace, name = plugin.split("::")
+        if hasattr(getattr(trtp.op, namespace, None), name):
+            raise BundleError(f"the plugin id {plugin!r} is already registered in this process; import one of the two")
+
+
+MANIFEST = _read(FOLDER)
+_require_free(MANIFEST["kernels"])
+
+
+def describe(plugin: str, inputs: Sequence[Any]) -> Any:
+    """What `register` returns: the outputs' shapes and types."""
+    kernel = MANIFEST["kernels"][plugin]
+    types, exprs = _types(kernel, inputs), _exprs(kernel, inputs)
+    outputs = []
+    for tensor in kernel["outputs"].values():
+        shape: list[Any] = []
+        for dim in tensor["shape"].split():
+            shape += [int(dim)] if dim.isdigit() else exprs[dim[1:]] if dim[0] == "*" else [_product(exprs[dim])]
+        outputs.append(trtp.from_shape_expr(tuple(shape), types[tensor["dtype"]]))
+    return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+
+def autotune(plugin: str, inputs: Sequence[Any], outputs: Sequence[Any], attributes: Mapping[str, Any]) -> Any:
+    """What `autotune` returns: the frozen tactics for these tensors on this device."""
+    problem = _find(plugin, inputs, attributes)
+    types = ", ".join(_spelling(desc.dtype) for desc in (*inputs, *outputs))
+    return [trtp.AutoTuneCombination(types, "LINEAR", [tactic["id"] for tactic in problem["tactics"]])]
+
+
+def launch(plugin: str, inputs: Sequence[Any], attributes: Mapping[str, Any], tactic: int) -> Any:
+    """What `aot_impl` returns: entry, PTX, launch parameters, extra arguments."""
+    problem = _find(plugin, inputs, attributes)
+    tactics = {t["id"]: t for t in problem["tactics"]}
+    chosen = problem["default"] if tactic == 0 else tactics.get(tactic)  # 0: asked for when none is offered
+    if chosen is None:
+        raise BundleError(f"{plugin}: tactic {tactic} is not in this bundle for {problem['problem']}")
+    sizes = {dim: _product(exprs) for dim, exprs in _exprs(MANIFEST["kernels"][plugin], inputs).items()}
+    grid = [_evaluate(term, sizes) for term in chosen["grid"]]
+    params = trtp.KernelLaunchParams(*grid, *chosen["block"], chosen["shared_bytes"])
+    extra = trtp.SymIntExprs(len(chosen["args"]))
+    for i, term in enumerate(chosen["args"]):
+        extra[i] = trtp.SymInt32(_evaluate(term, sizes))
+    return chosen["entry"], (FOLDER / chosen["ptx"]).read_text(), params, extra
+
+
+def _find(plugin: str, inputs: Sequence[Any], attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """The problem of the manifest that these tensors are an instance of, for this device."""
+    kernel = MANIFEST["kernels"][plugin]
+    types = {name: dtype.name for name, dtype in _types(kernel, inputs).items()}
+    dims = _dims(kernel, inputs)
+    held = kernel["problems"]
+    fitting = [
+        problem
+        for problem in held
+        if problem["types"] == types
+        and {n: repr(v) for n, v in problem["attributes"].items()} == {n: repr(v) for n, v in attributes.items()}
+        and all(_within(dims[dim], extent) for dim, extent in problem["dims"].items())
+    ]
+    if not fitting:
+        asked = " ".join(f"{dim}={a}" if a == b else f"{dim}={a}:{b}" for dim, (a, b, _) in dims.items())
+        variables = {name: dtype for name, dtype in types.items() if name != dtype}
+        values = " ".join(f"{n}={v}" for n, v in (variables | dict(attributes)).items())
+        known = "; ".join(dict.fromkeys(problem["problem"] for problem in held))
+        raise BundleError(f"{plugin}: the network asks for {asked} {values}; this bundle holds {known}")
+    # The narrowest range: a tactic for exactly these sizes rather than one for many.
+    return min(_on_device(plugin, fitting), key=lambda p: math.prod(b - a + 1 for a, b, _ in p["dims"].values()))
+
+
+def _within(asked: Sequence[int], held: Sequence[int]) -> bool:
+    """Whether a tactic made for one range of a dimension is right for all of another."""
+    return held[0] <= asked[0] and asked[1] <= held[1] and asked[2] % held[2] == 0
+
+
+def _on_device(plugin: str, problems: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those for the device at hand: tuned on it, or on one of its compute capability, or else portable to it."""
+    device = _device()
+    if device is None:  # no driver, so nothing will be launched here
+        return problems
+    name, capability = device
+
+    def distance(problem: dict[str, Any]) -> tuple[int, ...] | None:
+        built = tuple(problem["capability"])
+        if built == capability:
+            return (0, problem["device"] != name)
+        if problem["portable"] and built < capability:
+            return (1, capability[0] - built[0], capability[1] - built[1])
+        return None
+
+    distances = [(distance(problem), problem) for problem in problems]
+    usable = [d for d, _ in distances if d is not None]
+    if not usable:
+        built = ", ".join(sorted({f"{p['device']} ({'.'.join(map(str, p['capability']))})" for p in problems}))
+        raise BundleError(
+            f"{plugin}: this device is a {name} of compute capability {capability[0]}.{capability[1]}; the bundle is "
+            f"for {built}: tune and export on such a device"
+        )
+    return [problem for d, problem in distances if d == min(usable)]
+
+
+def _device() -> tuple[str, tuple[int, int]] | None:
+    """Name and compute capability of the current CUDA device; None without a driver."""
+    try:
+        cuda = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return None
+    device, major, minor, name = ctypes.c_int(), ctypes.c_int(), ctypes.c_int(), ctypes.create_string_buffer(256)
+    if cuda.cuInit(0) or (cuda.cuCtxGetDevice(ctypes.byref(device)) and cuda.cuDeviceGet(ctypes.byref(device), 0)):
+        return None
+    cuda.cuDeviceGetAttribute(ctypes.byref(major), 75, device)
+    cuda.cuDeviceGetAttribute(ctypes.byref(minor), 76, device)
+    cuda.cuDeviceGetName(name, len(name), device)
+    return name.value.decode(), (major.value, minor.value)
+
+
+# -- tensors ---------------------------------------------------------------------------------------
+
+
+def _types(kernel: dict[str, Any], inputs: Sequence[Any]) -> dict[str, Any]:
+    """The data type behind each name in the kernel's tensors."""
+    types = {t["dtype"]: getattr(trt.DataType, t["dtype"], None) for t in kernel["outputs"].values()}
+    seen: dict[str, Any] = {}
+    for (name, tensor), desc in zip(kernel["inputs"].items(), inputs, strict=True):
+        if seen.setdefault(tensor["dtype"], desc.dtype) != desc.dtype:
+            raise BundleError(f"input {name!r} is {desc.dtype.name}; an earlier one is {seen[tensor['dtype']].name}")
+    return types | seen
+
+
+def _spelling(dtype: Any) -> str:
+    """A data type as a combination spells it."""
+    return {"FLOAT": "FP32", "HALF": "FP16"}.get(dtype.name) or str(dtype.name)
+
+
+def _parts(kernel: dict[str, Any], inputs: Iterable[Sequence[Any]]) -> Iterator[tuple[str, list[Any]]]:
+    """Each dimension of each input with its extents: one, or any number for one declared as *name."""
+    for (name, tensor), extents in zip(kernel["inputs"].items(), inputs, strict=True):
+        dims = tensor["shape"].split()
+        variadic, leading = tensor["shape"].startswith("*"), len(extents) - len(dims) + 1
+        if leading < 0 or (not variadic and leading != 1):
+            raise BundleError(f"input {name!r} has rank {len(extents)}; its shape is {tensor['shape']!r}")
+        if variadic:
+            yield dims.pop(0)[1:], list(extents[:leading])
+        for dim, extent in zip(dims, extents[leading if variadic else 0 :], strict=True):
+            yield dim, [extent]
+
+
+def _exprs(kernel: dict[str, Any], inputs: Sequence[Any]) -> dict[str, list[Any]]:
+    """TensorRT's expressions for the extents of each dimension."""
+    exprs: dict[str, list[Any]] = {}
+    for dim, extents in _parts(kernel, [list(desc.shape_expr) for desc in inputs]):
+        exprs.setdefault(dim, extents)
+    return exprs
+
+
+def _dims(kernel: dict[str, Any], inputs: Sequence[Any]) -> dict[str, tuple[int, int, int]]:
+    """Each dimension's smallest and largest size, and what certainly divides it."""
+    shapes = [desc.shape for desc in inputs]
+    pairs = [list(zip(*((s.min, s.max) if s.is_dynamic else (s, s)), strict=True)) for s in shapes]
+    dims: dict[str, tuple[int, int, int]] = {}
+    for dim, extents in _parts(kernel, pairs):
+        low, high = math.prod(a for a, _ in extents), math.prod(b for _, b in extents)
+        size = low, high, math.prod(a for a, b in extents if a == b)
+        if dims.setdefault(dim, size) != size or (dim.isdigit() and size != (int(dim),) * 3):
+            raise BundleError(f"dimension {dim} has different sizes in the inputs: {dims[dim][:2]} and {size[:2]}")
+    return {dim: size for dim, size in dims.items() if not dim.isdigit()}
+
+
+def _product(exprs: Sequence[Any]) -> Any:
+    product, *others = exprs or [trtp.ShapeExpr(1)]
+    for other in others:
+        product = product * other
+    return product
+
+
+def _evaluate(term: Any, sizes: Mapping[str, Any]) -> Any:
+    """A term of a launch, ``["cdiv", "N", 256]``, on TensorRT's expressions."""
+    if isinstance(term, int):
+        return trtp.ShapeExpr(term)
+    if isinstance(term, str):
+        return sizes[term]
+    left, right = _evaluate(term[1], sizes), _evaluate(term[2], sizes)
+    match term[0]:
+        case "+":
+            return left + right
+        case "-":
+            return left - right
+        case "*":
+            return left * right
+        case "//":
+            return left // right
+        case operator:
+            return getattr(trtp, operator)(left, right)
+
+
+# -- example::increment -----------------------------------------------------------------------------
+
+
+@trtp.register("example::increment")
+def example_increment(x: trtp.TensorDesc, amount: int) -> trtp.TensorDesc:
+    return describe("example::increment", [x])
+
+
+@trtp.autotune("example::increment")
+def example_increment_tactics(
+    x: trtp.TensorDesc, amount: int, outputs: tuple[trtp.TensorDesc]
+) -> list[trtp.AutoTuneCombination]:
+    return autotune("example::increment", [x], outputs, {"amount": amount})
+
+
+@trtp.aot_impl("example::increment")
+def example_increment_launch(
+    x: trtp.TensorDesc, amount: int, outputs: tuple[trtp.TensorDesc], tactic: int
+) -> tuple[str, str, trtp.KernelLaunchParams, trtp.SymIntExprs]:
+    return launch("example::increment", [x], {"amount": amount}, tactic)
+
+
+# One call for each problem, for those who want to play the builder over this module.
+REHEARSAL = [
+    "example::increment(fp16[4096], amount=2)",
+    "example::increment(fp16[4096:4096:8192], amount=2)",
+    "example::increment(fp16[8192], amount=2)",
+]

@@ -1,0 +1,104 @@
+"""``trials.csv``: every trial of a job as a row, for spreadsheets, other tools and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tuner.errors import StorageError
+from tuner.kernel.problem import Problem
+from tuner.kernel.problem_data import data_of
+from tuner.outcome import Timing
+from tuner.store.files import write_atomic
+from tuner.store.results import Trial
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TRIALS = "trials.csv"
+TRIAL_COLUMNS = ("problem", "number", "tactic", "status", "kind", "time_us", "verified", "message")
+"""The columns that every file has. Older files have no `problem_id`."""
+
+_ID = "problem_id"
+_FIRST = ("problem", "number", "tactic", "status", "kind", "time_us", "verified")
+_LAST = (_ID, "message")  # the id is for programs
+
+
+@dataclass(frozen=True, eq=False)
+class ProblemTrials:
+    """The rows of one problem.
+
+    Attributes:
+        id: `ProblemData.id`; "" in an older file.
+        title: kernel and label, for people.
+        frame: a row per trial in the order of asking. Columns: `TRIAL_COLUMNS`, one per parameter, one per fact,
+            without those of the latter that no row fills. `time_us` is NaN for a failed trial.
+    """
+
+    id: str
+    title: str
+    frame: pd.DataFrame
+
+
+def write_trials(path: Path, trials: Mapping[Problem, Sequence[Trial]]) -> None:
+    """Write one row per trial, in the order of asking, for each problem.
+
+    Columns: problem (for people), number, tactic, status ("ok" or the class of failure), kind, time_us, verified, one
+    per parameter, one per fact about the code or the run, problem_id (by which the problem is found in a summary),
+    message.
+
+    Raises:
+        StorageError: when the file cannot be written.
+    """
+    import pandas as pd
+
+    rows: list[dict[str, Any]] = []
+    for problem, finished in trials.items():
+        of_problem = {"problem": str(problem), _ID: data_of(problem).id}
+        for trial in finished:
+            row: dict[str, Any] = {**of_problem, "number": trial.number, "tactic": trial.tactic.id}
+            outcome = trial.outcome
+            if isinstance(outcome, Timing):
+                row |= {"status": "ok", "kind": outcome.kind, "time_us": outcome.time_us, "verified": outcome.verified}
+                row |= {**trial.tactic.config, **outcome.facts, "message": ""}
+            else:
+                row |= {"status": outcome.kind.value, **trial.tactic.config, "message": outcome.message}
+            rows.append(row)
+    known = dict.fromkeys(name for row in rows for name in row)
+    frame = pd.DataFrame(rows, columns=[*_FIRST, *(c for c in known if c not in (*_FIRST, *_LAST)), *_LAST])
+    # A parameter that some tactics do not have would turn its integers into floats.
+    integers = {
+        n for finished in trials.values() for t in finished for n, v in t.tactic.config.items() if type(v) is int
+    }
+    write_atomic(path, frame.astype(dict.fromkeys(sorted(integers), "Int64")).to_csv(index=False).encode())
+
+
+def read_trials(folder: Path) -> list[ProblemTrials]:
+    """Read the trials in a results folder, a table for each problem; none where there is no file.
+
+    Raises:
+        StorageError: when the file cannot be read or is no such table.
+    """
+    import pandas as pd
+
+    path = folder / TRIALS
+    if not path.exists():
+        return []
+    try:
+        frame = pd.read_csv(path, keep_default_na=False, na_values=[""], low_memory=False, dtype={_ID: str})
+        missing = [c for c in TRIAL_COLUMNS if c not in frame]
+        if missing:
+            raise ValueError(f"it has no column {missing[0]!r}")
+        frame["time_us"] = pd.to_numeric(frame["time_us"])
+    except (OSError, ValueError) as e:
+        raise StorageError(f"{path} cannot be read: {e}; run the job again to write it anew") from e
+    frame["message"] = frame["message"].astype(object).fillna("").astype(str)
+    identified = _ID in frame
+    found = []
+    for key, rows in frame.groupby(_ID if identified else "problem", sort=False):
+        kept = [c for c in rows if c != _ID and (c in TRIAL_COLUMNS or rows[c].notna().any())]
+        ordered = rows[kept].sort_values("number").reset_index(drop=True)
+        found.append(ProblemTrials(str(key) if identified else "", str(rows["problem"].iloc[0]), ordered))
+    return found
