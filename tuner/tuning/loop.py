@@ -77,7 +77,7 @@ def tune_problem(
     if not timings:
         raise NoValidTacticError(f"{problem}: {_why_none(done)}")
     always = [default] if incumbent is None else [default, incumbent]
-    candidates = shortlist(timings, finalists, always, backend.tied)
+    candidates = shortlist(timings, finalists, always, backend.near)
     confirmed: dict[Tactic, Timing] = {}
     for tactic, outcome in zip(candidates, backend.confirm([t.config for t in candidates]), strict=True):
         if isinstance(outcome, Timing):
@@ -87,13 +87,14 @@ def tune_problem(
     if not confirmed:
         raise NoValidTacticError(f"{problem}: every finalist failed when it was confirmed")
     choice = choose(confirmed, default, incumbent, backend.tied)
+    origin = backend.origin
     code = {t: backend.compiled(t.config) for t in (choice.winner, default) if t in confirmed}
     return Result(
         problem=problem,
-        backend=backend.name,
-        kind=backend.kind,
-        device=backend.device,
-        capability=backend.capability,
+        backend=origin.backend,
+        kind=origin.kind,
+        device=origin.device,
+        capability=origin.capability,
         winner=choice.winner,
         default=default,
         confirmed=confirmed,
@@ -101,7 +102,7 @@ def tune_problem(
         trials=done,
         resumed=resumed,
         stopped=stopped,
-        environment=backend.environment(),
+        environment=origin.environment,
         code={tactic: artifact for tactic, artifact in code.items() if artifact is not None},
     )
 

@@ -28,6 +28,7 @@ from tuner.store.portfolios import IN_RANGE, Candidate, Portfolio, write_portfol
 from tuner.tuning.config import Job
 from tuner.tuning.cover import smallest
 from tuner.tuning.neighbours import order, place_of
+from tuner.workers import stop_in_child
 
 
 def find_portfolios(
@@ -48,6 +49,7 @@ def find_portfolios(
         NoValidTacticError: when no winner is right over the whole range.
         StorageError: when the folder cannot be made.
     """
+    stop_in_child()
     opened = Cache.open(cache)
     groups = [group for group in _groups(config.problems) if len(_shapes(group)) > 1]
     if not groups:
@@ -133,13 +135,13 @@ def _find(
     whole, source = spanning(group), kernel_hash(group[0].kernel)
 
     def opened(problem: Problem) -> closing[Backend]:
-        return closing(open_backend(choice, problem, config, Store(default_folder())))
+        return closing(open_backend(choice, problem, config.setting, Store(default_folder())))
 
     with opened(whole) as backend:
         tactics = _winners(group, cache, source, backend)
         note(f"{whole}: checking {len(tactics)} tactics over the range")
         served = _outcomes(backend, [t for t in tactics if t.config in whole.space])
-        environment = backend.environment()
+        origin = backend.origin
     left_out = {t: f"({t}) is not legal over {whole.label}" for t in tactics if t not in served}
     times: dict[str, dict[Tactic, float]] = {}
     for label, problem in _rows(group, whole, tactics).items():
@@ -159,9 +161,9 @@ def _find(
     portfolio = Portfolio(
         kernel=whole.kernel.id,
         problem=whole.label,
-        backend=backend.name,
-        device=backend.device,
-        kind=backend.kind,
+        backend=origin.backend,
+        device=origin.device,
+        kind=origin.kind,
         within=within,
         method=found.method,
         shapes=tuple(times),
@@ -174,15 +176,15 @@ def _find(
     entry = entry_of(
         whole,
         source,
-        backend=backend.name,
-        device=backend.device,
-        capability=backend.capability,
+        backend=origin.backend,
+        device=origin.device,
+        capability=origin.capability,
         confirmed=means,
         winner=taken[0],
         default=whole.kernel.default_tactic,
         ties=(),
         trials=len(tactics),
-        environment=environment,
+        environment=origin.environment,
         portfolio=taken,
         best={label: min(taken, key=lambda t: at[t]) for label, at in times.items()},
     )
@@ -191,10 +193,11 @@ def _find(
 
 def _winners(group: Sequence[Problem], cache: Cache, source: str, backend: Backend) -> list[Tactic]:
     """The winners of the shapes, and the default."""
-    hits = {p: cache.lookup(p, source, backend=backend.name, device=backend.device) for p in group}
+    origin = backend.origin
+    hits = {p: cache.lookup(p, source, backend=origin.backend, device=origin.device) for p in group}
     for problem, hit in hits.items():
         if hit.tier != "exact":
-            where = f"by {backend.name} for {backend.device}"
+            where = f"by {origin.backend} for {origin.device}"
             raise ConfigError(f"{problem} has no winner {where} in the cache yet; run: tuner tune CONFIG")
     return list(dict.fromkeys([*(t for h in hits.values() for t in h.tactics), group[0].kernel.default_tactic]))
 
