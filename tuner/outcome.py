@@ -80,19 +80,22 @@ class Origin:
 
 
 class CompileError(Exception):
-    """A tactic that cannot be compiled or could not be launched: the failure of one trial.
+    """A tactic that cannot be compiled, made ready or launched.
 
     Attributes:
-        kind: the class of failure.
-        message: one or more lines, the first of which suffices.
+        failure: of its trial.
         lasting: whether another attempt would end the same way.
     """
 
     def __init__(self, kind: FailureClass, message: str, lasting: bool = True) -> None:
         super().__init__(kind, message, lasting)
-        self.kind = kind
-        self.message = message
+        self.failure = Failure(kind, message)
         self.lasting = lasting
 
+    @property
+    def kind(self) -> FailureClass:
+        """The class of the failure."""
+        return self.failure.kind
+
     def __str__(self) -> str:
-        return self.message
+        return self.failure.message

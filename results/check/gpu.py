@@ -30,15 +30,16 @@ from corpus import HERE, KERNELS, check, record, sources, winners, write_job
 from harmless import Edit, make_edits
 from planted import PLANTED
 
-from tuner.backends.cuda.backend import L2_SIZES
+from tuner.backends.cuda.backend import rotated_bytes
 from tuner.backends.cuda.cases import make_case
-from tuner.backends.cuda.station import Code, Runner, Station
+from tuner.backends.cuda.station import LoadedCode, Runner, Station, as_declared, longest_launch_s
 from tuner.backends.timing.plan import Confirmation
 from tuner.backends.timing.sampling import confirm
 from tuner.backends.timing.statistics import log_ratio_interval
 from tuner.check.measure import Gpu
 from tuner.check.recompile import Recompiled, compile_today
 from tuner.check.setting import Setting
+from tuner.compile.artifact import Loadable
 from tuner.kernel.problem import Problem
 from tuner.search.tactic import Tactic
 from tuner.tuning.config import load_config
@@ -96,7 +97,7 @@ def slowdowns(jobs: list[Job], role: str, setting: Setting, gpu: Gpu, out: Path,
         shipped = _problem(setting.path.parent / "shipped" / f"{kernel}.toml")
         tactic = winners()[kernel][0] if role == "winner" else shipped.kernel.default_tactic
         old = _code(setting.path.parent / "shipped" / f"{kernel}.toml", tactic, setting, gpu)
-        case = make_case(shipped, 0, L2_SIZES * gpu.info.l2_bytes)
+        case = make_case(shipped, 0, rotated_bytes(gpu.info, warm=False))
         with closing(Station(gpu.factory, threading.Lock())) as station:
             for job in (j for j in jobs if j.kernel == kernel):
                 if time.monotonic() > deadline:
@@ -104,7 +105,9 @@ def slowdowns(jobs: list[Job], role: str, setting: Setting, gpu: Gpu, out: Path,
                 row: dict[str, Any] = {**job.about, "role": role, "tactic": str(tactic)}
                 try:
                     new = _code(job.config, tactic, setting, gpu)
-                    runners = [Runner(station, code, tactic.config, case, None) for code in (old, new)]
+                    limit_s = longest_launch_s(case.problem, None)
+                    loads = [partial(LoadedCode, station, c, as_declared(c, tactic.config)) for c in (old, new)]
+                    runners = [Runner(station, load, case, limit_s) for load in loads]
                     faults = [runner.check(case) for runner in runners]
                     before, now = confirm(runners, ROUNDS, gpu.probe)
                     low, high = log_ratio_interval(now.samples_us, before.samples_us, ALPHA)
@@ -163,13 +166,13 @@ def _problem(config: Path) -> Problem:
     return load_config(config).problems[0]
 
 
-def _code(config: Path, tactic: Tactic, setting: Setting, gpu: Gpu) -> Code:
+def _code(config: Path, tactic: Tactic, setting: Setting, gpu: Gpu) -> Loadable:
     job = load_config(config)
     found = compile_today(job.problems[0], [tactic], gpu.info.name, job, setting.store)[tactic]
     if not isinstance(found, Recompiled):
         raise RuntimeError(found.message)
     a = found.artifact
-    return Code(a.ptx.encode(), a.entry, a.block, a.shared_bytes)
+    return a.loadable
 
 
 def rows(path: Path) -> list[dict[str, Any]]:

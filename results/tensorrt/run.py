@@ -50,7 +50,7 @@ def engines(path: Path, job: dict[str, Any]) -> dict[str, Any]:
     config = load_config(path)
     finalists = [f["config"] for f in job["finalists"]]
     winner, default = job["winner"]["config"], job["default"]["config"]
-    backend = open_backend(BackendChoice.of("tensorrt"), config.problems[0], config, Store(default_folder()))
+    backend = open_backend(BackendChoice.of("tensorrt"), config.problems[0], config.setting, Store(default_folder()))
     assert isinstance(backend, TensorrtBackend)
     with closing(backend):
         chosen = backend.engine(finalists)
@@ -66,7 +66,7 @@ def engines(path: Path, job: dict[str, Any]) -> dict[str, Any]:
             pair = {"default": default, "winner": winner}
             series = backend.network_times(list(pair.values()))
             found["network_samples_us"] = {n: list(s.samples_us) for n, s in zip(pair, series, strict=True)}
-        found["environment"] = dict(backend.environment())
+        found["environment"] = dict(backend.origin.environment)
     return found
 
 

@@ -6,22 +6,19 @@ from pathlib import Path
 import pytest
 
 from tuner import Problem
-from tuner.backends.select import BACKENDS, BackendChoice, open_backend
+from tuner.backends.select import BackendChoice, BackendSetting, open_backend
+from tuner.backends.table import BACKENDS
 from tuner.compile.blobs import Store
 from tuner.compile.options import CompileOptions
 from tuner.errors import ConfigError, UnavailableError
 from tuner.gpu.present import available
 from tuner.kernel.loader import load_kernel
-from tuner.tuning.config import Job
-from tuner.tuning.options import SearchOptions
 
 ROOT = Path(__file__).parents[2]
 NO_GPU = available() is not None
 
 
-def job(target: str = "h200") -> Job:
-    problem = Problem.of(load_kernel("increment.py", ROOT / "kernels"), {"N": 4096})
-    return Job("job", "", target, (problem,), SearchOptions(), CompileOptions(workers=1))
+PROBLEM = Problem.of(load_kernel("increment.py", ROOT / "kernels"), {"N": 4096})
 
 
 @pytest.mark.skipif(not NO_GPU, reason="there is a GPU")
@@ -66,11 +63,12 @@ def test_replay_and_a_table_belong_together(name: str, table: Path | None) -> No
 
 
 def test_the_model_predicts_for_the_target_of_the_job(tmp_path: Path) -> None:
-    config = job("a100")
-    backend = open_backend(BackendChoice.of("model"), config.problems[0], config, Store(tmp_path))
+    setting = BackendSetting("a100", compile=CompileOptions(workers=1))
+    backend = open_backend(BackendChoice.of("model"), PROBLEM, setting, Store(tmp_path))
     try:
-        assert (backend.name, backend.kind, backend.capability) == ("model", "prediction", (8, 0))
-        assert "A100" in backend.device
+        origin = backend.origin
+        assert (origin.backend, origin.kind, origin.capability) == ("model", "prediction", (8, 0))
+        assert "A100" in origin.device
     finally:
         backend.close()
 
@@ -78,8 +76,8 @@ def test_the_model_predicts_for_the_target_of_the_job(tmp_path: Path) -> None:
 def test_replay_opens_its_table(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     path.write_text("BLOCK_SIZE,num_warps,time_us\n256,4,3.5\n")
-    config = job()
-    backend = open_backend(BackendChoice.of("replay", table=path), config.problems[0], config, Store(tmp_path))
-    assert (backend.name, backend.kind, backend.device) == ("replay", "measurement", "unknown device")
-    assert backend.environment()["table"] == "table"
+    backend = open_backend(BackendChoice.of("replay", table=path), PROBLEM, BackendSetting(), Store(tmp_path))
+    origin = backend.origin
+    assert (origin.backend, origin.kind, origin.device) == ("replay", "measurement", "unknown device")
+    assert origin.environment["table"] == "table"
     backend.close()

@@ -14,8 +14,9 @@ from fake_bench import FakeBench
 from tuner import Problem
 from tuner.backends.timing.plan import Confirmation
 from tuner.backends.timing.statistics import Relation
-from tuner.check.measure import Comparison, FaultyError, Gpu, Launchable, compare_codes
+from tuner.check.measure import Comparison, FaultyError, Gpu, RecordedCode, compare_codes
 from tuner.check.time_rule import judge
+from tuner.compile.artifact import Loadable
 from tuner.gpu.conditions import Conditions
 from tuner.gpu.present import DeviceInfo
 from tuner.kernel.loader import load_kernel
@@ -31,19 +32,18 @@ def conditions(sm_mhz: float = 1980, throttle: tuple[str, ...] = ()) -> Conditio
     return Conditions(sm_mhz=sm_mhz, memory_mhz=3201, temperature_c=40, power_w=500, throttle=throttle)
 
 
-def code(us: float, **fault: Any) -> Launchable:
+def code(us: float, **fault: Any) -> Loadable:
     """What the simulated device takes for PTX."""
-    text = json.dumps({"us": us, **fault})
-    return Launchable(text, "increment", (64, 1, 1), 0, (256, 1, 1), (1 << 16,))
+    return Loadable(json.dumps({"us": us, **fault}), "increment", (64, 1, 1), 0)
 
 
 def compare(
-    old: Launchable, new: Launchable, said: Sequence[Conditions | None] = (conditions(),), turned: bool = False
+    old: Loadable, new: Loadable, said: Sequence[Conditions | None] = (conditions(),), turned: bool = False
 ) -> Comparison:
     """Compare on a device whose conditions after one batch and the next are as said, again and again."""
     answers = cycle(said)
     gpu = Gpu(INFO, FakeBench, lambda: next(answers), PLAN)
-    return compare_codes(gpu, PROBLEM, CONFIG, old, new, 0, turned)
+    return compare_codes(gpu, PROBLEM, CONFIG, RecordedCode(old, (256, 1, 1), (1 << 16,)), new, 0, turned)
 
 
 @pytest.mark.parametrize(

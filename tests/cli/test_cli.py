@@ -19,7 +19,7 @@ import jsonschema
 import pytest
 from workspace import Run, Workspace
 
-from tuner.backends.select import BACKENDS
+from tuner.backends.table import BACKENDS
 
 HEAVY = ("numpy", "optuna", "triton", "pandas", "msgspec", "rich", "filelock", "sqlalchemy", "asyncio")
 TABLE = str(Path(__file__).parents[1] / "data" / "tables" / "dedispersion_A4000_T4.json.gz")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -286,33 +284,3 @@ def test_trials_in_a_database_are_resumed_from_any_folder(workspace: Workspace) 
     second = workspace.replay(*storage, "--out", "b")
     assert (first.job["trials"], second.job["trials"], second.job["resumed"]) == (4, 6, 4)
     assert not (workspace.folder / "a" / "study.journal").exists()
-
-
-# -- from Python -----------------------------------------------------------------------------------
-
-SCRIPT = """
-from tuner import Problem, tune
-
-if __name__ == "__main__":
-    result = tune(Problem.of(kernel, {"N": 4096}), backend="model", trials=3)
-    print(result.winner.id, result.origin.kind, len(result.trials), result.failures, result.speedup >= 1)
-"""
-
-
-def test_a_script_tunes_the_kernel_it_declares(workspace: Workspace) -> None:
-    script = workspace.folder / "script.py"
-    script.write_text(KERNEL + SCRIPT)
-    done = subprocess.run(
-        [sys.executable, script.name],
-        cwd=workspace.folder,
-        env=workspace.environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    winner, *rest = done.stdout.split()
-    assert rest == ["prediction", "3", "{}", "True"]
-    assert (workspace.folder / "results" / "scale" / "trials.csv").exists()
-    (entry,) = json.loads((workspace.folder / "tactics.json").read_text())["entries"]
-    assert str(entry["winner"]["id"]) == winner

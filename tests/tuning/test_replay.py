@@ -56,7 +56,7 @@ def test_unknown_sampler(convolution: Table) -> None:
 
 def test_backend_answers_from_the_table(convolution: Table) -> None:
     backend: Backend = ReplayBackend(convolution)
-    assert (backend.kind, backend.device) == ("measurement", "NVIDIA RTX A4000")
+    assert (backend.origin.kind, backend.origin.device) == ("measurement", "NVIDIA RTX A4000")
     legal = convolution.space.point(0)
     outside = {**legal, "block_size_x": 48, "use_padding": 1, "use_shmem": 0}
     outcomes = dict(backend.evaluate([legal, outside]))
@@ -66,5 +66,5 @@ def test_backend_answers_from_the_table(convolution: Table) -> None:
     assert isinstance(first, Timing)
     assert backend.tied(first, first)
     assert not backend.tied(first, Timing(first.time_us * 1.0001, "measurement", "mean"))
-    assert backend.environment()["table"] == "convolution_A4000"
+    assert backend.origin.environment["table"] == "convolution_A4000"
     backend.close()

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
-from tuner.compile.artifact import Artifact
-from tuner.outcome import Kind, Outcome, Timing
+from tuner.backends.base import Backend
+from tuner.outcome import Origin, Outcome
 from tuner.search.tactic import Config
 from tuner.store.tables.table import Table
 
 
-class ReplayBackend:
+class ReplayBackend(Backend):
     """Gives every tactic the outcome somebody else recorded for it, the same every time."""
 
-    name = "replay"
-    capability: tuple[int, int] | None = None
-    batch = 1
-    ahead = False
-
     def __init__(self, table: Table) -> None:
-        self.kind: Kind = table.kind
-        self.device = table.device or "unknown device"
         self._table = table
 
-    def prepare(self, configs: Sequence[Config]) -> None:
-        """There is nothing to prepare."""
+    @property
+    def origin(self) -> Origin:
+        """Whose times these are, with the name of the table and a hash of what it holds."""
+        content = sorted(self._table.outcomes.items())
+        digest = hashlib.sha256(repr(content).encode()).hexdigest()
+        environment = {"table": self._table.name, "sha256": digest}
+        return Origin("replay", self._table.kind, self._table.device or "unknown device", None, environment)
 
     def evaluate(self, configs: Sequence[Config]) -> Iterator[tuple[int, Outcome]]:
         """The recorded outcomes, in the order given."""
@@ -34,19 +32,3 @@ class ReplayBackend:
     def confirm(self, configs: Sequence[Config]) -> list[Outcome]:
         """The recorded outcomes again."""
         return [self._table.outcome(c) for c in configs]
-
-    def tied(self, a: Timing, b: Timing) -> bool:
-        """Recorded times tie only when they are equal."""
-        return a.time_us == b.time_us
-
-    def compiled(self, config: Config) -> Artifact | None:
-        """A table holds times, not code."""
-        return None
-
-    def environment(self) -> Mapping[str, str]:
-        """Which table answered, and a hash of what it holds."""
-        content = sorted(self._table.outcomes.items())
-        return {"table": self._table.name, "sha256": hashlib.sha256(repr(content).encode()).hexdigest()}
-
-    def close(self) -> None:
-        """There is nothing to close."""

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuner.backends.base import Backend
+from tuner.backends.table import AUTO, BACKENDS, first_present
 from tuner.backends.tensorrt.options import TensorrtOptions
 from tuner.compile.blobs import Store, default_folder
 from tuner.compile.compiler import Compiler
+from tuner.compile.options import CompileOptions
 from tuner.errors import ConfigError, UnavailableError, did_you_mean
 from tuner.gpu.catalog import find_device
-from tuner.gpu.driver import driver_version
-from tuner.gpu.present import available
 from tuner.kernel.problem import Problem
-from tuner.qdp.library import lack, version
-from tuner.tuning.config import Job
+from tuner.qdp.library import version
 
 if TYPE_CHECKING:
-    from tuner.backends.tensorrt.backend import EngineOptions
+    from tuner.backends.tensorrt.loader import EngineOptions
 
-BACKENDS = ("tensorrt", "cuda", "model", "replay")
 _GATE_TIMEOUT_S = 60.0
 
 
@@ -32,11 +30,11 @@ class BackendChoice:
     """A backend and why it was taken.
 
     Attributes:
-        name: one of `BACKENDS`.
+        name: one of `tuner.backends.table.BACKENDS`.
         why: a clause for the user, "" when it was asked for.
-        devices: for tensorrt and cuda: ordinals of the GPUs to measure on.
+        devices: ordinals of the GPUs to measure on, for a backend that does.
         table: for replay: the recorded table.
-        warm: for tensorrt and cuda: leave tensors in the L2 between launches.
+        warm: leave tensors in the L2 between launches, for a backend that measures.
     """
 
     name: str
@@ -55,61 +53,80 @@ class BackendChoice:
             ConfigError: for an unknown name, or replay without a table.
             UnavailableError: for a backend that does not work here.
         """
-        if name not in ("auto", *BACKENDS):
-            raise ConfigError(f"unknown backend {name!r}{did_you_mean(name, ('auto', *BACKENDS))}")
+        if name not in (AUTO, *BACKENDS):
+            raise ConfigError(f"unknown backend {name!r}{did_you_mean(name, (AUTO, *BACKENDS))}")
         if (name == "replay") != (table is not None):
             raise ConfigError("--backend replay and --table FILE belong together: the table holds the times")
-        no_gpu = available() if name in ("auto", "tensorrt", "cuda") else None
-        no_engines = lack(None if no_gpu else driver_version()) if name in ("auto", "tensorrt") else None
-        if name == "auto":
-            if no_gpu is not None:
-                return cls("model", f"no measuring here: {no_gpu}", tuple(devices), None, warm)
-            if no_engines is None:
-                return cls("tensorrt", f"a GPU and TensorRT {version()} are present", tuple(devices), None, warm)
-            return cls("cuda", f"a GPU is present; no engines here: {no_engines.what}", tuple(devices), None, warm)
-        reason = no_engines or no_gpu
-        if reason is not None:
-            raise UnavailableError(f"the {name} backend does not work here: {reason}; `tuner doctor` says more")
+        if name == AUTO:
+            first, why = first_present()
+            return cls(first, why, tuple(devices), None, warm)
+        missing = BACKENDS[name].missing()
+        if missing is not None:
+            raise UnavailableError(f"the {name} backend does not work here: {missing}; `tuner doctor` says more")
         return cls(name, "", tuple(devices), table, warm)
 
 
-def open_backend(choice: BackendChoice, problem: Problem, config: Job, store: Store) -> Backend:
-    """Make the backend for a problem, with compile workers as the config says. The caller closes it."""
+@dataclass(frozen=True)
+class BackendSetting:
+    """What a backend is opened with, the same for every problem of a job.
+
+    Attributes:
+        target: the GPU to compile and predict for where it is not present; a name that `find_device` knows.
+        seed: of the random inputs that tactics are checked on.
+        compile: what a compile may take.
+        tensorrt: how engines are built.
+    """
+
+    target: str = "h200"
+    seed: int = 0
+    compile: CompileOptions = field(default_factory=CompileOptions)
+    tensorrt: TensorrtOptions = field(default_factory=TensorrtOptions)
+
+
+def open_backend(choice: BackendChoice, problem: Problem, setting: BackendSetting, store: Store) -> Backend:
+    """Make the backend for a problem. The caller closes it.
+
+    Args:
+        choice: which one.
+        problem: whose tactics it will time.
+        setting: what it is opened with.
+        store: keeps compiled tactics and verdicts.
+    """
     if choice.name == "replay":
         from tuner.backends.replay import ReplayBackend
         from tuner.store.tables.table import read_table
 
         assert choice.table is not None
         return ReplayBackend(read_table(choice.table))
-    if choice.name in ("tensorrt", "cuda"):
+    if BACKENDS[choice.name].measures:
         from tuner.backends.cuda.backend import CudaBackend
         from tuner.gpu.present import describe
 
         devices = describe(choice.devices)
-        compiler = Compiler.of(replace(devices[0].target, disassemble=False), config.compile, store)
+        compiler = Compiler.of(replace(devices[0].target, disassemble=False), setting.compile, store)
         if choice.name == "cuda":
-            return CudaBackend(problem, devices, compiler, seed=config.search.seed, warm=choice.warm)
+            return CudaBackend(problem, devices, compiler, seed=setting.seed, warm=choice.warm)
         from tuner.backends.tensorrt.backend import TensorrtBackend
 
-        options = _engine_options(config.tensorrt, devices[0].name)
-        return TensorrtBackend(problem, devices, compiler, options, seed=config.search.seed, warm=choice.warm)
+        options = _engine_options(setting.tensorrt, devices[0].name)
+        return TensorrtBackend(problem, devices, compiler, options, seed=setting.seed, warm=choice.warm)
     from tuner.backends.model.backend import ModelBackend
     from tuner.gate.verifier import Verifier
 
-    device = find_device(config.target)
+    device = find_device(setting.target)
     verifier = Verifier(
         problem,
-        seed=config.search.seed,
-        workers=config.compile.workers,
+        seed=setting.seed,
+        workers=setting.compile.workers,
         timeout_s=_GATE_TIMEOUT_S,
-        memory_bytes=config.compile.memory_mb << 20,
+        memory_bytes=setting.compile.memory_mb << 20,
         store=store,
     )
-    return ModelBackend(problem, device, Compiler.of(device.target, config.compile, store), verifier)
+    return ModelBackend(problem, device, Compiler.of(device.target, setting.compile, store), verifier)
 
 
 def _engine_options(options: TensorrtOptions, device: str) -> EngineOptions:
-    from tuner.backends.tensorrt.backend import EngineOptions
+    from tuner.backends.tensorrt.loader import EngineOptions
     from tuner.backends.tensorrt.order import Host
 
     name = re.sub(r"\W+", "-", f"{version()}-{device}").lower()

@@ -2,7 +2,7 @@
 
 Times of different days cannot be compared to a few per cent: drivers, clocks, temperature and neighbours move by more.
 So the baseline keeps the winner's PTX, and both codes are assembled by the same driver, run in one process on the same
-tensors, round by round (`tuner.timing.confirm`).
+tensors, round by round (`tuner.backends.timing.sampling.confirm`).
 
 A regression is only what shows in time and in cycles, in a first process and again in a second one: by more than the
 margin, which the interval of the effect excludes. Cycles are time multiplied by the SM clock that NVML reports after
@@ -18,19 +18,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
-from tuner.backends.cuda.backend import L2_SIZES
+from tuner.backends.cuda.backend import rotated_bytes
 from tuner.backends.cuda.bench import Bench
-from tuner.backends.cuda.cases import Case, make_case
+from tuner.backends.cuda.cases import make_case
 from tuner.backends.cuda.isolated import Factory
-from tuner.backends.cuda.station import FAULTS, Code, Runner, Station, failure
+from tuner.backends.cuda.station import FAULTS, LoadedCode, Runner, Station, as_declared, failure, longest_launch_s
 from tuner.backends.timing.plan import CONFIRMATION, Confirmation
 from tuner.backends.timing.sampling import Series, confirm
 from tuner.backends.timing.statistics import Relation, log_ratio_interval, relation
+from tuner.compile.artifact import Loadable
 from tuner.gate.instances import device_instances
-from tuner.gpu.conditions import Conditions, Nvml, Probe
+from tuner.gpu.conditions import Nvml, Probe
 from tuner.gpu.driver import LaunchShape
 from tuner.gpu.present import DeviceInfo, describe
 from tuner.kernel.problem import Problem
@@ -46,7 +46,7 @@ class Gpu:
 
     Attributes:
         info: the device.
-        factory: makes its `tuner.cuda.bench.Bench`; another one simulates a device.
+        factory: makes its `tuner.backends.cuda.bench.Bench`; another one simulates a device.
         probe: reads its clocks and throttling.
         plan: how long and how precisely; its margin is the check's.
     """
@@ -64,20 +64,22 @@ class Gpu:
 
 
 @dataclass(frozen=True)
-class Launchable:
-    """A code and its launch at the problem's usual size.
+class RecordedCode:
+    """A code that was recorded, and how it was launched at the problem's usual size.
 
     Attributes:
-        ptx, entry, block, shared_bytes: as in `tuner.compile.artifact.Artifact`; the device's driver assembles the PTX.
-        grid, integers: blocks along x, y and z, and the extra integers.
+        code: the device's driver assembles its PTX.
+        grid: blocks along x, y and z.
+        integers: the extra integers.
     """
 
-    ptx: str
-    entry: str
-    block: tuple[int, int, int]
-    shared_bytes: int
+    code: Loadable
     grid: tuple[int, int, int]
     integers: tuple[int, ...]
+
+    def launch(self, problem: Problem) -> tuple[LaunchShape, tuple[int, ...]]:
+        """Grid, block and shared memory, and integers: as recorded, whatever today's declaration says."""
+        return LaunchShape(self.grid, self.code.block, self.code.shared_bytes), self.integers
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ class FaultyError(Exception):
 
 
 def compare_codes(
-    gpu: Gpu, problem: Problem, config: Config, recorded: Launchable, today: Launchable, seed: int, turned: bool
+    gpu: Gpu, problem: Problem, config: Config, recorded: RecordedCode, today: Loadable, seed: int, turned: bool
 ) -> Comparison:
     """Check both codes for correctness and time them in turns, in a process of their own.
 
@@ -139,23 +141,25 @@ def compare_codes(
         FaultyError: when one of them does not run or is wrong.
         UnavailableError: when the tensors do not fit on the device.
     """
-    usual = make_case(problem.at(problem.sizes()), seed, L2_SIZES * gpu.info.l2_bytes)
+    usual = make_case(problem.at(problem.sizes()), seed, rotated_bytes(gpu.info, warm=False))
     awkward = [make_case(p, seed) for p in device_instances(problem, config)] if problem.dynamic else []
-    station, clock = Station(gpu.factory, threading.Lock()), _Clock(gpu.probe)
+    limit_s = longest_launch_s(usual.problem, None)
+    station = Station(gpu.factory, threading.Lock())
     try:
         with _blaming("recorded"):
-            old = _Recorded(station, recorded, config, usual)
+            old = Runner(station, lambda: LoadedCode(station, recorded.code, recorded.launch), usual, limit_s)
             _require_right("recorded", old.check(usual))
         with _blaming("today's"):
-            new = Runner(station, _code(today), config, usual, None)
+            how = as_declared(today, config)
+            new = Runner(station, lambda: LoadedCode(station, today, how), usual, limit_s)
             for case in (usual, *awkward):
                 _require_right("today's", new.check(case))
-        sides = [_Clocked("recorded", old, clock), _Clocked("today's", new, clock)]
+        sides = [_Blamed("recorded", old), _Blamed("today's", new)]
         order = slice(None, None, -1) if turned else slice(None)
-        before, now = confirm(sides[order], gpu.plan, lambda: clock.last)[order]
-        cycles = [side.cycles(series) for side, series in zip(sides, (before, now), strict=True)]
+        before, now = confirm(sides[order], gpu.plan, gpu.probe, each_batch=True)[order]
     finally:
         station.close()
+    before_cycles, now_cycles = _cycles(before), _cycles(now)
     low, high = log_ratio_interval(now.samples_us, before.samples_us, gpu.plan.alpha)
     return Comparison(
         recorded_us=before.median_us,
@@ -163,57 +167,29 @@ def compare_codes(
         low=math.exp(low),
         high=math.exp(high),
         time=relation(now.samples_us, before.samples_us, gpu.plan),
-        cycles=relation(cycles[1], cycles[0], gpu.plan) if all(map(math.isfinite, chain(*cycles))) else None,
+        cycles=relation(now_cycles, before_cycles, gpu.plan) if now_cycles and before_cycles else None,
         throttled=before.throttled + now.throttled > 0,
     )
 
 
-class _Clock:
-    """Reads the conditions after each batch and remembers them."""
+class _Blamed:
+    """A runner that says whose errors are whose."""
 
-    def __init__(self, probe: Probe) -> None:
-        self._probe = probe
-        self.last: Conditions | None = None
-
-    def read(self) -> float:
-        """The SM clock in MHz; not a number where it is unknown."""
-        self.last = self._probe()
-        return math.nan if self.last is None else self.last.sm_mhz
-
-
-class _Clocked:
-    """A runner that notes the clock after each batch, and says whose errors are whose."""
-
-    def __init__(self, side: Side, runner: Runner, clock: _Clock) -> None:
-        self._side, self._runner, self._clock = side, runner, clock
-        self._noted: list[tuple[float, float]] = []
+    def __init__(self, side: Side, runner: Runner) -> None:
+        self._side, self._runner = side, runner
         self.step = runner.step
 
     def run(self, launches: int) -> float:
         with _blaming(self._side):
-            elapsed_us = self._runner.run(launches)
-        self._noted.append((elapsed_us / launches, self._clock.read()))
-        return elapsed_us
-
-    def cycles(self, series: Series) -> list[float]:
-        """Cycles of each sample; warm-up and rounds that were thrown away are noted too, and passed over."""
-        noted = iter(self._noted)
-        return [us * next(mhz for time_us, mhz in noted if time_us == us) for us in series.samples_us]
+            return self._runner.run(launches)
 
 
-class _Recorded(Runner):
-    """The recorded code, which is launched as it was when it was recorded."""
-
-    def __init__(self, station: Station, recorded: Launchable, config: Config, case: Case) -> None:
-        self._launch = LaunchShape(recorded.grid, recorded.block, recorded.shared_bytes), recorded.integers
-        super().__init__(station, _code(recorded), config, case, None)
-
-    def _how(self, problem: Problem) -> tuple[Any, ...]:
-        return self._launch
-
-
-def _code(code: Launchable) -> Code:
-    return Code(code.ptx.encode(), code.entry, code.block, code.shared_bytes)
+def _cycles(series: Series) -> list[float] | None:
+    """Millions of cycles of each sample, by the clock read after it; None where that is not known of each."""
+    if len(series.conditions) != len(series.samples_us):
+        return None
+    cycles = [us * now.sm_mhz for us, now in zip(series.samples_us, series.conditions, strict=True)]
+    return cycles if all(map(math.isfinite, cycles)) else None
 
 
 def _require_right(side: Side, fault: str | None) -> None:

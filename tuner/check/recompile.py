@@ -63,7 +63,8 @@ def compile_today(
             found[tactic] = Failure(FailureClass.CONSTRAINT, why)
     if not legal:
         return found
-    with closing(open_backend(BackendChoice("model"), problem, replace(job, target=device), store)) as backend:
+    setting = replace(job.setting, target=device)
+    with closing(open_backend(BackendChoice("model"), problem, setting, store)) as backend:
         for i, outcome in backend.evaluate([t.config for t in legal]):
             if isinstance(outcome, Failure):
                 found[legal[i]] = outcome

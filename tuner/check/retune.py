@@ -41,7 +41,7 @@ def retuned(subject: Subject, record: Record, choice: BackendChoice, trials: int
     if best == winner:
         message = f"winner ({winner}): the best of {trials} fresh trials too"
         return subject.check("retune", "pass", message, winner.id, best.id)
-    with closing(open_backend(choice, subject.problem, job, store)) as backend:
+    with closing(open_backend(choice, subject.problem, job.setting, store)) as backend:
         old, new = backend.confirm([winner.config, best.config])
     if isinstance(old, Failure) or isinstance(new, Failure):
         failed = old if isinstance(old, Failure) else new

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tuner.backends.select import BackendChoice
+from tuner.backends.table import check_names
 from tuner.check.baseline import Baseline, Record, read_baseline
 from tuner.check.verdict import Check
 from tuner.compile.blobs import Store, default_folder
@@ -71,7 +72,7 @@ def open_setting(
         StorageError: when a file cannot be read.
         UnavailableError: when the backend does not work here.
     """
-    if backend not in ("auto", "cuda", "model"):
+    if backend not in check_names():
         raise ConfigError(f"--backend {backend}: a check measures by cuda, or compares compile facts by model")
     baseline = Baseline() if new and not path.exists() else read_baseline(path)
     if margin is not None:

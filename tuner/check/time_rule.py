@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tuner.check.baseline import Record
-from tuner.check.fingerprint import grid_of, integers_of
-from tuner.check.measure import Comparison, FaultyError, Gpu, Launchable, compare_codes
+from tuner.check.measure import Comparison, FaultyError, Gpu, RecordedCode, compare_codes
 from tuner.check.recompile import Recompiled
 from tuner.check.verdict import Check, CheckVerdict, Subject
+from tuner.compile.artifact import Loadable
 from tuner.compile.ptx import lower_version, parse
 from tuner.outcome import FailureClass
 from tuner.search.tactic import Tactic
@@ -14,17 +16,12 @@ from tuner.search.tactic import Tactic
 
 def timed(subject: Subject, record: Record, ptx: str, today: Recompiled, gpu: Gpu) -> Check:
     """Measure the winner's recorded PTX and today's code, a second time if it has become slower."""
-    code, artifact, launch = record.code, today.artifact, today.launch
+    code = record.code
     who = f"winner ({Tactic(record.winner.config)})"
-    recorded = Launchable(_understood(ptx, gpu), code.entry, code.block, code.shared_bytes, code.grid, code.args)
-    now = Launchable(
-        _understood(artifact.ptx, gpu),
-        artifact.entry,
-        artifact.block,
-        artifact.shared_bytes,
-        grid_of(launch),
-        integers_of(launch),
+    recorded = RecordedCode(
+        Loadable(_understood(ptx, gpu), code.entry, code.block, code.shared_bytes), code.grid, code.args
     )
+    now = replace(today.artifact.loadable, ptx=_understood(today.artifact.ptx, gpu))
     runs: list[Comparison] = []
     try:
         for seed, turned in enumerate((False, True)):

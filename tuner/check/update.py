@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from tuner.backends.table import recorded_names
 from tuner.check.baseline import (
     Accepted,
     Record,
@@ -36,9 +37,6 @@ from tuner.search.tactic import Tactic
 from tuner.store.cache import Cache, update
 from tuner.store.entry import Entry
 from tuner.tuning.config import Job
-
-BACKENDS = ("tensorrt", "cuda", "cuda-warm", "model")
-"""Whose winner is taken where several have one: a measurement before a prediction."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +183,7 @@ def _record(
 
 def _entry(cache: Cache, problem: Problem, source: str, here: _RecordPlace, old: Record | None) -> Entry | None:
     """What the cache holds for a problem and source on a device; no prediction where the record was measured."""
-    for backend in BACKENDS:
+    for backend in recorded_names():  # a measurement before a prediction
         hit = cache.lookup(problem, source, backend=backend, device=here.device)
         if hit.tier == "exact" and hit.entry is not None and not (_measured(old) and hit.entry.kind == "prediction"):
             return hit.entry

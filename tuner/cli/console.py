@@ -101,7 +101,8 @@ class TerminalProgress:
     def started(self, problem: Problem, backend: Backend, trials: int) -> None:
         self._reset()
         if self._bar is None:
-            say(f"{problem}: up to {trials} of {problem.space.size} tactics on {backend.name} for {backend.device}")
+            origin = backend.origin
+            say(f"{problem}: up to {trials} of {problem.space.size} tactics on {origin.backend} for {origin.device}")
         else:
             self.pause()
             self._task = self._bar.add_task(str(problem), total=trials, best="", rate="", failures="")

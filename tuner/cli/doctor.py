@@ -13,6 +13,7 @@ from pathlib import Path
 
 import click
 
+from tuner.backends.table import BACKENDS
 from tuner.cli.common import common_options, print_json
 from tuner.frontends import LANGUAGES
 
@@ -54,9 +55,7 @@ def examine() -> list[Requirement]:
 def usable_backends(checks: list[Requirement]) -> dict[str, bool]:
     """Which backends work, given what `examine` found."""
     ok = {c.name: c.ok for c in checks}
-    base = ok["platform"] and ok["packages"]
-    cuda = base and ok["triton"] and ok["cuda"]
-    return {"tensorrt": cuda and ok["tensorrt"], "cuda": cuda, "model": base and ok["triton"], "replay": base}
+    return {name: all(ok[needed] for needed in info.needs) for name, info in BACKENDS.items()}
 
 
 def _platform() -> Requirement:
@@ -151,9 +150,8 @@ def _cuda() -> Requirement:
     reason = available()
     if reason is None:
         return Requirement("cuda", True, "a GPU answers", "measuring: --backend cuda")
-    return Requirement(
-        "cuda", False, reason, "measuring: --backend cuda", "pip install 'qdp-tuner[cuda]' on a GPU machine"
-    )
+    mend = f"pip install 'qdp-tuner[{BACKENDS['cuda'].extra}]' on a GPU machine"
+    return Requirement("cuda", False, reason, "measuring: --backend cuda", mend)
 
 
 def _tensorrt() -> Requirement:
@@ -185,7 +183,8 @@ except BindingsError:
 
 
 def _rehearsal() -> Requirement:
-    run = subprocess.run([sys.executable, "-c", _LOAD], capture_output=True, text=True)  # it needs a process of its own
+    command = [sys.executable, "-P", "-c", _LOAD]  # NVIDIA's layer needs a process of its own
+    run = subprocess.run(command, capture_output=True, text=True)
     if run.returncode == 0:
         detail = "Python layer of TensorRT " + "; ".join(run.stdout.splitlines())
         return Requirement("rehearsal", True, detail, "rehearse")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tuner.backends.table import AUTO, auto_names
 from tuner.cli.common import common_options, numbers, print_json
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--backend",
-    type=click.Choice(("auto", "tensorrt", "cuda", "model")),
-    default="auto",
+    type=click.Choice((AUTO, *auto_names())),
+    default=AUTO,
     show_default=True,
     help="As for tune.",
 )

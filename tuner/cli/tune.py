@@ -8,12 +8,13 @@ from typing import Any
 
 import click
 
+from tuner.backends.table import AUTO, BACKENDS, named
 from tuner.cli.common import common_options, numbers, print_json
 
 
 @click.command()
 @click.argument("configs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="CONFIG...")
-@click.option("--backend", default="auto", show_default=True, help="auto, tensorrt, cuda, model or replay.")
+@click.option("--backend", default=AUTO, show_default=True, help=f"{named((AUTO, *BACKENDS))}.")
 @click.option("--trials", type=int, help="Tactics to try per problem.")
 @click.option("--shared-trials", type=int, help="Those of a further shape, which starts from its neighbours' best.")
 @click.option("--timeout", "timeout_s", type=float, metavar="S", help="End the search after S seconds.")

@@ -48,6 +48,16 @@ class Resources:
 
 
 @dataclass(frozen=True)
+class Loadable:
+    """What a device loads of a tactic, and how its blocks are launched. `Artifact` says what the fields mean."""
+
+    ptx: str
+    entry: str
+    block: tuple[int, int, int]
+    shared_bytes: int
+
+
+@dataclass(frozen=True)
 class Artifact:
     """A tactic compiled for one target, ready to be launched as TensorRT launches it.
 
@@ -74,3 +84,8 @@ class Artifact:
     cubin: bytes
     compiler: str
     seconds: float
+
+    @property
+    def loadable(self) -> Loadable:
+        """What a device loads: the PTX, as TensorRT hands it to the driver."""
+        return Loadable(self.ptx, self.entry, self.block, self.shared_bytes)

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 from tuner.compile.artifact import Artifact
 from tuner.compile.blobs import Store
@@ -18,11 +18,20 @@ from tuner.outcome import CompileError, Failure, FailureClass
 from tuner.search.tactic import Config
 from tuner.workers import WorkerPool, out_of_memory
 
-if TYPE_CHECKING:
-    pass
-
-
 Compiled: TypeAlias = Artifact | Failure
+
+
+class Compiles(Protocol):
+    """What turns configurations into PTX: a `Compiler`, or what stands in for one."""
+
+    def submit(self, problem: Problem, config: Config) -> Future[Compiled]:
+        """Begin to compile, or return the future of an earlier call."""
+
+    def versions(self) -> Mapping[str, str]:
+        """Names and versions of the tools that what was submitted takes."""
+
+    def close(self) -> None:
+        """Stop its processes."""
 
 
 @dataclass
@@ -81,7 +90,7 @@ class Compiler:
             key = compile_key(problem, config, self._target)
         except CompileError as e:  # there is nothing that could be compiled
             refused: Future[Compiled] = Future()
-            self._finish(refused, Failure(e.kind, e.message), stored=False)
+            self._finish(refused, e.failure, stored=False)
             return refused
         self._tools.update(tools(problem.source(config), self._target))
         with self._lock:
@@ -146,11 +155,4 @@ def _compile(spec: ProblemSpec, config: Config, target: Target, key: str) -> tup
     except CompileError as e:
         if out_of_memory(e):
             raise
-        return Failure(e.kind, e.message), e.lasting
-
-
-class Compiles(Protocol):
-    """What turns a configuration into PTX: `tuner.compile.compiler.Compiler`."""
-
-    def submit(self, problem: Problem, config: Config) -> Future[Artifact | Failure]:
-        """Begin to compile, or return the future of an earlier call."""
+        return e.failure, e.lasting

@@ -15,6 +15,7 @@ from types import ModuleType
 from tuner.errors import ConfigError, UnavailableError, did_you_mean
 from tuner.frontends import EXTRAS
 from tuner.kernel.kernel import Kernel
+from tuner.workers import WorkInChild
 
 
 def load_kernel(spec: str, base: Path) -> Kernel:
@@ -60,7 +61,10 @@ FILE_PREFIX = "tuner_kernel_file_"
 
 
 def import_file(path: Path) -> ModuleType:
-    """Execute a Python file as a module of its own, once per process and content."""
+    """Execute a Python file as a module of its own, once per process and content.
+
+    In a child process, a script is executed up to where it starts to tune: what it tunes is declared before.
+    """
     name = FILE_PREFIX + hashlib.sha256(str(path).encode() + path.read_bytes()).hexdigest()[:16]
     if name in sys.modules:
         return sys.modules[name]
@@ -71,6 +75,8 @@ def import_file(path: Path) -> ModuleType:
     try:
         with _importable(path.parent):
             spec.loader.exec_module(module)
+    except WorkInChild:
+        return module
     except BaseException as e:
         del sys.modules[name]
         if isinstance(e, ConfigError):

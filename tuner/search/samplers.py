@@ -34,6 +34,25 @@ class Sampler:
         return factory(points, seed)
 
 
+@dataclass(frozen=True)
+class GivenSampler:
+    """A sampler object of Optuna's, or something that makes one, in the place of a `Sampler`.
+
+    Attributes:
+        given: the object, which is used as it is; or a function of the points of a space and a seed.
+        ordered: as in `Sampler`.
+    """
+
+    given: BaseSampler | Callable[[Points, int], BaseSampler]
+    ordered: bool = True
+
+    def make(self, points: Points, seed: int) -> BaseSampler:
+        """The sampler for the points of a space; `seed` is for what makes one, an object has its own."""
+        from optuna.samplers import BaseSampler
+
+        return self.given if isinstance(self.given, BaseSampler) else self.given(points, seed)
+
+
 SAMPLERS: Mapping[str, Sampler] = {
     "random": Sampler("tuner.search.random", "RandomPoints"),
     "tpe-categorical": Sampler("tuner.search.tpe", "independent", ordered=False),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from tuner.errors import ConfigError
 from tuner.search.points import Elsewhere, Point, Points
-from tuner.search.samplers import DEFAULT_SAMPLER, find
+from tuner.search.samplers import DEFAULT_SAMPLER, GivenSampler, find
 from tuner.search.space import Space
 from tuner.search.tactic import Config, Value, canonical
 
@@ -43,7 +43,7 @@ class Search:
     Args:
         space: what to search; constraints are never violated.
         default: the first configuration to try.
-        sampler: a name in `samplers.SAMPLERS`.
+        sampler: a name in `samplers.SAMPLERS`, or an object.
         seed: of everything random.
         budget: how many configurations the caller means to try.
         seeds: configurations to try right after the default, best first. One that the space does not
@@ -59,13 +59,13 @@ class Search:
         space: Space,
         default: Config,
         *,
-        sampler: str = DEFAULT_SAMPLER,
+        sampler: str | GivenSampler = DEFAULT_SAMPLER,
         seed: int,
         budget: int,
         seeds: Iterable[Config] = (),
         elsewhere: Sequence[Elsewhere] = (),
     ) -> None:
-        chosen = find(sampler)
+        chosen = sampler if isinstance(sampler, GivenSampler) else find(sampler)
         if space.size == 0:
             raise ConfigError("the space has no legal point; relax a constraint")
         violated = space.violated(default)

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from tuner.backends.select import BackendSetting
 from tuner.backends.tensorrt.options import TensorrtOptions
 from tuner.compile.options import CompileOptions
 from tuner.errors import ConfigError, did_you_mean
@@ -48,6 +49,11 @@ class Job:
     search: SearchOptions
     compile: CompileOptions
     tensorrt: TensorrtOptions = field(default_factory=TensorrtOptions)
+
+    @property
+    def setting(self) -> BackendSetting:
+        """What backends are opened with."""
+        return BackendSetting(self.target, self.search.seed, self.compile, self.tensorrt)
 
 
 class _TimedTable(Struct, frozen=True, forbid_unknown_fields=True):

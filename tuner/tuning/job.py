@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tuner.backends.base import Backend
+from tuner.backends.base import Backend, BackendFactory
 from tuner.backends.select import BackendChoice, open_backend
 from tuner.compile.blobs import Store, default_folder
 from tuner.compile.options import CompileOptions
@@ -21,6 +22,8 @@ from tuner.kernel.problem_data import data_of
 from tuner.kernel.tensor import Tolerance
 from tuner.outcome import Origin, Timing
 from tuner.search import Search
+from tuner.search.points import Points
+from tuner.search.samplers import DEFAULT_SAMPLER, GivenSampler
 from tuner.search.space import Space
 from tuner.store.cache import Cache, default_path, update
 from tuner.store.entry import Entry, entry_of
@@ -29,10 +32,14 @@ from tuner.store.results import SUMMARY, Result, Trial, write_summary
 from tuner.store.study_data import StudyIdentity
 from tuner.store.trials import TRIALS, write_trials
 from tuner.tuning.config import Job
-from tuner.tuning.loop import Progress, finished_trials, origin_of, tune_problem
+from tuner.tuning.loop import Progress, finished_trials, tune_problem
 from tuner.tuning.neighbours import SEEDS, Tuned, elsewhere, order, place_of, seeds
 from tuner.tuning.options import SearchOptions
 from tuner.version import __version__
+from tuner.workers import stop_in_child
+
+if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
 
 
 class RunInterruptedError(TunerError):
@@ -71,11 +78,11 @@ class Silent:
 def tune(
     problem: Problem,
     *,
-    backend: str = "auto",
+    backend: str | Backend | BackendFactory = "auto",
     target: str = "h200",
     trials: int = SearchOptions().trials,
     timeout_s: float | None = None,
-    sampler: str = SearchOptions().sampler,
+    sampler: str | BaseSampler | Callable[[Points, int], BaseSampler] = DEFAULT_SAMPLER,
     seed: int = 0,
     finalists: int = SearchOptions().finalists,
     out: Path | None = None,
@@ -88,11 +95,13 @@ def tune(
 
     Args:
         problem: a kernel at given sizes.
-        backend: "tensorrt", "cuda", "model", or "auto" for the first of them that works here.
+        backend: "tensorrt", "cuda", "model", or "auto" for the first of them that works here; a `Backend` for this
+            problem, which stays open; or a function that opens one for it.
         target: the GPU to predict for when none is at hand.
         trials: how many tactics to try.
         timeout_s: end the search after this many seconds.
-        sampler: a name in `tuner.search.SAMPLERS`.
+        sampler: a name in `tuner.search.SAMPLERS`; a sampler object of Optuna's, with a seed of its own; or a function
+            that makes one of the `tuner.search.points.Points` of a space and the seed.
         seed: of everything random.
         finalists: how many of the fastest to confirm.
         out: folder for the study; ``results/NAME`` by default. A study found there is continued.
@@ -104,18 +113,34 @@ def tune(
     Raises:
         TunerError: with a message for the user.
     """
-    name = problem.kernel.name
-    search = SearchOptions(trials=trials, timeout_s=timeout_s, sampler=sampler, seed=seed, finalists=finalists)
+    stop_in_child()
+    name, named = problem.kernel.name, sampler if isinstance(sampler, str) else DEFAULT_SAMPLER
+    search = SearchOptions(trials=trials, timeout_s=timeout_s, sampler=named, seed=seed, finalists=finalists)
     config = Job(name, "", target, (problem,), search, CompileOptions(workers=workers))
     places = Places(out or Path("results") / name, cache or default_path(), storage)
-    return run_job(config, BackendChoice.of(backend), places, progress or Silent())[0]
+    chosen = BackendChoice.of(backend) if isinstance(backend, str) else backend
+    given = None if isinstance(sampler, str) else GivenSampler(sampler)
+    return run_job(config, chosen, places, progress or Silent(), given)[0]
 
 
-def run_job(config: Job, choice: BackendChoice, places: Places, progress: Progress) -> list[Result]:
+def run_job(
+    config: Job,
+    choice: BackendChoice | Backend | BackendFactory,
+    places: Places,
+    progress: Progress,
+    sampler: GivenSampler | None = None,
+) -> list[Result]:
     """Tune every problem of a config, and write ``trials.csv`` and ``summary.json``.
 
     Problems that differ in their dimensions alone share what is found: the first is searched with the whole
     budget, the others start from the fastest tactics of their neighbours and get a part of it.
+
+    Args:
+        config: the job.
+        choice: what says how long a tactic takes. A `Backend` is for a job of one problem, and stays open.
+        places: where results are left.
+        progress: is told what happens.
+        sampler: proposes what to try, in the place of the one that the config names.
 
     Returns:
         The results in the order of the config.
@@ -123,23 +148,31 @@ def run_job(config: Job, choice: BackendChoice, places: Places, progress: Progre
     Raises:
         TunerError: with a message for the user; `RunInterruptedError` after Ctrl-C.
     """
+    stop_in_child()
     cache = Cache.open(places.cache)
     _make_folder(places.out)
     results: list[Result] = []
-    trials: dict[Problem, Sequence[Trial]] = {}
+    studies: list[_OpenStudy] = []
     with exclusive(places.out, places.storage):
         try:
             for problem, neighbours in _in_order(config.problems, results):
-                results.append(_tune(config, problem, neighbours, choice, places, cache, progress, trials))
+                with _opened(choice, problem, config, places) as backend:
+                    studies.append(_open_study(config, problem, backend, places, progress))
+                    result = _tune(config, backend, studies[-1], neighbours, cache, progress, sampler)
+                update(places.cache, [_entry(result, kernel_hash(problem.kernel))])
+                results.append(result)
         except KeyboardInterrupt:
-            finished = sum(map(len, trials.values()))
+            if studies:  # it may have come after a trial was stored and before it was counted
+                studies[-1] = replace(studies[-1], journal=studies[-1].reopen())
+            finished = sum(len(study.journal) for study in studies)
             raise RunInterruptedError(
                 f"interrupted; {finished} finished trials are kept in {places.storage or places.out}; "
                 "run the same command again to go on"
             ) from None
         finally:
             results.sort(key=lambda result: config.problems.index(result.problem))
-            if trials:  # else an earlier run's files are still right
+            if studies:  # else an earlier run's files are still right
+                trials = {study.problem: finished_trials(study.journal) for study in studies}
                 write_trials(places.out / TRIALS, trials)
                 write_summary(places.out / SUMMARY, results, places.cache, places.out)
     return results
@@ -160,62 +193,70 @@ def _tuned(result: Result) -> Tuned:
     return Tuned(place_of(result.problem), times)
 
 
+@dataclass(frozen=True)
+class _OpenStudy:
+    """The trials of a problem, and how to read them again from where they are kept."""
+
+    problem: Problem
+    journal: Journal
+    reopen: Callable[[], Journal]
+
+
+def _opened(
+    choice: BackendChoice | Backend | BackendFactory, problem: Problem, config: Job, places: Places
+) -> AbstractContextManager[Backend]:
+    """The backend for a problem; what is opened here is closed here."""
+    if isinstance(choice, Backend):
+        return nullcontext(choice)
+    if isinstance(choice, BackendChoice):
+        return closing(open_backend(choice, problem, config.setting, Store(places.store)))
+    return closing(choice(problem))
+
+
+def _open_study(config: Job, problem: Problem, backend: Backend, places: Places, progress: Progress) -> _OpenStudy:
+    """Begin the study of a problem, or go on with the one that an earlier run left."""
+    identity = _identity(problem, backend.origin, kernel_hash(problem.kernel))
+    beside = [data_of(p) for p in config.problems]
+    reopen = partial(open_journal, places.out, places.storage, identity, problem.space, beside=beside)
+    journal = reopen()
+    if journal.news:
+        progress.note(journal.news)
+    return _OpenStudy(problem, journal, reopen)
+
+
 def _tune(
     config: Job,
-    problem: Problem,
+    backend: Backend,
+    study: _OpenStudy,
     neighbours: Sequence[Tuned],
-    choice: BackendChoice,
-    places: Places,
     cache: Cache,
     progress: Progress,
-    trials: dict[Problem, Sequence[Trial]],
+    sampler: GivenSampler | None,
 ) -> Result:
-    """Tune one problem and record it; its finished trials go into `trials` however it ends."""
-    options, source = config.search, kernel_hash(problem.kernel)
+    """Search a problem from what its neighbours and the cache tell."""
+    options, problem, origin = config.search, study.problem, backend.origin
     budget, place = options.further_trials if neighbours else options.trials, place_of(problem)
-    with closing(open_backend(choice, problem, config, Store(places.store))) as backend:
-        identity = _identity(problem, origin_of(backend), source)
-        beside = [data_of(p) for p in config.problems]
-        reopen = partial(open_journal, places.out, places.storage, identity, problem.space, beside=beside)
-        journal = reopen()
-        if journal.news:
-            progress.note(journal.news)
-        hit = cache.lookup(problem, source, backend=backend.name, device=backend.device)
-        with _recorded(problem, journal, reopen, trials):
-            result = tune_problem(
-                problem,
-                backend,
-                journal,
-                Search(
-                    problem.space,
-                    problem.kernel.default,
-                    sampler=options.sampler,
-                    seed=options.seed,
-                    budget=budget,
-                    seeds=[t.config for t in seeds(place, neighbours, SEEDS)],
-                    elsewhere=elsewhere(place, problem.space, neighbours),
-                ),
-                trials=budget,
-                timeout_s=options.timeout_s,
-                finalists=options.finalists,
-                incumbent=hit.tactic if hit.tier == "exact" else None,
-                progress=progress,
-            )
-    update(places.cache, [_entry(result, source)])
-    return result
-
-
-@contextmanager
-def _recorded(
-    problem: Problem, journal: Journal, reopen: Callable[[], Journal], trials: dict[Problem, Sequence[Trial]]
-) -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        journal = reopen()  # it may have come after a trial was stored and before it was counted
-        raise
-    finally:
-        trials[problem] = finished_trials(journal)
+    hit = cache.lookup(problem, kernel_hash(problem.kernel), backend=origin.backend, device=origin.device)
+    search = Search(
+        problem.space,
+        problem.kernel.default,
+        sampler=sampler or options.sampler,
+        seed=options.seed,
+        budget=budget,
+        seeds=[t.config for t in seeds(place, neighbours, SEEDS)],
+        elsewhere=elsewhere(place, problem.space, neighbours),
+    )
+    return tune_problem(
+        problem,
+        backend,
+        study.journal,
+        search,
+        trials=budget,
+        timeout_s=options.timeout_s,
+        finalists=options.finalists,
+        incumbent=hit.tactic if hit.tier == "exact" else None,
+        progress=progress,
+    )
 
 
 def _entry(result: Result, source: str) -> Entry:

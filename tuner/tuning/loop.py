@@ -10,7 +10,7 @@ from typing import Protocol
 from tuner.backends.base import Backend
 from tuner.errors import NoValidTacticError
 from tuner.kernel.problem import Problem
-from tuner.outcome import Failure, FailureClass, Origin, Outcome, Timing
+from tuner.outcome import Failure, FailureClass, Outcome, Timing
 from tuner.search import Search
 from tuner.search.tactic import Config, Tactic
 from tuner.store.journal import Journal
@@ -29,11 +29,6 @@ class Progress(Protocol):
 
     def note(self, message: str) -> None:
         """Something a user should know."""
-
-
-def origin_of(backend: Backend) -> Origin:
-    """Where the numbers of a backend come from."""
-    return Origin(backend.name, backend.kind, backend.device, backend.capability, backend.environment())
 
 
 def finished_trials(journal: Journal) -> tuple[Trial, ...]:
@@ -82,7 +77,7 @@ def tune_problem(
     if not timings:
         raise NoValidTacticError(f"{problem}: {_why_none(done)}")
     always = [default] if incumbent is None else [default, incumbent]
-    candidates = shortlist(timings, finalists, always, backend.tied)
+    candidates = shortlist(timings, finalists, always, backend.near)
     confirmed: dict[Tactic, Timing] = {}
     for tactic, outcome in zip(candidates, backend.confirm([t.config for t in candidates]), strict=True):
         if isinstance(outcome, Timing):
@@ -92,10 +87,11 @@ def tune_problem(
     if not confirmed:
         raise NoValidTacticError(f"{problem}: every finalist failed when it was confirmed")
     choice = choose(confirmed, default, incumbent, backend.tied)
+    origin = backend.origin
     code = {t: backend.compiled(t.config) for t in (choice.winner, default) if t in confirmed}
     return Result(
         problem=problem,
-        origin=origin_of(backend),
+        origin=origin,
         winner=choice.winner,
         default=default,
         confirmed=confirmed,

@@ -29,8 +29,8 @@ from tuner.store.entry import Entry, entry_of
 from tuner.store.portfolios import IN_RANGE, Candidate, Portfolio, write_portfolios
 from tuner.tuning.config import Job
 from tuner.tuning.cover import smallest
-from tuner.tuning.loop import origin_of
 from tuner.tuning.neighbours import order, place_of
+from tuner.workers import stop_in_child
 
 
 def find_portfolios(
@@ -51,6 +51,7 @@ def find_portfolios(
         NoValidTacticError: when no winner is right over the whole range.
         StorageError: when the folder cannot be made.
     """
+    stop_in_child()
     opened = Cache.open(cache)
     groups = [group for group in _groups(config.problems) if len(_shapes(group)) > 1]
     if not groups:
@@ -153,13 +154,13 @@ def _find(
     whole, source = spanning(group), kernel_hash(group[0].kernel)
 
     def opened(problem: Problem) -> closing[Backend]:
-        return closing(open_backend(choice, problem, config, Store(default_folder())))
+        return closing(open_backend(choice, problem, config.setting, Store(default_folder())))
 
     with opened(whole) as backend:
         tactics = _winners(group, cache, source, backend)
         note(f"{whole}: checking {len(tactics)} tactics over the range")
         served = _outcomes(backend, [t for t in tactics if t.config in whole.space])
-        origin = origin_of(backend)
+        origin = backend.origin
     left_out = {t: f"({t}) is not legal over {whole.label}" for t in tactics if t not in served}
     rows = _rows(group, whole, tactics)
     times: list[dict[Tactic, float]] = []
@@ -213,10 +214,11 @@ def _find(
 
 def _winners(group: Sequence[Problem], cache: Cache, source: str, backend: Backend) -> list[Tactic]:
     """The winners of the shapes, and the default."""
-    hits = {p: cache.lookup(p, source, backend=backend.name, device=backend.device) for p in group}
+    origin = backend.origin
+    hits = {p: cache.lookup(p, source, backend=origin.backend, device=origin.device) for p in group}
     for problem, hit in hits.items():
         if hit.tier != "exact":
-            where = f"by {backend.name} for {backend.device}"
+            where = f"by {origin.backend} for {origin.device}"
             raise ConfigError(f"{problem} has no winner {where} in the cache yet; run: tuner tune CONFIG")
     return list(dict.fromkeys([*(t for h in hits.values() for t in h.tactics), group[0].kernel.default_tactic]))
 

@@ -25,8 +25,9 @@ import triton
 from tuner import Problem
 from tuner.backends.cuda.bench import Bench
 from tuner.backends.cuda.cases import make_case
-from tuner.backends.cuda.station import Code, Runner, Station
+from tuner.backends.cuda.station import LoadedCode, Runner, Station, as_declared, longest_launch_s
 from tuner.backends.timing.sampling import screen
+from tuner.compile.artifact import Loadable
 from tuner.gpu.present import describe
 from tuner.kernel.loader import load_kernel
 
@@ -69,12 +70,14 @@ def main() -> None:
     info = describe([args.device])[0]
     kernel = load_kernel("increment.py", ROOT / "kernels")
     config = {"BLOCK_SIZE": 256, "num_warps": 8}
-    code = Code(PTX.encode(), "increment", (256, 1, 1), 0)
+    code = Loadable(PTX, "increment", (256, 1, 1), 0)
+    how = as_declared(code, config)
     rows = []
     with closing(Station(partial(Bench, info.ordinal), threading.Lock())) as station:
         for name, size in SIZES.items():
             case = make_case(Problem.of(kernel, {"N": size}), 0, 2 * info.l2_bytes)
-            with closing(Runner(station, code, config, case, None)) as runner:
+            load, limit_s = partial(LoadedCode, station, code, how), longest_launch_s(case.problem, None)
+            with closing(Runner(station, load, case, limit_s)) as runner:
                 assert runner.check(case) is None
                 screen(runner)
                 for phase in range(args.phases):

@@ -15,15 +15,12 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from common import HERE, ROOT, machine, tune, write
 
-from tuner.backends.select import BackendChoice, open_backend
+from tuner.backends.select import BackendChoice, BackendSetting, open_backend
 from tuner.backends.timing.statistics import relation
 from tuner.compile.blobs import Store, default_folder
-from tuner.compile.options import CompileOptions
 from tuner.kernel.loader import load_kernel
 from tuner.kernel.problem import Problem
 from tuner.outcome import Timing
-from tuner.tuning.config import Job
-from tuner.tuning.options import SearchOptions
 
 PAIRS = 200
 SLOWED = 100
@@ -58,8 +55,7 @@ def main() -> None:
         write(out, data)
     kernel = load_kernel("slowdown.py", HERE / "repeat")
     problem = Problem.of(kernel, {"N": 64 << 20})
-    config = Job("slowed", "", "h200", (problem,), SearchOptions(), CompileOptions())
-    backend = open_backend(BackendChoice.of("cuda"), problem, config, Store(default_folder()))
+    backend = open_backend(BackendChoice.of("cuda"), problem, BackendSetting(), Store(default_folder()))
     plain = dict(kernel.default)
     try:
         for key, count, extra, share in (("same", PAIRS, 0, 0.6), ("slowed", SLOWED, 30, 0.25), ("more", 30, 40, 0.15)):

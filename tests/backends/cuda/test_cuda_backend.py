@@ -13,7 +13,6 @@ import pytest
 from fake_bench import FakeBench, FakeCompiler
 
 from tuner import Problem, Range, Timed
-from tuner.backends.base import Backend
 from tuner.backends.cuda.backend import CudaBackend
 from tuner.backends.timing.plan import Confirmation
 from tuner.errors import ConfigError, UnavailableError
@@ -57,7 +56,6 @@ def outcomes(made: CudaBackend, blocks: list[int]) -> list[Outcome]:
 
 def test_a_tactic_is_checked_and_timed() -> None:
     with backend({64: {"us": 130}}) as made:
-        protocol: Backend = made
         (outcome,) = outcomes(made, [64])
         assert isinstance(outcome, Timing)
         assert outcome.time_us == pytest.approx(130, rel=0.01)
@@ -65,7 +63,7 @@ def test_a_tactic_is_checked_and_timed() -> None:
         assert outcome.facts["checked_elements"] == 1 << 16
         assert outcome.facts["rotating_sets"] == 4  # 2 x 256 KiB each, to pass through twice the L2 of 1 MiB
         assert outcome.facts["launch_bound"] == 0
-        assert made.environment()["device"] == protocol.device == "Simulated"
+        assert made.origin.environment["device"] == made.origin.device == "Simulated"
 
 
 def test_warm_measuring_rotates_nothing_and_goes_by_another_name() -> None:
@@ -73,9 +71,9 @@ def test_warm_measuring_rotates_nothing_and_goes_by_another_name() -> None:
         (outcome,) = outcomes(made, [64])
         assert isinstance(outcome, Timing)
         assert outcome.facts["rotating_sets"] == 1
-        assert (made.name, made.environment()["cache"]) == ("cuda-warm", "warm")
+        assert (made.origin.backend, made.origin.environment["cache"]) == ("cuda-warm", "warm")
     with backend({}) as made:
-        assert (made.name, made.environment()["cache"]) == ("cuda", "cold")
+        assert (made.origin.backend, made.origin.environment["cache"]) == ("cuda", "cold")
 
 
 FAULTS: list[tuple[dict[str, Any], FailureClass, str]] = [
@@ -203,7 +201,7 @@ def _children() -> set[str]:
                 found.add((stat.parent / "cmdline").read_text())
         except OSError:
             continue
-    return {c for c in found if "spawn_main" in c}
+    return {c for c in found if "tuner.workers" in c}
 
 
 def test_the_time_is_the_weighted_mean_over_the_shapes_that_are_listed() -> None:

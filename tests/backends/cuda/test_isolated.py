@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tuner.backends.cuda.isolated import Isolated, WorkerDied, WorkerTimeout
+from tuner.backends.cuda.isolated import Isolated
+from tuner.workers import WorkerDied, WorkerTimeout
 
 
 class Fragile:
@@ -39,11 +40,17 @@ class Fragile:
         os.kill(os.getpid(), number)
 
     def leave(self, code: int) -> None:
+        print("out of patience", file=sys.stderr)
         os._exit(code)
 
     def refuse(self, ill: bool) -> None:
         self._ill = ill
         raise KeyError("no such thing")
+
+
+class Doubled(Fragile):
+    def count(self) -> int:
+        return 2 * super().count()
 
 
 class Unborn:
@@ -62,45 +69,56 @@ def fragile() -> Iterator[Isolated]:
 
 
 def test_calls_reach_one_object(fragile: Isolated) -> None:
-    assert [fragile.call("count", timeout_s=10) for _ in range(3)] == [1, 2, 3]
-    assert fragile.call("pid", timeout_s=10) != os.getpid()
+    assert [fragile.call(10, Fragile.count) for _ in range(3)] == [1, 2, 3]
+    assert fragile.call(10, Fragile.pid) != os.getpid()
 
 
 def test_a_call_that_hangs_is_killed_and_a_clean_process_takes_over(fragile: Isolated) -> None:
-    pid = fragile.call("pid", timeout_s=10)
-    fragile.call("count", timeout_s=10)
+    pid = fragile.call(10, Fragile.pid)
+    fragile.call(10, Fragile.count)
     with pytest.raises(WorkerTimeout, match=r"0\.2 s"):
-        fragile.call("sleep", 600, timeout_s=0.2)
+        fragile.call(0.2, Fragile.sleep, 600)
     assert not Path(f"/proc/{pid}").exists()
-    assert (fragile.call("count", timeout_s=10), fragile.replaced) == (1, 1)
+    assert (fragile.call(10, Fragile.count), fragile.replaced) == (1, 1)
 
 
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL])
 def test_a_crash_is_named_and_replaced(fragile: Isolated, number: signal.Signals) -> None:
     with pytest.raises(WorkerDied, match=number.name):
-        fragile.call("die", number, timeout_s=10)
-    assert fragile.call("count", timeout_s=10) == 1
+        fragile.call(10, Fragile.die, number)
+    assert fragile.call(10, Fragile.count) == 1
 
 
 def test_an_exit_is_named(fragile: Isolated) -> None:
     with pytest.raises(WorkerDied, match="exit code 7"):
-        fragile.call("leave", 7, timeout_s=10)
+        fragile.call(10, Fragile.leave, 7)
 
 
 def test_an_exception_comes_back_and_only_an_ill_object_is_replaced(fragile: Isolated) -> None:
-    fragile.call("count", timeout_s=10)
+    fragile.call(10, Fragile.count)
     with pytest.raises(KeyError, match="no such thing"):
-        fragile.call("refuse", False, timeout_s=10)
-    assert fragile.call("count", timeout_s=10) == 2
+        fragile.call(10, Fragile.refuse, False)
+    assert fragile.call(10, Fragile.count) == 2
     with pytest.raises(KeyError):
-        fragile.call("refuse", True, timeout_s=10)
-    assert fragile.call("count", timeout_s=10) == 1
+        fragile.call(10, Fragile.refuse, True)
+    assert fragile.call(10, Fragile.count) == 1
+
+
+def test_what_a_class_makes_of_an_inherited_method_is_what_is_called() -> None:
+    isolated = Isolated(Doubled)
+    assert [isolated.call(10, Fragile.count) for _ in range(2)] == [2, 4]
+    isolated.close()
+
+
+def test_the_last_words_of_a_process_are_kept(fragile: Isolated) -> None:
+    with pytest.raises(WorkerDied, match=r"exit code 7\n.*out of patience"):
+        fragile.call(10, Fragile.leave, 7)
 
 
 def test_an_object_that_cannot_be_made_says_why() -> None:
     isolated = Isolated(Unborn)
     with pytest.raises(OSError, match="there is no device"):
-        isolated.call("anything", timeout_s=10)
+        isolated.call(10, Fragile.count)
     isolated.close()
 
 
@@ -109,10 +127,9 @@ def test_processes_end_with_their_parent_even_in_the_middle_of_a_call(tmp_path: 
     program.write_text(
         "from test_isolated import Fragile\n"
         "from tuner.backends.cuda.isolated import Isolated\n"
-        "if __name__ == '__main__':\n"
-        "    isolated = Isolated(Fragile)\n"
-        "    print(isolated.call('pid', timeout_s=10), flush=True)\n"
-        "    isolated.call('sleep', 600, timeout_s=600)\n"
+        "isolated = Isolated(Fragile)\n"
+        "print(isolated.call(10, Fragile.pid), flush=True)\n"
+        "isolated.call(600, Fragile.sleep, 600)\n"
     )
     path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
     parent = subprocess.Popen(

@@ -9,13 +9,11 @@ from workspace import KERNEL, STORE
 
 from tuner import Problem, Range, Timed
 from tuner.backends.model.backend import ModelBackend
-from tuner.backends.select import BackendChoice, open_backend
+from tuner.backends.select import BackendChoice, BackendSetting, open_backend
 from tuner.compile.blobs import Store
 from tuner.compile.options import CompileOptions
 from tuner.kernel.loader import load_kernel
 from tuner.outcome import Failure, FailureClass, Outcome, Timing
-from tuner.tuning.config import Job
-from tuner.tuning.options import SearchOptions
 
 GOOD = {"BLOCK": 256, "num_warps": 4}
 WRONG = {"BLOCK": 512, "num_warps": 4}
@@ -35,8 +33,8 @@ def make(tmp_path: Path, compiled: Path) -> Iterator[Make]:
     def open_one(target: str = "h200", store: Path = compiled, timed: Sequence[Timed] | None = None) -> ModelBackend:
         dims = {"N": Range(1 << 10, 1 << 20, 1 << 24)}
         problem = usual if timed is None else Problem.of(usual.kernel, dims, timed=timed)
-        config = Job("job", "", target, (problem,), SearchOptions(), CompileOptions(workers=2))
-        backend = open_backend(BackendChoice.of("model"), problem, config, Store(store))
+        setting = BackendSetting(target, compile=CompileOptions(workers=2))
+        backend = open_backend(BackendChoice.of("model"), problem, setting, Store(store))
         assert isinstance(backend, ModelBackend)
         opened.append(backend)
         return backend
@@ -93,7 +91,7 @@ def test_times_closer_than_the_model_can_tell_are_ties(make: Make) -> None:
 def test_the_environment_names_the_compiler(make: Make) -> None:
     backend = make()
     backend.prepare([GOOD])
-    assert set(backend.environment()) == {"triton", "ptxas"}
+    assert set(backend.origin.environment) == {"triton", "ptxas"}
 
 
 def test_the_time_is_the_weighted_mean_over_the_shapes_that_are_listed(make: Make) -> None:

@@ -245,3 +245,29 @@ def test_screened_times_are_indistinct_within_noise_and_their_own_width(
 def test_a_kernel_as_short_as_an_empty_one_is_launch_bound() -> None:
     assert launch_bound(3.0, empty_us=1.8)
     assert not launch_bound(126.3, empty_us=1.8)
+
+
+def test_conditions_read_after_each_batch_belong_to_its_sample() -> None:
+    gpu = Gpu(0, throttled=range(1000, 1001))
+    clocks = iter(range(100_000))
+
+    def probe() -> Conditions:
+        return Conditions(sm_mhz=next(clocks), memory_mhz=0, temperature_c=0, power_w=0)
+
+    a, b = confirm([Tactic(gpu, 130.0), Tactic(gpu, 130.0)], probe=probe, each_batch=True)
+    for series in (a, b):
+        assert len(series.conditions) == len(series.samples_us)
+    read = [sorted((x.sm_mhz, y.sm_mhz)) for x, y in zip(a.conditions, b.conditions, strict=True)]
+    assert read == [[2 * i, 2 * i + 1] for i in range(len(read))]
+
+
+def test_a_round_is_thrown_away_when_any_of_its_batches_was_throttled() -> None:
+    hot = iter(i < 40 and i % 8 == 1 for i in range(100_000))
+
+    def probe() -> Conditions:
+        throttle = ("power cap",) if next(hot) else ()
+        return Conditions(sm_mhz=1, memory_mhz=0, temperature_c=0, power_w=0, throttle=throttle)
+
+    a, b = confirm([Tactic(Gpu(0), 130.0), Tactic(Gpu(1), 130.0)], probe=probe, each_batch=True)
+    assert a.discarded == b.discarded == 5
+    assert not any(c.throttle for c in (*a.conditions, *b.conditions))

@@ -34,4 +34,4 @@ def test_a_row_without_time_and_error_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("objective", "kind"), [("time", "measurement"), ("predicted_time", "prediction")])
 def test_the_replay_backend_does_not_call_a_prediction_a_measurement(tmp_path: Path, objective: str, kind: str) -> None:
     table = read_cache(tmp_path, objective, x={objective: 1.0})
-    assert ReplayBackend(table).kind == table.kind == kind
+    assert ReplayBackend(table).origin.kind == table.kind == kind

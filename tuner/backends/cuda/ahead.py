@@ -14,9 +14,11 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 
-from tuner.backends.cuda.isolated import Factory, Isolated, WorkerError
+from tuner.backends.cuda.bench import Bench
+from tuner.backends.cuda.isolated import Factory, Isolated
 from tuner.gpu.driver import DriverError
 from tuner.outcome import Failure, FailureClass
+from tuner.workers import WorkerError
 
 LIMIT_S = 60.0
 """Longest time for one kernel."""
@@ -26,7 +28,7 @@ class AheadCompiler:
     """A pool of processes that have the driver compile."""
 
     def __init__(self, factory: Factory, processes: int) -> None:
-        """Start the processes; `factory` makes something with a method `compile`, as `Bench` has."""
+        """Start the processes; `factory` makes a `Bench`."""
         self._idle: SimpleQueue[Isolated] = SimpleQueue()
         self._all = [Isolated(factory, spare=False) for _ in range(processes)]
         for process in self._all:
@@ -48,7 +50,7 @@ class AheadCompiler:
     def _compile(self, ptx: str) -> Failure | None:
         process = self._idle.get()
         try:
-            process.call("compile", ptx, timeout_s=LIMIT_S)
+            process.call(LIMIT_S, Bench.compile, ptx)
             return None
         except (DriverError, WorkerError) as e:
             return Failure(FailureClass.COMPILE, f"the driver does not compile the PTX: {e}")

@@ -14,6 +14,7 @@ element from its position and never holds a whole input.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -24,9 +25,12 @@ from tuner.backends.cuda.bench import Evidence, Input, Output, Workload
 from tuner.errors import ConfigError
 from tuner.frontends.dtypes import DTYPES
 from tuner.gate.inputs import Array, draw_input, generator, poison
+from tuner.gate.instances import device_instances
 from tuner.gate.judge import compare, expected
 from tuner.kernel.problem import Problem
+from tuner.kernel.problem_data import data_of
 from tuner.kernel.tensor import Tensor
+from tuner.search.tactic import Config
 
 TILE_ELEMENTS = 1_048_573
 """The largest prime below 2**20."""
@@ -103,6 +107,37 @@ def make_case(problem: Problem, seed: int, rotate_bytes: int = 0) -> Case:
         unlikely = DTYPES[dtype].kind == "f" and not tensor.scratch
         outputs.append(Output(prod(problem.shape(tensor)) * size, pattern * size, unlikely, samples.astype(np.uint64)))
     return Case(problem, Workload(tuple(inputs), tuple(outputs), rotate_bytes), part, expected(part, cut))
+
+
+class Cases:
+    """The cases of one problem, each made once for all tactics. Any thread may ask."""
+
+    def __init__(self, problem: Problem, seed: int, rotate_bytes: int) -> None:
+        """Make nothing yet; `rotate_bytes` is for the sizes that are timed, see `make_case`."""
+        self._problem, self._seed, self._rotate_bytes = problem, seed, rotate_bytes
+        self._made: dict[tuple[tuple[str, ...], int], Case] = {}
+        self._lock = threading.Lock()
+
+    def timed(self) -> list[tuple[Case, float]]:
+        """Every size that is timed, with its share of a tactic's time."""
+        return [(self._case(problem, self._seed), share) for problem, share in self._problem.shares]
+
+    def to_check(self, config: Config) -> list[Case]:
+        """Every size to check a tactic at: the usual one, and awkward ones within the range."""
+        problems = {data_of(p).key: p for p in (self._problem.usual, *device_instances(self._problem, config))}
+        return [self._case(p, self._seed) for p in problems.values()]
+
+    def fresh(self) -> Case:
+        """The usual size with other random inputs."""
+        return self._case(self._problem.usual, self._seed + 1)
+
+    def _case(self, problem: Problem, seed: int) -> Case:
+        key = (data_of(problem).key, seed)
+        with self._lock:
+            if key not in self._made:
+                timed = seed == self._seed and any(data_of(p).key == key[0] for p, _ in self._problem.shares)
+                self._made[key] = make_case(problem, seed, self._rotate_bytes if timed else 0)
+            return self._made[key]
 
 
 def judge(case: Case, evidence: Evidence) -> str | None:

@@ -7,21 +7,20 @@ spare that has done all the slow parts of starting already takes over, and the n
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Callable
-from contextlib import suppress
-from multiprocessing.connection import Connection, wait
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeAlias, TypeVar
+
+from tuner.workers import Child, WorkerError, task_of
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 START_S = 60.0
 """Longest time to import, start the driver and take a context."""
 
 
 class Served(Protocol):
-    """What a worker owns. Its other methods are called by name."""
+    """What a process owns; see `Isolated.call` for its other methods."""
 
     def healthy(self) -> bool:
         """Whether it can be used again; asked after a method raised."""
@@ -30,80 +29,8 @@ class Served(Protocol):
 Factory: TypeAlias = Callable[[], Served]
 
 
-class WorkerError(Exception):
-    """The process did not answer."""
-
-
-class WorkerTimeout(WorkerError):  # noqa: N818
-    """It did not answer in time, and was killed."""
-
-
-class WorkerDied(WorkerError):  # noqa: N818
-    """It ended in the middle of a call."""
-
-
-class Worker:
-    """One process that makes an object and calls its methods."""
-
-    def __init__(self, factory: Factory) -> None:
-        """Start the process; it makes the object without being waited for."""
-        context = multiprocessing.get_context("spawn")
-        self._connection, child = context.Pipe()
-        self._process = context.Process(target=_serve, args=(child, factory), daemon=True)
-        self._process.start()
-        child.close()
-        self._started = False
-
-    def call(self, method: str, *args: Any, timeout_s: float) -> tuple[Any, bool]:
-        """Call a method of the object.
-
-        Returns:
-            What it returned or the exception it raised, and whether the object is still healthy.
-
-        Raises:
-            WorkerTimeout: when that takes longer than `timeout_s`. The process is killed.
-            WorkerDied: when the process ended.
-        """
-        if not self._started:
-            made, _ = self._receive(START_S)
-            if isinstance(made, Exception):
-                raise made
-            self._started = True
-        try:
-            self._connection.send((method, args))
-        except OSError:
-            raise self._death() from None
-        return self._receive(timeout_s)
-
-    def stop(self) -> None:
-        """Begin to end the process, which takes the driver a while when it holds a context."""
-        self._process.kill()
-
-    def kill(self) -> None:
-        """End the process and wait until it has ended: then the device is free of it."""
-        self.stop()
-        self._process.join()
-        self._connection.close()
-
-    def _receive(self, timeout_s: float) -> tuple[Any, bool]:
-        if not self._connection.poll(timeout_s):
-            self._process.kill()
-            raise WorkerTimeout(f"no answer within {timeout_s:.1f} s")
-        try:
-            answer: tuple[Any, bool] = self._connection.recv()
-        except (EOFError, OSError):
-            raise self._death() from None
-        return answer
-
-    def _death(self) -> WorkerDied:
-        self._process.join()
-        code = self._process.exitcode
-        how = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
-        return WorkerDied(f"the process ended with {how}")
-
-
 class Isolated:
-    """A worker that is replaced whenever it breaks. Used from one thread at a time.
+    """An object in a process of its own, which is replaced whenever it breaks. Used from one thread at a time.
 
     Attributes:
         replaced: how many times it was.
@@ -117,68 +44,89 @@ class Isolated:
             spare: whether to keep a second process ready.
         """
         self._factory = factory
-        self._worker = Worker(factory)
-        self._spare = Worker(factory) if spare else None
+        self._owner = _Owner(factory)
+        self._spare = _Owner(factory) if spare else None
         self.replaced = 0
 
-    def call(self, method: str, *args: Any, timeout_s: float) -> Any:
-        """Call a method of the object; raises what it raised, or a `WorkerError`."""
+    def call(self, timeout_s: float, method: Callable[Concatenate[Any, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a method of the object.
+
+        Args:
+            timeout_s: how long the call may take.
+            method: of the object's class, or of one like it: the object's own method of that name is called.
+            *args, **kwargs: picklable.
+
+        Raises:
+            WorkerError: when the process did not answer; another one has taken over.
+            Exception: what the method raised. Another process has taken over if the object is not healthy any more.
+        """
         try:
-            answer, healthy = self._worker.call(method, *args, timeout_s=timeout_s)
+            return self._owner.call(timeout_s, method, *args, **kwargs)
         except WorkerError:
             self.replace()
             raise
-        if not healthy:
-            self.replace()
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        except Exception:
+            if not self._healthy():
+                self.replace()
+            raise
 
     def replace(self) -> None:
         """Kill the process and go on with a clean one."""
-        self._worker.kill()
-        self._worker = self._spare or Worker(self._factory)
+        self._owner.child.end()
+        self._owner = self._spare or _Owner(self._factory)
         if self._spare is not None:
-            self._spare = Worker(self._factory)
+            self._spare = _Owner(self._factory)
         self.replaced += 1
 
     def stop(self) -> None:
-        """Begin to end the processes; `close` waits for them."""
-        self._worker.stop()
+        """Begin to end the processes, which takes the driver a while when it holds a context."""
+        self._owner.child.kill()
         if self._spare is not None:
-            self._spare.stop()
+            self._spare.child.kill()
 
     def close(self) -> None:
-        """End the processes."""
+        """End the processes and wait until they have ended: then the device is free of them."""
         self.stop()
-        self._worker.kill()
+        self._owner.child.end()
         if self._spare is not None:
-            self._spare.kill()
+            self._spare.child.end()
+
+    def _healthy(self) -> bool:
+        try:
+            return self._owner.call(START_S, Served.healthy)
+        except Exception:  # it does not answer, or was never made
+            return False
 
 
-def _serve(connection: Connection, factory: Factory) -> None:
-    """The main function of the process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process in its time
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    try:
-        served = factory()
-    except Exception as e:
-        connection.send((e, False))
-        return
-    connection.send((None, True))
-    with suppress(EOFError, OSError):
-        while True:
-            method, args = connection.recv()
-            try:
-                answer = (getattr(served, method)(*args), True)
-            except Exception as e:
-                answer = (e, served.healthy())
-            connection.send(answer)
+class _Owner:
+    """A process that makes an object and calls its methods."""
+
+    def __init__(self, factory: Factory) -> None:
+        """Start the process; it makes the object without being waited for."""
+        self.child = Child()
+        self._started = False
+        self.child.send(task_of(_make, factory))
+
+    def call(self, timeout_s: float, method: Callable[Concatenate[Any, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a method of the object, as soon as there is one."""
+        if not self._started:
+            self._started = True
+            self.child.receive(START_S)
+        value: T = self.child.call(timeout_s, _call, method, *args, **kwargs)
+        return value
 
 
-def _end_with_parent() -> None:
-    """A process stuck in a kernel would not notice that nobody is there any more."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    wait([parent.sentinel])
-    os._exit(1)
+# -- in the process ------------------------------------------------------------------------------
+
+_served: Served
+
+
+def _make(factory: Factory) -> None:
+    """Make the object that later calls are for."""
+    global _served
+    _served = factory()
+
+
+def _call(method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call the object's own method of that name, as ``object.method(…)`` would."""
+    return getattr(_served, method.__name__)(*args, **kwargs)

@@ -11,7 +11,7 @@ from tuner.backends.cuda.station import Runner
 
 
 class Mixed:
-    """The `Sampler` of a tactic whose time is a mean over several sizes.
+    """The `Timeable` of a tactic whose time is a mean over several sizes.
 
     Every sample holds launches at every size, so that a clock that drifts changes all parts alike.
 

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeAlias, TypeVar
 
-from tuner.backends.cuda.bench import Evidence
+from tuner.backends.cuda.bench import Bench, Evidence
 from tuner.backends.cuda.cases import Case, judge
-from tuner.backends.cuda.isolated import Factory, Isolated, WorkerDied, WorkerError, WorkerTimeout
+from tuner.backends.cuda.isolated import Factory, Isolated
+from tuner.compile.artifact import Artifact, Loadable
 from tuner.errors import UnavailableError
 from tuner.gpu.driver import DriverError, LaunchShape
 from tuner.kernel.problem import Problem
-from tuner.outcome import Failure, FailureClass
+from tuner.outcome import CompileError, Failure, FailureClass
 from tuner.search.tactic import Config
+from tuner.workers import WorkerDied, WorkerError, WorkerTimeout
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 PLACE_S = 120.0
 """Longest time to allocate and fill a problem's tensors, or to load a module."""
@@ -29,26 +35,11 @@ SLOWEST_BYTES_PER_S, SLOWEST_FLOPS_PER_S = 1e9, 1e11
 """What any usable tactic reaches, where there is no incumbent yet; a thousandth of an H200."""
 
 
-@dataclass(frozen=True, eq=False)
-class Code:
-    """A tactic as it is launched: machine code, or PTX that the driver assembles when it loads it."""
-
-    image: bytes
-    entry: str
-    block: tuple[int, int, int]
-    shared_bytes: int
-
-
-class Refused(Exception):  # noqa: N818
-    """A tactic that cannot be made ready to run; carries the failure of its trial."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure)
-        self.failure = failure
-
-
-FAULTS = (DriverError, WorkerError, Refused)
+FAULTS = (DriverError, WorkerError, CompileError)
 """What a tactic that fails makes a station or runner raise."""
+
+How: TypeAlias = "Callable[[Problem], tuple[LaunchShape, tuple[int, ...]]]"
+"""How a tactic is launched at a size: grid, block and shared memory, and the extra integers."""
 
 
 class Station:
@@ -71,9 +62,9 @@ class Station:
         """How many processes have come and gone: what was loaded or placed in one is lost with it."""
         return self._process.replaced
 
-    def call(self, method: str, *args: Any, timeout_s: float = PLACE_S) -> Any:
-        """Call a method of the `Bench`."""
-        return self._process.call(method, *args, timeout_s=timeout_s)
+    def call(self, timeout_s: float, method: Callable[Concatenate[Any, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a method of the `Bench`; see `Isolated.call`."""
+        return self._process.call(timeout_s, method, *args, **kwargs)
 
     def sets(self, case: Case) -> int:
         """How many copies of the case's tensors are on the device; places them if there are none.
@@ -85,7 +76,7 @@ class Station:
         key = (self.generation, id(case))
         if key not in self._sets:
             try:
-                self._sets[key] = int(self.call("place", id(case), case.workload))
+                self._sets[key] = self.call(PLACE_S, Bench.place, id(case), case.workload)
             except DriverError as e:
                 if e.name != "CUDA_ERROR_OUT_OF_MEMORY":
                     raise
@@ -104,43 +95,90 @@ class Station:
         self._process.close()
 
 
+class Loaded(Protocol):
+    """A tactic on a station's device, ready to be launched.
+
+    Attributes:
+        slack_s: time that a call may take besides that of its launches.
+        facts: numbers about making it ready, with the unit in the name.
+    """
+
+    slack_s: float
+    facts: Mapping[str, float]
+
+    def check(self, case: Case, timeout_s: float) -> Evidence:
+        """Launch once at the size of a case that was placed, and look at what came of it."""
+
+    def time(self, case: Case, launches: int, timeout_s: float) -> float:
+        """Launch back to back on a case; returns the microseconds that all launches took together."""
+
+    def unload(self) -> None:
+        """Make room on the device."""
+
+
+class LoadedCode:
+    """PTX, loaded and launched as TensorRT does both: a `Loaded`."""
+
+    slack_s = LIMIT_SLACK_S
+    facts: Mapping[str, float] = {}
+
+    def __init__(self, station: Station, code: Loadable, how: How) -> None:
+        """Load the code; `how` says how it is launched at each size."""
+        self._station, self._how = station, how
+        self._handle = station.call(PLACE_S, Bench.load, code.ptx.encode(), code.entry, code.shared_bytes)
+
+    def check(self, case: Case, timeout_s: float) -> Evidence:
+        launch, integers = self._how(case.problem)
+        return self._station.call(timeout_s, Bench.check, self._handle, id(case), launch, integers)
+
+    def time(self, case: Case, launches: int, timeout_s: float) -> float:
+        launch, integers = self._how(case.problem)
+        return self._station.call(timeout_s, Bench.time, self._handle, id(case), launch, integers, launches)
+
+    def unload(self) -> None:
+        self._station.call(PLACE_S, Bench.unload, self._handle)
+
+
+def as_declared(code: Loadable, config: Config) -> How:
+    """Launch as the kernel's declaration says."""
+
+    def how(problem: Problem) -> tuple[LaunchShape, tuple[int, ...]]:
+        launch = problem.launch(config)
+        x, y, z = (int(n) for n in launch.grid)  # type: ignore[arg-type]
+        integers = tuple(int(a) for a in launch.args)  # type: ignore[arg-type]
+        return LaunchShape((x, y, z), code.block, code.shared_bytes), integers
+
+    return how
+
+
 class Runner:
-    """A tactic on a station: the `Sampler` of its launches at the usual size.
+    """A tactic on a station: the `Timeable` of its launches at one size.
 
     Attributes:
         step: launches that go together, one on each set of tensors.
         facts: numbers about making it ready, with the unit in the name.
     """
 
-    methods = ("check", "time", "unload")
-    """What the process that owns the device calls checking, timing and unloading."""
-    slack_s = LIMIT_SLACK_S
-    """Time that a call may take besides that of its launches."""
-
-    def __init__(self, station: Station, code: Code, config: Config, case: Case, incumbent_us: float | None) -> None:
-        """Load the tactic.
+    def __init__(self, station: Station, load: Callable[[], Loaded], case: Case, launch_s: float) -> None:
+        """Place the tensors, then load the tactic.
 
         Args:
             station: where it runs.
-            code: the tactic.
-            config: its configuration, for the grid.
+            load: puts the tactic on the station's device.
             case: what it is timed on.
-            incumbent_us: the best time so far, which time limits follow from.
+            launch_s: the longest that a launch may take.
         """
-        self._station, self._code, self._config, self._case = station, code, config, case
-        self._launch_s = _longest_launch_s(case.problem, incumbent_us)
+        self._station, self._case, self._launch_s = station, case, launch_s
         self._last_us: float | None = None
-        self.facts: dict[str, float] = {}
         self.step = station.sets(case)
         self._generation = station.generation
-        self._handle = self._load()
+        self._loaded = load()
+        self.facts = self._loaded.facts
 
     def check(self, case: Case) -> str | None:
         """Launch at one size and judge what comes out; None when it is right."""
         self._station.sets(case)
-        evidence: Evidence = self._station.call(
-            self.methods[0], self._handle, id(case), *self._how(case.problem), timeout_s=self.slack_s + self._launch_s
-        )
+        evidence = self._loaded.check(case, self._loaded.slack_s + self._launch_s)
         fault = judge(case, evidence)
         if any(evidence.guards) or evidence.changed:
             self._station.restart()
@@ -148,14 +186,7 @@ class Runner:
 
     def run(self, launches: int) -> float:
         expected_s = self._launch_s if self._last_us is None else 10 * self._last_us / 1e6
-        elapsed_us: float = self._station.call(
-            self.methods[1],
-            self._handle,
-            id(self._case),
-            *self._how(self._case.problem),
-            launches,
-            timeout_s=self.slack_s + launches * expected_s,
-        )
+        elapsed_us = self._loaded.time(self._case, launches, self._loaded.slack_s + launches * expected_s)
         self._last_us = elapsed_us / launches
         return elapsed_us
 
@@ -163,24 +194,46 @@ class Runner:
         """Unload the tactic, unless the process that held it is gone."""
         if self._generation == self._station.generation:
             with suppress(DriverError, WorkerError):
-                self._station.call(self.methods[2], self._handle)
-
-    def _load(self) -> int:
-        """Load the tactic; returns its handle."""
-        code = self._code
-        return int(self._station.call("load", code.image, code.entry, code.shared_bytes))
-
-    def _how(self, problem: Problem) -> tuple[Any, ...]:
-        """What a launch at this size takes besides tensors: grid, block and shared memory, and integers."""
-        launch = problem.launch(self._config)
-        x, y, z = (int(n) for n in launch.grid)  # type: ignore[arg-type]
-        integers = tuple(int(a) for a in launch.args)  # type: ignore[arg-type]
-        return LaunchShape((x, y, z), self._code.block, self._code.shared_bytes), integers
+                self._loaded.unload()
 
 
-def failure(error: DriverError | WorkerError | Refused) -> Failure:
+class Loader(ABC):
+    """How tactics get onto a device."""
+
+    @abstractmethod
+    def runner(
+        self, station: Station, artifact: Artifact, config: Config, case: Case, incumbent_us: float | None
+    ) -> Runner:
+        """Make a tactic ready to be timed on a case.
+
+        Args:
+            station: where; its lock is held.
+            artifact, config: the tactic.
+            case: what it is timed on.
+            incumbent_us: the best time so far, which time limits follow from; None while there is none.
+
+        Raises:
+            DriverError, WorkerError, CompileError: when the tactic is at fault.
+        """
+
+    def refresh(self, station: Station) -> None:  # noqa: B027
+        """Give the station a new process if it needs one; called between trials, with the station's lock held."""
+
+
+class CodeLoader(Loader):
+    """Has the driver load the PTX, and launches it."""
+
+    def runner(
+        self, station: Station, artifact: Artifact, config: Config, case: Case, incumbent_us: float | None
+    ) -> Runner:
+        code = artifact.loadable
+        limit_s = longest_launch_s(case.problem, incumbent_us)
+        return Runner(station, lambda: LoadedCode(station, code, as_declared(code, config)), case, limit_s)
+
+
+def failure(error: DriverError | WorkerError | CompileError) -> Failure:
     """What a trial that ended this way is recorded as."""
-    if isinstance(error, Refused):
+    if isinstance(error, CompileError):
         return error.failure
     if isinstance(error, WorkerTimeout):
         return Failure(FailureClass.TIMEOUT, f"the launch did not end: {error}")
@@ -189,7 +242,8 @@ def failure(error: DriverError | WorkerError | Refused) -> Failure:
     return Failure(FailureClass.RUNTIME, f"the launch failed: {error}")
 
 
-def _longest_launch_s(problem: Problem, incumbent_us: float | None) -> float:
+def longest_launch_s(problem: Problem, incumbent_us: float | None) -> float:
+    """Seconds after which a launch counts as hanging; `incumbent_us` is the best time so far, if there is one."""
     if incumbent_us is not None:
         return LIMIT_FACTOR * incumbent_us / 1e6
     return problem.bytes() / SLOWEST_BYTES_PER_S + problem.flops() / SLOWEST_FLOPS_PER_S

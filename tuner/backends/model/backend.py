@@ -2,38 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any
 
+from tuner.backends.base import Backend
 from tuner.backends.model.predict import predict
 from tuner.compile.artifact import Artifact
 from tuner.compile.compiler import Compiler
 from tuner.gate.verifier import Verifier
 from tuner.gpu.catalog import Device
 from tuner.kernel.problem import Problem
-from tuner.outcome import Failure, Kind, Outcome, Timing
+from tuner.outcome import Failure, Origin, Outcome, Timing
 from tuner.search.tactic import Config
 
 TIE = 1e-3
 """Predictions closer than this are called equal: the model has no term that fine."""
 
 
-class ModelBackend:
+class ModelBackend(Backend):
     """Predicts times from real compiles. Every number it gives is a prediction."""
 
-    name = "model"
-    kind: Kind = "prediction"
     batch = 8
-    ahead = False
 
     def __init__(self, problem: Problem, device: Device, compiler: Compiler, verifier: Verifier) -> None:
         self._problem = problem
         self._device = device
         self._compiler = compiler
         self._verifier = verifier
-        self.device = device.name
-        self.capability: tuple[int, int] | None = device.capability
+
+    @property
+    def origin(self) -> Origin:
+        device = self._device
+        return Origin("model", "prediction", device.name, device.capability, self._compiler.versions())
 
     def prepare(self, configs: Sequence[Config]) -> None:
         for config in configs:
@@ -48,20 +49,12 @@ class ModelBackend:
             pending: set[Future[Any]] = {f for pair in pairs.values() for f in pair if not f.done()}
             wait(pending, return_when=FIRST_COMPLETED)
 
-    def confirm(self, configs: Sequence[Config]) -> list[Outcome]:
-        """A prediction is the same each time, so this compiles nothing and changes nothing."""
-        outcomes = dict(self.evaluate(configs))
-        return [outcomes[i] for i in range(len(configs))]
-
     def tied(self, a: Timing, b: Timing) -> bool:
         return abs(a.time_us - b.time_us) <= TIE * min(a.time_us, b.time_us)
 
     def compiled(self, config: Config) -> Artifact | None:
         outcome = self._compiler.submit(self._problem, config).result()
         return None if isinstance(outcome, Failure) else outcome
-
-    def environment(self) -> Mapping[str, str]:
-        return self._compiler.versions()
 
     def close(self) -> None:
         self._compiler.close()
@@ -76,4 +69,4 @@ class ModelBackend:
         common = [n for n in parts[0][0].facts if all(n in part.facts for part, _ in parts)]
         facts = {name: sum(part.facts[name] * share for part, share in parts) for name in common}
         mean_us = sum(part.time_us * share for part, share in parts)
-        return Timing(mean_us, self.kind, parts[0][0].statistic, verified=verified, facts=facts)
+        return Timing(mean_us, "prediction", parts[0][0].statistic, verified=verified, facts=facts)

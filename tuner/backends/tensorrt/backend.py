@@ -12,51 +12,41 @@ fastest finalist.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, closing, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from tuner.backends.cuda.backend import Compiles, CudaBackend, Ready
-from tuner.backends.cuda.cases import Case
-from tuner.backends.cuda.isolated import Factory, WorkerError
-from tuner.backends.cuda.station import FAULTS, Code, Refused, Runner, Station
+from tuner.backends.base import Backend
+from tuner.backends.cuda.backend import open_stations, origin, rotated_bytes
+from tuner.backends.cuda.cases import Cases
+from tuner.backends.cuda.isolated import Factory
+from tuner.backends.cuda.measurer import Measurer
+from tuner.backends.cuda.prepared import Prepared
+from tuner.backends.cuda.station import FAULTS
 from tuner.backends.tensorrt.bench import EngineBench
-from tuner.backends.tensorrt.order import Built, Host, Order
-from tuner.backends.tensorrt.runner import EngineRunner, NetworkRunner, build_engine, network_case
+from tuner.backends.tensorrt.loader import EngineBuilder, EngineLoader, EngineOptions
+from tuner.backends.tensorrt.order import Built
+from tuner.backends.tensorrt.runner import network_case, network_runner, unload_engine
 from tuner.backends.timing.plan import CONFIRMATION, SCREENING, Confirmation, Screening
 from tuner.backends.timing.sampling import Series, confirm
 from tuner.compile.artifact import Artifact
-from tuner.errors import ConfigError
+from tuner.compile.compiler import Compiles
 from tuner.gpu.conditions import Nvml
-from tuner.gpu.present import DeviceInfo
+from tuner.gpu.present import DeviceInfo, require_one_model
 from tuner.kernel.problem import Problem
 from tuner.kernel.references import ProblemSpec
-from tuner.outcome import Failure, FailureClass, Outcome, Timing
+from tuner.outcome import Failure, Origin, Outcome, Timing
 from tuner.qdp.library import version
 from tuner.search.tactic import Config, Tactic
 
 
-@dataclass(frozen=True)
-class EngineOptions:
-    """How engines are built.
-
-    Attributes:
-        timing_cache: file that keeps the builder's own timings from one build to the next.
-        host: a network around the plugin; None: there is none.
-        workspace_bytes: scratch memory that the layers of the host may use.
-        build_timeout_s: longest time for one build.
-    """
-
-    timing_cache: Path
-    host: Host | None = None
-    workspace_bytes: int = 1 << 30
-    build_timeout_s: float = 300.0
-
-
-class TensorrtBackend(CudaBackend):
+class TensorrtBackend(Backend):
     """Times tactics on one GPU, or on several of one model, each in an engine of its own."""
+
+    batch = 16
+    ahead = True
 
     def __init__(
         self,
@@ -72,26 +62,39 @@ class TensorrtBackend(CudaBackend):
         factories: Sequence[Factory] | None = None,
     ) -> None:
         """Start the processes that own the devices; as for the cuda backend, but for `options`."""
+        require_one_model(devices)
+        self._problem, self._info, self._compiler, self._options = problem, devices[0], compiler, options
+        self._seed, self._warm, self._confirmation = seed, warm, confirmation
         spec = ProblemSpec.of(problem)
-        super().__init__(
-            problem,
-            devices,
-            compiler,
-            seed=seed,
-            warm=warm,
-            screening=screening,
-            confirmation=confirmation,
-            factories=factories or [partial(EngineBench, d.ordinal, spec) for d in devices],
-            ahead_processes=0,  # TensorRT takes PTX
-        )
-        self.name = "tensorrt-warm" if warm else "tensorrt"
-        self._options = options
-        self._compared = False
-        self._network_seen = False
+        factories = factories or [partial(EngineBench, d.ordinal, spec) for d in devices]
+        stations = open_stations(devices, factories)
+        self._station, self._probe = stations[0], Nvml(devices[0].uuid).read
+        self._prepared = Prepared(problem, compiler, ahead=None)  # TensorRT takes PTX
+        self._builder = EngineBuilder(problem, self._prepared, options)
+        loader = EngineLoader(problem, self._builder, options.host is not None)
+        cases = Cases(problem, seed, rotated_bytes(devices[0], warm))
+        self._measurer = Measurer(devices, stations, self._prepared, cases, loader, screening, confirmation)
+
+    @property
+    def origin(self) -> Origin:
+        host = self._options.host
+        found = origin("tensorrt", self._info, self._compiler, self._measurer.driver(), self._warm)
+        own = {"tensorrt": version(), **({"network": Path(host.location).name} if host is not None else {})}
+        return replace(found, environment={**found.environment, **own})
+
+    def prepare(self, configs: Sequence[Config]) -> None:
+        for config in configs:
+            self._prepared.begin(config)
+
+    def evaluate(self, configs: Sequence[Config]) -> Iterator[tuple[int, Outcome]]:
+        return self._measurer.evaluate(configs)
+
+    def near(self, a: Timing, b: Timing) -> bool:
+        return self._measurer.near(a, b)
 
     def confirm(self, configs: Sequence[Config]) -> list[Outcome]:
         """Time the finalists in turns, let the builder choose among them, and time the network around them."""
-        outcomes = super().confirm(configs)
+        outcomes = self._measurer.confirm(configs)
         timed = {i: o for i, o in enumerate(outcomes) if isinstance(o, Timing)}
         if not timed:
             return outcomes
@@ -114,6 +117,16 @@ class TensorrtBackend(CudaBackend):
             replace(o, facts={**o.facts, **facts[i]}) if isinstance(o, Timing) else o for i, o in enumerate(outcomes)
         ]
 
+    def tied(self, a: Timing, b: Timing) -> bool:
+        return self._measurer.tied(a, b)
+
+    def compiled(self, config: Config) -> Artifact | None:
+        found = self._prepared.result(config)
+        return None if isinstance(found, Failure) else found
+
+    def close(self) -> None:
+        self._measurer.close()
+
     def engine(self, configs: Sequence[Config], fresh: bool = False) -> Built:
         """Build an engine whose builder chooses among these; its report.
 
@@ -122,12 +135,11 @@ class TensorrtBackend(CudaBackend):
             fresh: whether the builder begins without the timing cache.
 
         Raises:
-            Refused: when there is none.
+            CompileError: when there is none.
         """
-        station = self._stations[0]
-        with station.lock:
-            built = self._build(station, replace(self._order(configs), fresh=fresh))
-            station.call("unload_engine", built.handle)
+        with self._station.lock:
+            built = self._builder.alone(self._station, configs, fresh)
+            unload_engine(self._station, built)
         return built
 
     def builder_choice(self, configs: Sequence[Config]) -> Tactic | None:
@@ -142,80 +154,11 @@ class TensorrtBackend(CudaBackend):
         """Time the whole network with each of these tactics, in turns.
 
         Raises:
-            DriverError, WorkerError, Refused: when an engine of the network cannot be built or run.
+            DriverError, WorkerError, CompileError: when an engine of the network cannot be built or run.
         """
-        station = self._stations[0]
+        station = self._station
         with station.lock, ExitStack() as open_runners:
-            engines = [self._build_network(station, config) for config in configs]
-            case = network_case(self._problem, engines[0], self._seed, self._rotate_bytes)
-            runners = [
-                open_runners.enter_context(closing(NetworkRunner(station, built, self._code(config), config, case)))
-                for built, config in zip(engines, configs, strict=True)
-            ]
-            return confirm(runners, self._confirmation, self._nvml[0].read)
-
-    def environment(self) -> Mapping[str, str]:
-        host = self._options.host
-        return {
-            **super().environment(),
-            "tensorrt": version(),
-            **({"network": Path(host.location).name} if host is not None else {}),
-        }
-
-    def _trial(self, station: Station, nvml: Nvml, config: Config, ready: Ready) -> Outcome:
-        with station.lock, suppress(WorkerError):  # after which the process is a new one
-            if station.call("worn"):
-                station.restart()
-        return super()._trial(station, nvml, config, ready)
-
-    def _runner(self, station: Station, artifact: Artifact, code: Code, config: Config, case: Case) -> Runner:
-        """Build the tactic's engine. The first one is built twice, to see what the timing cache is worth."""
-        facts: dict[str, float] = {}
-        if not self._compared:
-            fresh = self._build(station, replace(self._order([config]), fresh=True))
-            station.call("unload_engine", fresh.handle)
-            facts["build_s"] = fresh.seconds
-            self._compared = True
-        built = self._build(station, self._order([config]))
-        if built.chosen not in (None, Tactic(config).id):
-            station.call("unload_engine", built.handle)
-            message = f"TensorRT built the default ({self._problem.kernel.default_tactic}) into the engine instead"
-            raise Refused(Failure(FailureClass.COMPILE, message))
-        if self._options.host is not None and not self._network_seen:
-            self._see_network(station, config)
-        runner = EngineRunner(station, built, code, config, case, self._incumbent_us)
-        facts |= {
-            "build_s_timing_cache": built.seconds,
-            "timing_cache_bytes": float(built.timing_cache_bytes),
-            "engine_bytes": float(built.engine_bytes),
-            "tactic_confirmed": float(built.chosen is not None),
-        }
-        runner.facts = facts
-        return runner
-
-    def _build(self, station: Station, order: Order) -> Built:
-        return build_engine(station, order, self._options.build_timeout_s)
-
-    def _see_network(self, station: Station, config: Config) -> None:
-        """Build the network with the first tactic that can be built: a mistake in it should not wait for the end."""
-        try:
-            built = self._build_network(station, config)
-        except Refused as e:
-            raise ConfigError(f"tensorrt.network: {e.failure.message}") from e
-        station.call("unload_engine", built.handle)
-        self._network_seen = True
-
-    def _build_network(self, station: Station, config: Config) -> Built:
-        return self._build(station, replace(self._order([config]), host=self._options.host))
-
-    def _order(self, configs: Sequence[Config]) -> Order:
-        """An engine of the plugin alone. The default's code goes along, in case TensorRT asks for tactic 0."""
-        wanted = dict.fromkeys(map(Tactic, [*configs, self._problem.kernel.default]))
-        outcomes = {t: self._prepared(t.config).result() for t in wanted}
-        artifacts = tuple((t.config, o[0]) for t, o in outcomes.items() if not isinstance(o, Failure))
-        return Order(tuple(configs), artifacts, None, self._options.workspace_bytes, self._options.timing_cache)
-
-    def _code(self, config: Config) -> Code:
-        ready = self._prepared(config).result()
-        assert not isinstance(ready, Failure)
-        return ready[1]
+            engines = [self._builder.network(station, config) for config in configs]
+            case = network_case(self._problem, engines[0], self._seed, rotated_bytes(self._info, self._warm))
+            runners = [open_runners.enter_context(closing(network_runner(station, built, case))) for built in engines]
+            return confirm(runners, self._confirmation, self._probe)

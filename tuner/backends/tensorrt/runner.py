@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from math import prod
 
 import numpy as np
 
-from tuner.backends.cuda.bench import Input, Output, Workload
+from tuner.backends.cuda.bench import Evidence, Input, Output, Workload
 from tuner.backends.cuda.cases import TILE_ELEMENTS, Case
-from tuner.backends.cuda.isolated import WorkerDied, WorkerTimeout
-from tuner.backends.cuda.station import Code, Refused, Runner, Station
+from tuner.backends.cuda.station import PLACE_S, Runner, Station
+from tuner.backends.tensorrt.bench import EngineBench
 from tuner.backends.tensorrt.log import EngineError
 from tuner.backends.tensorrt.order import Built, Order, Shape
 from tuner.frontends.dtypes import DTYPES
 from tuner.gate.inputs import draw
 from tuner.kernel.problem import Problem
-from tuner.outcome import Failure, FailureClass
-from tuner.search.tactic import Config
+from tuner.outcome import CompileError, FailureClass
+from tuner.workers import WorkerDied, WorkerTimeout
 
 FIRST_RUN_S = 20.0
 """Besides its own time, a first run may take as long as the driver takes to compile the plugin's PTX."""
@@ -29,64 +31,70 @@ def build_engine(station: Station, order: Order, timeout_s: float) -> Built:
     """Build an engine in the station's process.
 
     Raises:
-        Refused: when there is none: TensorRT refused, took too long, or took the process down.
+        CompileError: when there is none: TensorRT refused, took too long, or took the process down.
         ConfigError: when the network cannot be made, whatever the tactic.
     """
     try:
-        built: Built = station.call("build", order, timeout_s=timeout_s)
-        return built
+        return station.call(timeout_s, EngineBench.build, order)
     except EngineError as e:
-        raise Refused(Failure(FailureClass.COMPILE, str(e))) from e
+        raise CompileError(FailureClass.COMPILE, str(e)) from e
     except WorkerTimeout as e:
         message = f"the engine build did not end: {e}; a longer time can be given as build_timeout_s in [tensorrt]"
-        raise Refused(Failure(FailureClass.TIMEOUT, message)) from e
+        raise CompileError(FailureClass.TIMEOUT, message) from e
     except WorkerDied as e:
-        raise Refused(Failure(FailureClass.RUNTIME, f"the engine build took the process down: {e}")) from e
+        raise CompileError(FailureClass.RUNTIME, f"the engine build took the process down: {e}") from e
 
 
-class EngineRunner(Runner):
-    """An engine whose only layer is the plugin."""
+class LoadedEngine:
+    """An engine that was built on a station and is run there: a `Loaded`."""
 
-    methods = ("check_engine", "time_engine", "unload_engine")
     slack_s = FIRST_RUN_S
 
     def __init__(
-        self, station: Station, built: Built, code: Code, config: Config, case: Case, incumbent_us: float | None
+        self,
+        station: Station,
+        built: Built,
+        shapes: Callable[[Problem], Sequence[Shape]],
+        facts: Mapping[str, float],
     ) -> None:
-        """Take over an engine that was built on the station."""
-        self._built = built
-        super().__init__(station, code, config, case, incumbent_us)
+        """Take over an engine.
 
-    def check(self, case: Case) -> str | None:
-        try:
-            return super().check(case)
-        except EngineError as e:
-            raise Refused(Failure(FailureClass.RUNTIME, str(e))) from e
+        Args:
+            station: where it was built.
+            built: the engine.
+            shapes: those of its inputs, for a problem at one size.
+            facts: numbers about making it.
+        """
+        self._station, self._built, self._shapes, self.facts = station, built, shapes, facts
 
-    def run(self, launches: int) -> float:
-        try:
-            return super().run(launches)
-        except EngineError as e:
-            raise Refused(Failure(FailureClass.RUNTIME, str(e))) from e
+    def check(self, case: Case, timeout_s: float) -> Evidence:
+        shapes = self._shapes(case.problem)
+        with _as_failure():
+            return self._station.call(timeout_s, EngineBench.check_engine, self._built.handle, id(case), shapes)
 
-    def _load(self) -> int:
-        return self._built.handle
+    def time(self, case: Case, launches: int, timeout_s: float) -> float:
+        shapes, handle = self._shapes(case.problem), self._built.handle
+        with _as_failure():
+            return self._station.call(timeout_s, EngineBench.time_engine, handle, id(case), shapes, launches)
 
-    def _how(self, problem: Problem) -> tuple[tuple[Shape, ...]]:
-        """The shapes of the inputs."""
-        return (tuple(problem.shape(t) for t in problem.kernel.inputs.values()),)
+    def unload(self) -> None:
+        unload_engine(self._station, self._built)
 
 
-class NetworkRunner(EngineRunner):
-    """An engine of a whole network."""
+def unload_engine(station: Station, built: Built) -> None:
+    """Make room on the device."""
+    station.call(PLACE_S, EngineBench.unload_engine, built.handle)
 
-    def __init__(self, station: Station, built: Built, code: Code, config: Config, case: Case) -> None:
-        """Take over an engine that was built on the station; `case` comes from `network_case`."""
-        super().__init__(station, built, code, config, case, None)
-        self._launch_s = NETWORK_RUN_S
 
-    def _how(self, problem: Problem) -> tuple[tuple[Shape, ...]]:
-        return (tuple(t.shape for t in self._built.tensors if t.is_input),)
+def declared_shapes(problem: Problem) -> tuple[Shape, ...]:
+    """The shapes of the inputs of an engine whose only layer is the plugin."""
+    return tuple(problem.shape(t) for t in problem.kernel.inputs.values())
+
+
+def network_runner(station: Station, built: Built, case: Case) -> Runner:
+    """Make an engine of a whole network ready to be timed; `case` comes from `network_case`."""
+    shapes = tuple(t.shape for t in built.tensors if t.is_input)
+    return Runner(station, lambda: LoadedEngine(station, built, lambda _: shapes, {}), case, NETWORK_RUN_S)
 
 
 def network_case(problem: Problem, built: Built, seed: int, rotate_bytes: int) -> Case:
@@ -101,3 +109,12 @@ def network_case(problem: Problem, built: Built, seed: int, rotate_bytes: int) -
         else:
             outputs.append(Output(elements * dtype.itemsize, bytes(dtype.itemsize), False, np.empty(0, np.uint64)))
     return Case(problem, Workload(tuple(inputs), tuple(outputs), rotate_bytes), problem, {})
+
+
+@contextmanager
+def _as_failure() -> Iterator[None]:
+    """Make what TensorRT says of a run the failure of the trial."""
+    try:
+        yield
+    except EngineError as e:
+        raise CompileError(FailureClass.RUNTIME, str(e)) from e

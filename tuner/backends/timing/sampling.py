@@ -35,7 +35,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import median
 from typing import Literal, Protocol, TypeAlias
 
@@ -69,7 +69,7 @@ class Series:
         stopped: "precise" enough (or settled), clearly too "slow", or at the "ceiling".
         discarded: rounds that were thrown away because the device was throttled.
         throttled: rounds that were kept although it was.
-        conditions: read after each round that was kept.
+        conditions: read after each round that was kept, or in `confirm` after each sample.
     """
 
     samples_us: tuple[float, ...]
@@ -111,23 +111,29 @@ def screen(
     launches = _launches(plan.batch_us, min(first), step)
     _warm_up(lambda: sampler.run(launches), plan.stable, plan.warmup_us)
 
-    rounds = _Rounds(probe, plan.patience)
+    rounds = _Rounds(plan.patience)
     samples: list[float] = []
+    conditions: list[Conditions] = []
     spent_us = 0.0
     while True:
         batch = [sampler.run(launches) / launches for _ in range(plan.batches)]
         spent_us += sum(batch) * launches
-        if rounds.keep():
+        now = probe()
+        if rounds.keep(now):
             samples.extend(batch)
-        series = rounds.series(samples, launches, "precise")
+            conditions += [now] if now is not None else []
+        series = rounds.series(samples, launches, "precise", conditions)
         if samples and spent_us >= plan.floor_us and series.half_width(plan.confidence) <= plan.half_width:
             return series
         if samples and spent_us >= plan.ceiling_us:
-            return rounds.series(samples, launches, "ceiling")
+            return rounds.series(samples, launches, "ceiling", conditions)
 
 
 def confirm(
-    samplers: Sequence[Timeable], plan: Confirmation = CONFIRMATION, probe: Probe = unknown
+    samplers: Sequence[Timeable],
+    plan: Confirmation = CONFIRMATION,
+    probe: Probe = unknown,
+    each_batch: bool = False,
 ) -> tuple[Series, ...]:
     """Time finalists against each other, round by round.
 
@@ -138,6 +144,8 @@ def confirm(
         samplers: the finalists, at least one.
         plan: how long and how precisely.
         probe: reads the conditions of the device.
+        each_batch: whether to read them after each batch, for the series of that batch alone, rather than once a
+            round, for all: condition `r` of a series is then of its sample `r`, where the machine tells them.
     """
     launches = [_launches(plan.batch_us, s.run(s.step) / s.step, s.step) for s in samplers]
 
@@ -147,20 +155,30 @@ def confirm(
     everyone = range(len(samplers))
     _warm_up(lambda: sum(samplers[i].run(launches[i]) for i in everyone), plan.stable, plan.warmup_us)
 
-    rounds = _Rounds(probe, plan.patience)
+    rounds = _Rounds(plan.patience)
     samples: list[list[float]] = [[] for _ in samplers]
+    conditions: list[list[Conditions]] = [[] for _ in samplers]
     active = list(everyone)
     stopped: Stop = "ceiling"
     look, spent_us, turn = plan.first_look, 0.0, 0
     while rounds.kept < plan.max_rounds and spent_us < plan.ceiling_us:
         order = _order(active, turn)
-        times = {i: run(i) for i in order}
+        times: dict[int, float] = {}
+        read: dict[int, Conditions | None] = {}
+        for i in order:
+            times[i] = run(i)
+            if each_batch:
+                read[i] = probe()
+        if not each_batch:
+            read = dict.fromkeys(order, probe())
         turn += 1
         spent_us += sum(times[i] * launches[i] for i in order)
-        if not rounds.keep():
+        if not rounds.keep(*read.values()):
             continue
         for i in active:
             samples[i].append(times[i])
+            now = read[i]
+            conditions[i] += [now] if now is not None else []
         if rounds.kept == look:
             look = math.ceil(look * plan.growth)
             leader = min(active, key=lambda i: median(samples[i]))
@@ -169,7 +187,8 @@ def confirm(
             if "open" not in relations.values():
                 stopped = "precise"
                 break
-    return tuple(rounds.series(s, n, stopped) for s, n in zip(samples, launches, strict=True))
+    everything = zip(samples, launches, conditions, strict=True)
+    return tuple(rounds.series(s, n, stopped, c) for s, n, c in everything)
 
 
 def _launches(batch_us: float, launch_us: float, step: int) -> int:
@@ -204,25 +223,22 @@ def _warm_up(run: Callable[[], float], stable: float, longest_us: float) -> None
 class _Rounds:
     """Which rounds to keep."""
 
-    probe: Probe
     patience: int
     kept: int = 0
     discarded: int = 0
     throttled: int = 0
-    conditions: list[Conditions] = field(default_factory=list)
 
-    def keep(self) -> bool:
-        """Whether the round that just ended counts."""
-        now = self.probe()
-        if now is not None and now.throttle:
+    def keep(self, *read: Conditions | None) -> bool:
+        """Whether the round that just ended counts, by the conditions read in it."""
+        if any(now is not None and now.throttle for now in read):
             if self.discarded < self.patience:
                 self.discarded += 1
                 return False
             self.throttled += 1
-        if now is not None:
-            self.conditions.append(now)
         self.kept += 1
         return True
 
-    def series(self, samples: Sequence[float], launches: int, stopped: Stop) -> Series:
-        return Series(tuple(samples), launches, stopped, self.discarded, self.throttled, tuple(self.conditions))
+    def series(
+        self, samples: Sequence[float], launches: int, stopped: Stop, conditions: Sequence[Conditions]
+    ) -> Series:
+        return Series(tuple(samples), launches, stopped, self.discarded, self.throttled, tuple(conditions))

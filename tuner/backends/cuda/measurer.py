@@ -1,0 +1,242 @@
+"""Checks and times tactics on GPUs, however they get onto them."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from queue import SimpleQueue
+from statistics import median
+
+from tuner.backends.cuda.bench import Bench
+from tuner.backends.cuda.cases import Cases
+from tuner.backends.cuda.mixed import Mixed
+from tuner.backends.cuda.prepared import Prepared
+from tuner.backends.cuda.station import FAULTS, PLACE_S, Loader, Runner, Station, failure
+from tuner.backends.timing.plan import Confirmation, Screening
+from tuner.backends.timing.sampling import Series, confirm, screen
+from tuner.backends.timing.statistics import indistinct, launch_bound, relation
+from tuner.compile.artifact import Artifact
+from tuner.compile.compiler import Compiled
+from tuner.gpu.conditions import Nvml
+from tuner.gpu.present import DeviceInfo
+from tuner.outcome import Failure, FailureClass, Outcome, Timing
+from tuner.search.tactic import Config
+
+
+class Measurer:
+    """Checks and times the tactics of one problem on one GPU, or on several of one model.
+
+    Every tactic is checked at the full size and, where dimensions vary, at awkward sizes within their
+    range, then screened, at the sizes and weights that the problem gives. Finalists are checked again on
+    other random inputs, then confirmed side by side, all on the first device.
+    """
+
+    def __init__(
+        self,
+        devices: Sequence[DeviceInfo],
+        stations: Sequence[Station],
+        prepared: Prepared,
+        cases: Cases,
+        loader: Loader,
+        screening: Screening,
+        confirmation: Confirmation,
+    ) -> None:
+        """Take over what it takes to measure; all of it is closed with this object.
+
+        Args:
+            devices, stations: the GPUs, and the processes that own them, in the same order.
+            prepared: the code of the tactics.
+            cases: what to check and time them on.
+            loader: how they get onto a device.
+            screening, confirmation: how long and how precisely to time.
+        """
+        self._info, self._stations = devices[0], stations
+        self._nvml = [Nvml(d.uuid) for d in devices]
+        self._prepared, self._cases, self._loader = prepared, cases, loader
+        self._screening, self._confirmation = screening, confirmation
+        self._empty_us: float | None = None
+        self._incumbent_us: float | None = None
+
+    def evaluate(self, configs: Sequence[Config]) -> Iterator[tuple[int, Outcome]]:
+        """Yield outcomes as they come: what is compiled next is measured next, on whichever device is free."""
+        queue: SimpleQueue[int | None] = SimpleQueue()
+        done: SimpleQueue[tuple[int, Outcome | Exception]] = SimpleQueue()
+        stop = threading.Event()
+
+        def work(station: Station, nvml: Nvml) -> None:
+            while (i := queue.get()) is not None and not stop.is_set():
+                try:
+                    done.put((i, self._trial(station, nvml, configs[i], self._prepared.result(configs[i]))))
+                except Exception as e:
+                    done.put((i, e))
+
+        threads = [
+            threading.Thread(target=work, args=pair, daemon=True)
+            for pair in zip(self._stations, self._nvml, strict=True)
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            for i, config in enumerate(configs):
+                self._prepared.begin(config).add_done_callback(lambda _, i=i: queue.put(i))  # type: ignore[misc]
+            for _ in configs:
+                i, outcome = done.get()
+                if isinstance(outcome, Exception):
+                    raise outcome
+                yield i, outcome
+        finally:
+            stop.set()
+            for _ in threads:
+                queue.put(None)
+            for thread in threads:
+                thread.join()
+
+    def confirm(self, configs: Sequence[Config]) -> list[Outcome]:
+        """Time the finalists in turns. One that fails now is left out, and the others start over."""
+        for config in configs:
+            self._prepared.begin(config)
+        compiled = [self._prepared.result(c) for c in configs]
+        outcomes: dict[int, Outcome] = {i: r for i, r in enumerate(compiled) if isinstance(r, Failure)}
+        while len(outcomes) < len(configs):
+            rest = {i: (configs[i], a) for i, a in enumerate(compiled) if i not in outcomes and isinstance(a, Artifact)}
+            try:
+                outcomes.update(self._confirm(rest))
+            except _FinalistFailed as e:
+                outcomes[e.position] = e.failure
+        return [outcomes[i] for i in range(len(configs))]
+
+    def near(self, a: Timing, b: Timing) -> bool:
+        """Whether two tactics that were screened, each on its own, may be equally fast."""
+        half_widths = a.facts.get("half_width", 0.0) + b.facts.get("half_width", 0.0)
+        return indistinct(a.time_us, b.time_us, half_widths)
+
+    def tied(self, a: Timing, b: Timing) -> bool:
+        """Whether two tactics that were confirmed together are equally fast, as far as that can be told."""
+        return relation(a.samples_us, b.samples_us, self._confirmation) in ("tied", "open")
+
+    def driver(self) -> str:
+        """The version of the driver package, or "unknown"."""
+        return self._nvml[0].driver()
+
+    def close(self) -> None:
+        """Stop the processes that compile and those that own the devices."""
+        self._prepared.close()
+        for station in self._stations:
+            station.close()
+
+    def _trial(self, station: Station, nvml: Nvml, config: Config, compiled: Compiled) -> Outcome:
+        """Check one tactic, then screen it."""
+        if isinstance(compiled, Failure):
+            return compiled
+        with station.lock:
+            self._loader.refresh(station)
+            try:
+                with closing(self._runner(station, compiled, config)) as runner:
+                    checked = 0
+                    for case in self._cases.to_check(config):
+                        fault = runner.check(case)
+                        if fault is not None:
+                            return Failure(FailureClass.CORRECTNESS, fault)
+                        checked += case.checked
+                    series = screen(runner, self._incumbent_us, self._screening, nvml.read)
+                    facts = {**self._facts(station, compiled, series, runner.step), "checked_elements": float(checked)}
+                    facts |= runner.facts
+            except FAULTS as e:
+                return failure(e)
+        timing = _timing(series, facts)
+        if self._incumbent_us is None or timing.time_us < self._incumbent_us:
+            self._incumbent_us = timing.time_us
+        return timing
+
+    def _confirm(self, finalists: Mapping[int, tuple[Config, Artifact]]) -> dict[int, Outcome]:
+        """Check finalists on other inputs and time them in turns; raises `_FinalistFailed`."""
+        station, fresh = self._stations[0], self._cases.fresh()
+        runners: dict[int, Runner | Mixed] = {}
+        with station.lock:
+            try:
+                for i, (config, artifact) in finalists.items():
+                    with _blaming(i):
+                        runners[i] = self._runner(station, artifact, config)
+                        fault = runners[i].check(fresh)
+                    if fault is not None:
+                        raise _FinalistFailed(i, Failure(FailureClass.CORRECTNESS, fault))
+                blamed = [_Finalist(i, runner) for i, runner in runners.items()]
+                all_series = confirm(blamed, self._confirmation, self._nvml[0].read)
+                outcomes: dict[int, Outcome] = {}
+                for (i, runner), series in zip(runners.items(), all_series, strict=True):
+                    facts = self._facts(station, finalists[i][1], series, runner.step)
+                    outcomes[i] = _timing(series, {**facts, "rounds": float(len(series.samples_us)), **runner.facts})
+                return outcomes
+            finally:
+                for runner in runners.values():
+                    runner.close()
+
+    def _runner(self, station: Station, artifact: Artifact, config: Config) -> Runner | Mixed:
+        """Make a tactic ready to be timed at every size that counts."""
+        with ExitStack() as opened:
+            parts = []
+            for case, share in self._cases.timed():
+                runner = self._loader.runner(station, artifact, config, case, self._incumbent_us)
+                opened.callback(runner.close)
+                parts.append((runner, share))
+            opened.pop_all()
+        return parts[0][0] if len(parts) == 1 else Mixed(parts)
+
+    def _facts(self, station: Station, artifact: Artifact, series: Series, sets: int) -> dict[str, float]:
+        """Numbers about a run."""
+        if self._empty_us is None:
+            self._empty_us = station.call(PLACE_S, Bench.empty_us)
+        touched = min(station.sets(case) * case.workload.size for case, _ in self._cases.timed())
+        facts: dict[str, float] = {
+            "launches_per_sample": series.launches,
+            "discarded_rounds": series.discarded,
+            "throttled_rounds": series.throttled,
+            "rotating_sets": sets,
+            "rotated_l2_sizes": touched / self._info.l2_bytes,
+            "empty_launch_us": self._empty_us,
+            "launch_bound": launch_bound(series.median_us, self._empty_us),
+            "stopped_early": series.stopped == "slow",
+            "registers": artifact.resources.registers,
+            "spill_bytes": artifact.resources.spill_store_bytes + artifact.resources.spill_load_bytes,
+            "shared_bytes": artifact.resources.shared_bytes + artifact.shared_bytes,
+        }
+        for name in ("sm_mhz", "memory_mhz", "temperature_c", "power_w"):
+            if series.conditions:
+                facts[name] = median(getattr(c, name) for c in series.conditions)
+        return {name: float(value) for name, value in facts.items() if math.isfinite(value)}
+
+
+class _FinalistFailed(Exception):  # noqa: N818
+    """A finalist that fails ends the confirmation under way."""
+
+    def __init__(self, position: int, failure: Failure) -> None:
+        super().__init__(position, failure)
+        self.position, self.failure = position, failure
+
+
+@contextmanager
+def _blaming(position: int) -> Iterator[None]:
+    """Say whose doing an error of the device is."""
+    try:
+        yield
+    except FAULTS as e:
+        raise _FinalistFailed(position, failure(e)) from e
+
+
+class _Finalist:
+    """A runner whose errors say which finalist it is."""
+
+    def __init__(self, position: int, runner: Runner | Mixed) -> None:
+        self._position, self._runner, self.step = position, runner, runner.step
+
+    def run(self, launches: int) -> float:
+        with _blaming(self._position):
+            return self._runner.run(launches)
+
+
+def _timing(series: Series, facts: Mapping[str, float]) -> Timing:
+    half_width = series.half_width()
+    known = {"half_width": half_width} if math.isfinite(half_width) else {}
+    return Timing(series.median_us, "measurement", "median", series.samples_us, facts={**facts, **known})
