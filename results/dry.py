@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SCENARIO = "SIMULATED_TENSORRT"
 """The variable that names the file that tells the simulated GPU what it is to do."""
 
-TRIALS = 3
+TRIALS = 2
 SIZE = 4096
 """Elements of the vectors that dry runs work on."""
 
