@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "h200"))
-from common import as_recorded
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import dry
+from common import RESULTS, command
+from recorded import as_recorded
 
 from tuner.check.run import check_jobs
 from tuner.check.setting import Setting, load_jobs, open_setting
@@ -25,30 +26,36 @@ from tuner.store.cache import update
 from tuner.store.entry import entry_of
 from tuner.tuning.config import load_config
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
+HERE = Path(__file__).resolve().parent
 KERNELS = ("increment", "softmax", "rms_norm", "swiglu", "transpose", "gemm")
+DEVICE = "NVIDIA H200"
+"""What is compiled for, and what the GPU of a dry run says that it is."""
 
 
 def sources() -> dict[str, str]:
-    """The text of each kernel file by its name."""
-    return {name: as_recorded("kernels", f"{name}.py").read_text() for name in KERNELS}
+    """The text of each kernel file by its name; of one, in a dry run."""
+    names = KERNELS[:1] if dry.running() else KERNELS
+    return {name: as_recorded("kernels", f"{name}.py").read_text() for name in names}
 
 
 def winners() -> dict[str, tuple[Tactic, float]]:
     """The tactic that an H200 found fastest for each shipped config, with its microseconds."""
-    jobs = json.loads((ROOT / "results" / "h200" / "tune" / "data.json").read_text())["jobs"]
+    jobs = json.loads((RESULTS / "h200" / "tune" / "data.json").read_text())["jobs"]
     return {j["config"]: (Tactic(j["winner"]["config"]), j["winner"]["time_us"]) for j in jobs}
 
 
-def write_job(folder: Path, kernel: str, text: str, device: str = "h200") -> Path:
-    """Write a kernel file and its config, the shipped one but for kernel file and target; returns the config."""
+def write_job(folder: Path, kernel: str, text: str, device: str = DEVICE) -> Path:
+    """Write a kernel file and its config, the shipped one but for kernel file and target; returns the config.
+
+    In a dry run, the problem is a small one too.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{kernel}.py").write_text(text)
     config = folder / f"{kernel}.toml"
     shipped = as_recorded("configs", f"{kernel}.toml").read_text()
     named = re.sub(r"^kernel = .*$", f'kernel = "{kernel}.py"', shipped, flags=re.MULTILINE)
-    config.write_text(re.sub(r"^target = .*$", f'target = "{device}"', named, flags=re.MULTILINE))
+    here = re.sub(r"^target = .*$", f'target = "{device}"', named, flags=re.MULTILINE)
+    config.write_text(re.sub(r"N = \d+", f"N = {dry.SIZE}", here) if dry.running() else here)
     return config
 
 
@@ -78,9 +85,8 @@ def record(folder: Path, device: str, backend: str) -> Setting:
     configs = [write_job(folder / "shipped", name, text, device) for name, text in sources().items()]
     path, cache = folder / "baseline.json", folder / "tactics.json"
     write_cache(cache, configs, device)
-    command = [sys.executable, "-c", "from tuner.cli import main; main()", "check", *map(str, configs), "--update"]
-    command += ["--backend", "model", "--baseline", str(path), "--cache", str(cache)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    places = ["--baseline", str(path), "--cache", str(cache)]
+    done = command("check", *map(str, configs), "--update", "--backend", "model", *places)
     if done.returncode:
         raise RuntimeError(f"the shipped kernels were not recorded: {done.stdout}{done.stderr}")
     return open_setting(path, backend=backend, cache=cache)

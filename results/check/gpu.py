@@ -1,11 +1,11 @@
 """How much the planted regressions really cost on a GPU, and whether `tuner check` finds them there.
 
-    python results/check/gpu.py OUT_FOLDER [SECONDS]
+    python results/check/gpu.py --out FOLDER [--seconds 540]
 
 Writes `gpu_run.json` (the machine), `slowdowns.jsonl` (shipped and edited code in turns, raw samples) and
 `verdicts.jsonl` (what the check says with the GPU). Some harmless edits and the unedited kernels run as controls.
-Whatever fails is a row with an error. After SECONDS nothing new is begun; rows that are in OUT_FOLDER are kept and not
-measured again, so that a second run goes on where the first ended.
+Whatever fails is a row with an error. When the seconds are over nothing new is begun; rows that are in the folder are
+kept and not measured again, so that a second run goes on where the first ended.
 """
 
 from __future__ import annotations
@@ -24,11 +24,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "h200"))
-from common import machine
-from corpus import HERE, KERNELS, check, record, sources, winners, write_job
+from corpus import DEVICE, HERE, check, record, sources, winners, write_job
 from harmless import Edit, make_edits
 from planted import PLANTED
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import dry
+from common import Arguments, machine, write
 
 from tuner.backends.cuda.backend import rotated_bytes
 from tuner.backends.cuda.cases import make_case
@@ -69,11 +71,12 @@ class Job:
 
 
 def write_jobs(folder: Path, device: str) -> list[Job]:
-    """Every planted regression, the unedited kernels, and harmless edits as controls."""
-    files = sources()
-    texts = [(p.kernel, "planted", p.name, p.apply(files[p.kernel])) for p in PLANTED]
+    """Every planted regression, the unedited kernels, and harmless edits as controls; in a dry run one of each."""
+    files, most = sources(), 1 if dry.running() else None
+    planted = [p for p in PLANTED if p.kernel in files][:most]
+    texts = [(p.kernel, "planted", p.name, p.apply(files[p.kernel])) for p in planted]
     texts += [(name, "unedited", "", text) for name, text in files.items()]
-    texts += [(e.kernel, "harmless", f"{i} {'+'.join(e.steps)}", e.text) for i, e in controls(files)]
+    texts += [(e.kernel, "harmless", f"{i} {'+'.join(e.steps)}", e.text) for i, e in controls(files)[:most]]
     return [
         Job(kernel, kind, name, write_job(folder / str(i), kernel, text, device))
         for i, (kernel, kind, name, text) in enumerate(texts)
@@ -93,7 +96,7 @@ def slowdowns(jobs: list[Job], role: str, setting: Setting, gpu: Gpu, out: Path,
     """Time the shipped and the edited code of a tactic in turns, kernel by kernel."""
     kept = [{k: row[k] for k in ("kernel", "kind", "name", "role")} for row in rows(out)]
     jobs = [j for j in jobs if {**j.about, "role": role} not in kept]
-    for kernel in KERNELS:
+    for kernel in sources():
         shipped = _problem(setting.path.parent / "shipped" / f"{kernel}.toml")
         tactic = winners()[kernel][0] if role == "winner" else shipped.kernel.default_tactic
         old = _code(setting.path.parent / "shipped" / f"{kernel}.toml", tactic, setting, gpu)
@@ -140,10 +143,12 @@ def verdicts(jobs: list[Job], setting: Setting, out: Path, deadline: float) -> N
 
 
 def main() -> None:
-    out, limit = Path(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else 540.0
-    out.mkdir(parents=True, exist_ok=True)
+    arguments = Arguments(__doc__)
+    arguments.add_argument("--seconds", type=float, default=540.0)
+    given = arguments.read(dry.Simulated(device=DEVICE))
+    out, limit = given.out, given.seconds
     began = time.monotonic()
-    (out / "gpu_run.json").write_text(json.dumps(machine(), indent=1) + "\n")
+    write(out / "gpu_run.json", machine())
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         gpu = Gpu.here(0)

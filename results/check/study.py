@@ -1,6 +1,6 @@
 """What `tuner check` says, without a GPU, of harmless edits and of planted regressions.
 
-    python results/check/study.py OUT_FOLDER [EDITS] [SEED]
+    python results/check/study.py --out FOLDER [--edits 200] [--seed 0]
 
 Each edited kernel is checked as the command checks it, one after the other, against a baseline of the shipped
 kernels. Rows are appended to `harmless.jsonl` and `planted.jsonl` as they are found; those that are there are kept.
@@ -17,9 +17,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from corpus import check, record, sources, write_job
+from corpus import DEVICE, check, record, sources, write_job
 from harmless import make_edits
 from planted import PLANTED
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from common import Arguments, write
 
 from tuner.check.setting import Setting
 
@@ -35,27 +38,30 @@ def run(jobs: list[tuple[str, str, dict[str, Any]]], out: Path, setting: Setting
 
 
 def main() -> None:
-    out = Path(sys.argv[1])
-    count = int(sys.argv[2]) if len(sys.argv) > 2 else 200
-    seed = int(sys.argv[3]) if len(sys.argv) > 3 else 0
-    out.mkdir(parents=True, exist_ok=True)
+    arguments = Arguments(__doc__)
+    arguments.add_argument("--edits", type=int, default=200)
+    arguments.add_argument("--seed", type=int, default=0)
+    given = arguments.read()
+    out, seed = given.out, given.seed
+    count = 1 if given.dry else given.edits
     files = sources()
+    planted = [p for p in PLANTED if p.kernel in files][: 1 if given.dry else None]
     names = ("triton", "msgspec", "numpy")
     about = {
         "edits": count,
         "seed": seed,
-        "device": "NVIDIA H200 (compiled for)",
+        "device": f"{DEVICE} (compiled for)",
         "python": sys.version.split()[0],
         "versions": {n: importlib.metadata.version(n) for n in names},
         "commit": os.environ.get("STUDY_COMMIT", ""),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    (out / "run.json").write_text(json.dumps(about, indent=1) + "\n")
+    write(out / "run.json", about)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        setting = record(folder, "h200", "model")
-        planted = [(p.kernel, p.apply(files[p.kernel]), {"name": p.name, "group": p.group}) for p in PLANTED]
-        run(planted, out / "planted.jsonl", setting, folder / "planted")
+        setting = record(folder, DEVICE, "model")
+        edited = [(p.kernel, p.apply(files[p.kernel]), {"name": p.name, "group": p.group}) for p in planted]
+        run(edited, out / "planted.jsonl", setting, folder / "planted")
         harmless = [(e.kernel, e.text, {"steps": e.steps}) for e in make_edits(files, count, seed)]
         run(harmless, out / "harmless.jsonl", setting, folder / "harmless")
 

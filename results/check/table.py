@@ -1,6 +1,6 @@
-"""Print the README's tables from the raw files beside this script.
+"""Write the README's tables, `tables.md`, from the raw files beside this script.
 
-    python results/check/table.py
+    python results/check/table.py --out FOLDER
 
 Columns of the GPU appear when `gpu.py` has written its files.
 """
@@ -8,28 +8,33 @@ Columns of the GPU appear when `gpu.py` has written its files.
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from common import Arguments, markdown
+
 Row: TypeAlias = dict[str, Any]
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
 SLOWER = 1.03
 """Really slower: the whole interval of the ratio of times lies above this, the check's default margin."""
 
 
 def main() -> None:
+    given = Arguments(__doc__).read()
     harmless, planted = rows("harmless"), rows("planted")
     slowdowns = {(r["kernel"], r["kind"], r["name"], r["role"]): r for r in rows("slowdowns")}
     verdicts = {(r["kernel"], r["kind"], r["name"]): r for r in rows("verdicts")}
-    print(alarms({"first": rows("first/harmless"), "now": harmless, "unseen": rows("seed_1/harmless")}))
+    tables = [alarms({"first": rows("first/harmless"), "now": harmless, "unseen": rows("seed_1/harmless")})]
     if planted:
-        print(summary(planted, slowdowns, verdicts))
-        print(regressions(planted, slowdowns, verdicts))
+        tables += [summary(planted, slowdowns, verdicts), regressions(planted, slowdowns, verdicts)]
     controls = [r for r in slowdowns.values() if r["kind"] != "planted"]
     if controls:
-        print(negatives(controls, verdicts))
+        tables.append(negatives(controls, verdicts))
+    (given.out / "tables.md").write_text("\n\n".join(tables) + "\n")
 
 
 def rows(name: str) -> list[Row]:
@@ -46,7 +51,7 @@ def alarms(runs: dict[str, list[Row]]) -> str:
         counts = [f"{len(run)}, {sum(map(unchanged, run))}" for run in (mine["now"], mine["unseen"])]
         lines.append([kernel, counts[0], *false[:2], counts[1], false[2]])
     head = ("seed 0: edits, same machine code", "false alarms, first margins", "now")
-    return table(("kernel", *head, "seed 1: edits, same machine code", "false alarms, now"), lines)
+    return markdown(("kernel", *head, "seed 1: edits, same machine code", "false alarms, now"), lines)
 
 
 def summary(planted: Sequence[Row], slowdowns: dict[Any, Row], verdicts: dict[Any, Row]) -> str:
@@ -62,7 +67,7 @@ def summary(planted: Sequence[Row], slowdowns: dict[Any, Row], verdicts: dict[An
             line += [len(slow), sum(r["verdict"] == "regression" for r in slow), found]
         lines.append(line)
     gpu = ("really slower", "of these found without a GPU", "of these found by timing") if slowdowns else ()
-    return table(("kind", "planted", "found without a GPU", *gpu), lines)
+    return markdown(("kind", "planted", "found without a GPU", *gpu), lines)
 
 
 def regressions(planted: Sequence[Row], slowdowns: dict[Any, Row], verdicts: dict[Any, Row]) -> str:
@@ -74,7 +79,7 @@ def regressions(planted: Sequence[Row], slowdowns: dict[Any, Row], verdicts: dic
             line += [ratio(slowdowns, r, "winner"), ratio(slowdowns, r, "default"), gpu_verdict(verdicts, r)]
         lines.append(line)
     gpu = ("winner, time now / before", "default", "timing says") if slowdowns else ()
-    return table(("kernel", "regression", "kind", "rules broken without a GPU", *gpu), lines)
+    return markdown(("kernel", "regression", "kind", "rules broken without a GPU", *gpu), lines)
 
 
 def negatives(controls: Sequence[Row], verdicts: dict[Any, Row]) -> str:
@@ -83,7 +88,7 @@ def negatives(controls: Sequence[Row], verdicts: dict[Any, Row]) -> str:
     for r in controls:
         verdict = gpu_verdict(verdicts, r, r["kind"])
         lines.append([r["kernel"], r["kind"], r["name"], r["role"], interval(r), verdict])
-    return table(("kernel", "control", "edit", "tactic", "time now / before", "timing says"), lines)
+    return markdown(("kernel", "control", "edit", "tactic", "time now / before", "timing says"), lines)
 
 
 def unchanged(row: Row) -> bool:
@@ -118,11 +123,6 @@ def interval(row: Row) -> str:
         return "failed" if "error" in row else ""
     low, high = row["ratio"]
     return f"{low:.3f} to {high:.3f}" + (" (wrong)" if row["faults"] else "")
-
-
-def table(head: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
-    body = [head, ["---"] * len(head), *lines]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in body) + "\n"
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """Hold the model's predictions against the exhaustive tables measured on one H200.
 
-    python results/model/evaluate.py LABEL [STORE_FOLDER]
+    python results/model/evaluate.py --out FOLDER [--label after] [--store FOLDER]
 
 Compiles the tactics of each table (a sample of the GEMM's), predicts each, prints how well the model does and keeps it
-under LABEL in evaluation.json. STORE_FOLDER keeps what was compiled for another run.
+under the label in evaluation.json, beside what the file has under others. The store keeps what was compiled for another
+run.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from typing import Any
 
 import pandas as pd
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "h200"))
-from common import as_recorded
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from common import Arguments, write
+from recorded import TABLES, as_recorded
 
 from tuner.backends.model.predict import predict
 from tuner.compile.artifact import Artifact
@@ -34,9 +36,6 @@ from tuner.search.tactic import Tactic
 from tuner.store.tables.table import read_table
 from tuner.tuning.config import load_config
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
-TABLES = HERE.parent / "h200" / "tables"
 SAMPLE, SEED = 136, 0
 """Tactics of a table, besides the default: compiling all 512 of the GEMM takes long."""
 CALIBRATED = {
@@ -57,16 +56,17 @@ HELD_OUT = {
     "gemm": {"M": 512, "N": 4096, "K": 4096},
 }
 """The sizes it had not seen."""
+DRY = {"held_out": {"increment": HELD_OUT["increment"]}}
 
 
-def measured_times(name: str, sizes: Mapping[str, int], problem: Problem) -> dict[Tactic, float]:
-    """Microseconds of the default and of at most `SAMPLE` other tactics."""
+def measured_times(name: str, sizes: Mapping[str, int], problem: Problem, most: int) -> dict[Tactic, float]:
+    """Microseconds of the default and of at most so many other tactics."""
     shape = "_".join(f"{d}{n}" for d, n in sizes.items())
     outcomes = read_table(TABLES / f"{name}_{shape}_T4.json.gz").outcomes
     times = {Tactic(json.loads(c)): o.time_us for c, o in outcomes.items() if isinstance(o, Timing)}
     default = Tactic(problem.kernel.default)
     others = sorted((t for t in times if t != default), key=lambda t: t.id)
-    others = random.Random(SEED).sample(others, min(SAMPLE, len(others)))
+    others = random.Random(SEED).sample(others, min(most, len(others)))
     return {t: times[t] for t in (default, *others)}
 
 
@@ -87,10 +87,10 @@ def score(measured: Sequence[float], predicted: Sequence[float]) -> dict[str, An
     }
 
 
-def evaluate(name: str, sizes: Mapping[str, int], compiler: Compiler) -> dict[str, Any]:
-    """Compile, predict and score one table."""
+def evaluate(name: str, sizes: Mapping[str, int], compiler: Compiler, most: int) -> dict[str, Any]:
+    """Compile, predict and score the default and at most so many other tactics of one table."""
     problem = load_config(as_recorded("configs", f"{name}.toml")).problems[0].at(sizes)
-    times = measured_times(name, sizes, problem)
+    times = measured_times(name, sizes, problem, most)
     compiled = {t: compiler.submit(problem, t.config) for t in times}
     predicted = []
     for tactic, future in compiled.items():
@@ -102,20 +102,25 @@ def evaluate(name: str, sizes: Mapping[str, int], compiler: Compiler) -> dict[st
 
 
 def main() -> None:
-    label, folder = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else tempfile.mkdtemp()
-    target = find_device("h200").target
-    compiler = Compiler(target, store=Store(Path(folder)), workers=0, timeout_s=120, memory_bytes=4 << 30)
-    found: dict[str, dict[str, Any]] = {"calibrated": {}, "held_out": {}}
+    arguments = Arguments(__doc__)
+    arguments.add_argument("--label", default="after")
+    arguments.add_argument("--store", type=Path)
+    given = arguments.read()
+    label, store = given.label, Store(given.store or Path(tempfile.mkdtemp()))
+    compiler = Compiler(find_device("h200").target, store=store, workers=0, timeout_s=120, memory_bytes=4 << 30)
+    found: dict[str, dict[str, Any]] = {}
     try:
-        for role, tables in (("calibrated", CALIBRATED), ("held_out", HELD_OUT)):
+        for role, tables in (DRY if given.dry else {"calibrated": CALIBRATED, "held_out": HELD_OUT}).items():
+            found[role] = {}
             for name, sizes in tables.items():
-                found[role][name] = row = {"sizes": sizes, **evaluate(name, sizes, compiler)}
+                row = {"sizes": sizes, **evaluate(name, sizes, compiler, 2 if given.dry else SAMPLE)}
+                found[role][name] = row
                 print(label, role, name, json.dumps({k: v for k, v in row.items() if k != "sizes"}), flush=True)
     finally:
         compiler.close()
-    path = HERE / "evaluation.json"
+    path = given.out / "evaluation.json"
     known = json.loads(path.read_text()) if path.exists() else {}
-    path.write_text(json.dumps(known | {label: found}, indent=1) + "\n")
+    write(path, known | {label: found})
 
 
 if __name__ == "__main__":

@@ -1,19 +1,22 @@
 """What a trial costs besides compiling and timing: asking, storing and telling, on an instant backend.
 
-The table is a made-up one of 2,320 tactics with five parameters. Prints JSON, milliseconds per trial:
+The table is a made-up one of 2,320 tactics with five parameters. Writes milliseconds per trial:
 
-    python results/overhead/bookkeeping.py
+    python results/overhead/bookkeeping.py --out FOLDER
 """
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from common import Arguments, write
 
 from tuner.kernel.problem_data import ProblemData
 from tuner.outcome import Origin, Timing
@@ -25,7 +28,7 @@ from tuner.search.tactic import Config, Tactic
 from tuner.store.journal import open_journal
 from tuner.store.study_data import StudyIdentity
 
-TRIALS = 200
+TRIALS, RUNS = 200, 5
 SPACE = Space(
     (
         powers_of_two("BLOCK_M", 16, 512),
@@ -50,10 +53,10 @@ def time_us(config: Config) -> float:
     return 10 + abs(m - 128) / 64 + abs(n - 256) / 128 + (stages - 3) ** 2 + abs(warps - 8) + (config["order"] == "row")
 
 
-def measure(folder: Path, url: str | None, batch: int) -> dict[str, float]:
-    """Milliseconds per trial of one run of `TRIALS` trials."""
+def measure(folder: Path, url: str | None, batch: int, trials: int) -> dict[str, float]:
+    """Milliseconds per trial of one run."""
     journal = open_journal(folder, url, IDENTITY, SPACE)
-    search = Search(SPACE, DEFAULT, seed=0, budget=TRIALS)
+    search = Search(SPACE, DEFAULT, seed=0, budget=trials)
     spent = {"ask": 0.0, "store": 0.0, "tell": 0.0}
     number = 0
 
@@ -62,9 +65,9 @@ def measure(folder: Path, url: str | None, batch: int) -> dict[str, float]:
         spent[part] += now - since
         return now
 
-    while number < TRIALS:
+    while number < trials:
         clock = time.perf_counter()
-        configs = search.ask(min(batch, TRIALS - number))
+        configs = search.ask(min(batch, trials - number))
         clock = lap("ask", clock)
         for config in configs:
             facts = {f"fact_{i}": i / 7 for i in range(12)}
@@ -74,23 +77,26 @@ def measure(folder: Path, url: str | None, batch: int) -> dict[str, float]:
         for config in configs:
             search.tell(config, time_us(config))
         lap("tell", clock)
-    per_trial = {part: 1e3 * seconds / TRIALS for part, seconds in spent.items()}
+    per_trial = {part: 1e3 * seconds / trials for part, seconds in spent.items()}
     return {**per_trial, "total": sum(per_trial.values())}
 
 
 def main() -> None:
+    given = Arguments(__doc__).read()
+    trials, repeats = (10, 1) if given.dry else (TRIALS, RUNS)
     found = {}
     for storage in ("journal", "sqlite"):
         for batch in (1, 8):
             runs = []
-            for _ in range(5):
+            for _ in range(repeats):
                 with tempfile.TemporaryDirectory() as made:
                     url = f"sqlite:///{made}/trials.db" if storage == "sqlite" else None
-                    runs.append(measure(Path(made), url, batch))
+                    runs.append(measure(Path(made), url, batch, trials))
             found[f"{storage}, batch {batch}"] = {part: statistics.median(r[part] for r in runs) for part in runs[0]}
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
-    setting = {"machine": machine, "sampler": DEFAULT_SAMPLER, "trials": TRIALS, "space": SPACE.size, "runs": 5}
-    print(json.dumps({**setting, "ms_per_trial": found}, indent=2))
+    setting = {"machine": machine, "sampler": DEFAULT_SAMPLER, "trials": trials, "space": SPACE.size, "runs": repeats}
+    print(found)
+    write(given.out / "bookkeeping.json", {**setting, "ms_per_trial": found})
 
 
 if __name__ == "__main__":

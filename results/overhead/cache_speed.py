@@ -1,6 +1,6 @@
-"""Time opening a cache of 10,000 entries and looking tactics up in it; prints one JSON document.
+"""Time opening a cache of 10,000 entries and looking tactics up in it.
 
-    python results/overhead/cache_speed.py [ENTRIES]
+    python results/overhead/cache_speed.py --out FOLDER [--entries 10000]
 
 The entries are distinct shapes of one kernel, spread over its data types and three devices, so that a
 search for the nearest shape has about a thousand to choose from.
@@ -8,7 +8,6 @@ search for the nearest shape has about a thousand to choose from.
 
 from __future__ import annotations
 
-import json
 import platform
 import random
 import statistics
@@ -19,13 +18,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from common import ROOT, Arguments, write
+
 from tuner import Problem, Tactic
 from tuner.kernel.loader import load_kernel
 from tuner.outcome import Origin, Timing
 from tuner.store.cache import Cache, Tier, encode
 from tuner.store.entry import Entry, entry_of
 
-KERNEL = load_kernel("kernels/softmax.py", Path(__file__).resolve().parents[2])
+KERNEL = load_kernel("kernels/softmax.py", ROOT)
 SOURCE = "0" * 64
 CAPABILITIES = {"NVIDIA H200": (9, 0), "NVIDIA H100": (9, 0), "NVIDIA L4": (8, 9), "NVIDIA A100": (8, 0)}
 RECORDED = list(CAPABILITIES)[:3]
@@ -87,14 +89,17 @@ def lookup_us(cache: Cache, tier: Tier, asked: list[tuple[Problem, str]]) -> dic
 
 
 def main() -> None:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
+    arguments = Arguments(__doc__)
+    arguments.add_argument("--entries", type=int, default=10_000)
+    given = arguments.read()
+    count, lookups, opened = (100, 100, 1) if given.dry else (given.entries, 2000, 9)
     rng = random.Random(0)
     recorded = [(make_problem(rng, i), RECORDED[i // 3 % 3]) for i in range(count)]
-    other = [make_problem(rng, i) for i in range(2000)]
+    other = [make_problem(rng, i) for i in range(lookups)]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "cache.json"
         path.write_bytes(encode(Cache(make_entry(rng, *r) for r in recorded)))
-        open_s = [open_seconds(path) for _ in range(9)]
+        open_s = [open_seconds(path) for _ in range(opened)]
         file_bytes = path.stat().st_size
         cache = Cache.open(path)
     first = seconds(lambda: cache.lookup(other[0], SOURCE, backend="cuda", device="NVIDIA H200"))
@@ -105,12 +110,13 @@ def main() -> None:
         "open_s": {"median": statistics.median(open_s), "max": max(open_s)},
         "first_inexact_lookup_s": first,
         "lookup_us": {
-            "exact": lookup_us(cache, "exact", rng.sample(recorded, min(2000, count))),
+            "exact": lookup_us(cache, "exact", rng.sample(recorded, min(lookups, count))),
             "nearest": lookup_us(cache, "nearest", [(p, "NVIDIA H200") for p in other]),
             "default": lookup_us(cache, "default", [(p, "NVIDIA A100") for p in other]),
         },
     }
-    print(json.dumps(report, indent=2))
+    print(report["open_s"], report["lookup_us"])
+    write(given.out / "cache_speed.json", report)
 
 
 if __name__ == "__main__":

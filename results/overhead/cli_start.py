@@ -1,13 +1,12 @@
 """How long the command takes to start, and a small job when everything is in the compile cache.
 
-Prints JSON, seconds of wall time:
+Writes seconds of wall time:
 
-    python results/overhead/cli_start.py
+    python results/overhead/cli_start.py --out FOLDER
 """
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import statistics
@@ -18,7 +17,10 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import dry
+from common import ROOT, Arguments, write
+
 RUNS = 20
 COMMAND = str(Path(sys.executable).parent / "tuner")
 
@@ -36,27 +38,27 @@ def summary(times: list[float]) -> dict[str, float]:
 
 
 def main() -> None:
+    given = Arguments(__doc__).read()
+    repeats = 1 if given.dry else RUNS
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         environment = {**os.environ, "TUNER_COMPILE_CACHE": str(folder / "compiled")}
 
         def tune(run: str) -> float:
-            places = ("--out", str(folder / run), "--cache", str(folder / f"{run}.json"))
-            return seconds("tune", "configs/quick.toml", "--backend", "model", *places, environment=environment)
+            options = ["--out", str(folder / run), "--cache", str(folder / f"{run}.json")]
+            options += ["--trials", str(dry.TRIALS)] if given.dry else []
+            return seconds("tune", "configs/quick.toml", "--backend", "model", *options, environment=environment)
 
         seconds("--help", environment=environment)  # compiles the bytecode
-        print(
-            json.dumps(
-                {
-                    "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
-                    "runs": RUNS,
-                    "help": summary([seconds("--help", environment=environment) for _ in range(RUNS)]),
-                    "quick_cold": {"s": tune("cold")},
-                    "quick_warm": summary([tune(f"warm{i}") for i in range(RUNS)]),
-                },
-                indent=2,
-            )
-        )
+        found = {
+            "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+            "runs": repeats,
+            "help": summary([seconds("--help", environment=environment) for _ in range(repeats)]),
+            "quick_cold": {"s": tune("cold")},
+            "quick_warm": summary([tune(f"warm{i}") for i in range(repeats)]),
+        }
+    print(found)
+    write(given.out / "cli_start.json", found)
 
 
 if __name__ == "__main__":

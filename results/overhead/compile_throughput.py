@@ -1,24 +1,27 @@
 """How many tactics of `kernels/increment.py` are compiled per second, by number of worker processes.
 
 Each run starts without workers and with an empty store; a second one takes all from the store and
-starts no worker. Prints JSON, seconds of wall time:
+starts no worker. Writes seconds of wall time:
 
-    python results/overhead/compile_throughput.py
+    python results/overhead/compile_throughput.py --out FOLDER
 """
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import random
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from common import ROOT, Arguments, write
 
 from tuner import Problem
 from tuner.compile.artifact import Artifact
@@ -28,7 +31,6 @@ from tuner.gpu.catalog import find_device
 from tuner.kernel.loader import load_kernel
 from tuner.search.tactic import Config
 
-ROOT = Path(__file__).resolve().parents[2]
 TACTICS = 40
 RUNS = 3
 TARGET = find_device("h200").target
@@ -49,10 +51,10 @@ def seconds(problem: Problem, configs: Sequence[Config], workers: int, folder: P
         return time.perf_counter() - start
 
 
-def measure(problem: Problem, configs: Sequence[Config], workers: int) -> dict[str, float]:
+def measure(problem: Problem, configs: Sequence[Config], workers: int, repeats: int) -> dict[str, float]:
     """Medians over the runs, cold and from the store."""
     cold, warm = [], []
-    for _ in range(RUNS):
+    for _ in range(repeats):
         with tempfile.TemporaryDirectory() as folder:
             cold.append(seconds(problem, configs, workers, Path(folder)))
             warm.append(seconds(problem, configs, workers, Path(folder)))
@@ -61,9 +63,11 @@ def measure(problem: Problem, configs: Sequence[Config], workers: int) -> dict[s
 
 
 def main() -> None:
+    given = Arguments(__doc__).read()
+    tactics, repeats, most = (2, 1, 1) if given.dry else (TACTICS, RUNS, 32)
     cores = len(os.sched_getaffinity(0))
     problem = Problem.of(load_kernel("kernels/increment.py", ROOT), {"N": 64 << 20})
-    configs = problem.space.sample(random.Random(0), TACTICS)
+    configs = problem.space.sample(random.Random(0), tactics)
     with closing(compiler(0, None)) as idle:
         versions = idle.versions()
     setting = {
@@ -72,10 +76,12 @@ def main() -> None:
         "date": datetime.now(UTC).date().isoformat(),
         "load_average_1min": os.getloadavg()[0],
         "tactics": len(configs),
-        "runs": RUNS,
+        "runs": repeats,
     }
-    found = {str(n): measure(problem, configs, n) for n in (1, 2, 4, 8, 16, 32) if n <= cores}
-    print(json.dumps({**setting, "workers": found}, indent=2))
+    counts = [n for n in (1, 2, 4, 8, 16, 32) if n <= min(cores, most)]
+    found = {str(n): measure(problem, configs, n, repeats) for n in counts}
+    print(found)
+    write(given.out / "compile_throughput.json", {**setting, "workers": found})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Replay exhaustive tables: what a shape costs alone, and what it costs once another shape of the kernel was tuned.
 
-    python study.py OUT.json [SEEDS]
+    python results/shapes/study.py --out FOLDER [--seeds 20]
 
 For each kernel and each order of its two recorded sizes, with the kernel's own default: the first is searched with 64
 trials, the second alone with 64, and again with up to 26 (40 %), starting from what the first found, as
@@ -16,12 +16,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import msgspec
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from common import Arguments, write_lines
+from recorded import TABLES, as_recorded, search
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "h200"))
-from common import as_recorded
-
-ROOT = Path(__file__).parents[2]
 ALONE, SHARED = 64, 26
 COUNTS = (1, 2, 4, 8, 12, 16, 20, 26, 32, 48, 64)
 
@@ -29,23 +27,24 @@ COUNTS = (1, 2, 4, 8, 12, 16, 20, 26, 32, 48, 64)
 def main() -> None:
     from tuner.store.tables.table import read_table
 
-    out, seeds = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 20
+    arguments = Arguments(__doc__)
+    arguments.add_argument("--seeds", type=int, default=20)
+    given = arguments.read()
     kernels: dict[str, list[Any]] = {}
-    for path in sorted((ROOT / "results/h200/tables").glob("*.json.gz")):
+    for path in sorted(TABLES.glob("increment*.json.gz" if given.dry else "*.json.gz")):
         name = re.split(r"_[A-Z]\d", path.name)[0]
         kernels.setdefault(name, []).append(read_table(path))
     rows = []
     for name, (one, other) in kernels.items():
         for first, second in ((one, other), (other, one)):
-            row = pair(name, first, second, seeds)
+            row = pair(name, first, second, 1 if given.dry else given.seeds)
             rows.append(row)
             means = {how: {n: fmean(r) for n, r in row[how].items()} for how in ("alone", "shared")}
             shown = "  ".join(
                 f"{n}: {mean:.4f} ({means['alone'][n]:.4f})" for n, mean in means["shared"].items() if n > 4
             )
             print(f"{second.name:30} shared (alone) {shown}  alone 64: {means['alone'][64]:.4f}", flush=True)
-    lines = ",\n".join(msgspec.json.encode(row).decode() for row in rows)
-    out.write_text(f"[\n{lines}\n]\n")
+    write_lines(given.out / "replay.json", rows)
 
 
 def pair(name: str, first: Any, second: Any, seeds: int) -> dict[str, Any]:
@@ -79,27 +78,6 @@ def place(table: Any) -> tuple[float, ...]:
 def known(space: Any, tactic: Any) -> bool:
     """Whether a recorded space has all values of a tactic."""
     return all(tactic.config[p.name] in p.values for p in space.params)
-
-
-def search(
-    table: Any, default: Any, seed: int, budget: int, seeds: Any = (), elsewhere: Any = ()
-) -> tuple[list[float], Any]:
-    """The best time after each trial, and the time of every tactic tried."""
-    from tuner.outcome import Timing
-    from tuner.search import Search
-    from tuner.search.tactic import Tactic
-
-    asked = Search(table.space, default, seed=seed, budget=budget, seeds=seeds, elsewhere=elsewhere)
-    times: dict[Tactic, float] = {}
-    best: list[float] = []
-    while len(best) < budget and (configs := asked.ask(1)):
-        outcome = table.outcome(configs[0])
-        time_us = outcome.time_us if isinstance(outcome, Timing) else None
-        asked.tell(configs[0], time_us)
-        if time_us is not None:
-            times[Tactic(configs[0])] = time_us
-        best.append(min(times.values(), default=float("inf")))
-    return best, times
 
 
 if __name__ == "__main__":

@@ -1,43 +1,37 @@
 """Tune in engines, see what the builder chooses and what the timing cache is worth, and time a whole network.
 
-python results/tensorrt/run.py OUT.json [CONFIG…]
+python results/tensorrt/run.py --out FOLDER [CONFIG…]
 
 Needs a GPU, TensorRT and `pip install '.[tensorrt]'`. Without configs it takes the shipped ones and the network
-beside this file.
+beside this file; in a dry run that network alone, at a small size, in a simulated TensorRT.
 """
 
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tempfile
-import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
-sys.path.insert(0, str(HERE.parent / "h200"))
-from common import machine, write  # noqa: E402
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import dry
+from common import ROOT, Arguments, machine, tune, write
 
+HERE = Path(__file__).resolve().parent
+ROWS = 32
+"""Of the dry run's problem."""
+SIMULATED = dry.Simulated(str(ROOT / "kernels" / "softmax.py"), ("M", "N"), dtypes={"T": "fp16"})
 CONFIGS = (*sorted((ROOT / "configs").rglob("*.toml")), HERE / "masked_softmax.toml")
 BUILDS = 5
 """Engine builds with the timing cache, and as many without."""
 
 
-def tune(config: Path, backend: str, folder: Path) -> dict[str, Any]:
-    """Run ``tuner tune`` in a process of its own; its summary with raw samples, and every trial."""
-    options = ["--backend", backend, "--out", str(folder), "--cache", str(folder / "tactics.json"), "--json"]
-    command = [sys.executable, "-c", "from tuner.cli import main; main()", "tune", str(config), *options]
-    started = time.perf_counter()
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-    seconds = time.perf_counter() - started
-    if done.returncode:
-        return {"seconds": seconds, "error": done.stderr.strip()}
-    job = json.loads((folder / "summary.json").read_text())["jobs"][0]
-    return {"seconds": seconds, **job, "trials_csv": (folder / "trials.csv").read_text()}
+def tuned(config: Path, backend: str, folder: Path) -> dict[str, Any]:
+    """Tune with the command; its summary with raw samples, and every trial."""
+    job = tune(config, folder, backend=backend)
+    return job if "error" in job else {**job, "trials_csv": (folder / "trials.csv").read_text()}
 
 
 def engines(path: Path, job: dict[str, Any]) -> dict[str, Any]:
@@ -73,11 +67,11 @@ def engines(path: Path, job: dict[str, Any]) -> dict[str, Any]:
 def study(path: Path) -> dict[str, Any]:
     """Everything about one config; the cuda backend's tune of it stands beside that in engines."""
     with tempfile.TemporaryDirectory() as folder:
-        job = tune(path, "tensorrt", Path(folder, "tensorrt"))
+        job = tuned(path, "tensorrt", Path(folder, "tensorrt"))
         record: dict[str, Any] = {
             "config": path.stem,
             "tensorrt": job,
-            "cuda": tune(path, "cuda", Path(folder, "cuda")),
+            "cuda": tuned(path, "cuda", Path(folder, "cuda")),
         }
     if "error" not in job:
         try:
@@ -87,14 +81,28 @@ def study(path: Path) -> dict[str, Any]:
     return record
 
 
+def small() -> Path:
+    """The network's config with few rows and trials."""
+    network = (HERE / "masked_softmax.py").read_text().replace("(8192,", f"({ROWS},")
+    (dry.folder() / "masked_softmax.py").write_text(network)
+    text = (HERE / "masked_softmax.toml").read_text()
+    for old, new in (("../..", str(ROOT)), ("M = 8192", f"M = {ROWS}"), ("trials = 64", f"trials = {dry.TRIALS}")):
+        text = text.replace(old, new)
+    config = dry.folder() / "masked_softmax.toml"
+    config.write_text(text)
+    return config
+
+
 def main() -> None:
-    out = Path(sys.argv[1])
+    arguments = Arguments(__doc__)
+    arguments.add_argument("configs", type=Path, nargs="*")
+    given = arguments.read(SIMULATED)
     records: list[dict[str, Any]] = []
-    for path in map(Path, sys.argv[2:] or CONFIGS):
+    for path in [small()] if given.dry else given.configs or CONFIGS:
         records.append(study(path.resolve()))
         last = records[-1]
         print(f"{path.stem}: {last['tensorrt']['seconds']:.0f} s, {last['tensorrt'].get('error', 'ok')}", flush=True)
-        write(out, {"machine": machine(), "configs": records})
+        write(given.out / "data.json", {"machine": machine(), "configs": records})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How often the confirmation calls equal tactics different, and misses a slower one, by simulation.
 
-    python results/timing/rates.py [--pairs 1000] [--out results/timing/rates.json]
+    python results/timing/rates.py --out results/timing [--pairs 1000]
 
 The simulated GPU starts at 70 % of its clock, drifts, never runs faster than it should, and now and
 then runs much slower. Every pair has a seed of its own, so the numbers are the same again.
@@ -8,12 +8,14 @@ then runs much slower. Every pair has a seed of its own, so the numbers are the 
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 import random
+import sys
 from collections import Counter
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from common import Arguments, write
 
 from tuner.backends.timing.sampling import confirm
 from tuner.backends.timing.statistics import relation
@@ -64,18 +66,18 @@ def rates(pairs: int, slowdown: float, noise: float, drift: float, outliers: flo
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--pairs", type=int, default=1000)
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("rates.json"))
-    args = parser.parse_args()
+    arguments = Arguments(__doc__)
+    arguments.add_argument("--pairs", type=int, default=1000)
+    given = arguments.read()
+    pairs = 2 if given.dry else given.pairs
     machines = {"quiet": (0.001, 0.005, 0.01), "usual": (0.005, 0.02, 0.03), "noisy": (0.02, 0.1, 0.1)}
     rows = []
     for machine, (noise, drift, outliers) in machines.items():
         for slowdown in (0.0, 0.002, 0.005, 0.007, 0.01, 0.03):
-            row = {"machine": machine, **rates(args.pairs, slowdown, noise, drift, outliers)}
+            row = {"machine": machine, **rates(pairs, slowdown, noise, drift, outliers)}
             rows.append(row)
             print(" ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in row.items()))
-    args.out.write_text(json.dumps(rows, indent=1) + "\n")
+    write(given.out / "rates.json", rows)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Launch what comes out of a bundle, not out of the tuner, and check it.
 
-    python results/h200/bundle/study.py OUT [TRIALS [CACHE]]
+    python results/h200/bundle/study.py --out FOLDER [--trials 16] [--cache FILE]
 
 Tunes the first problem of every config on the GPU (but not what the cache holds), exports the winners as one
 bundle, and imports the bundle's plugin.py in a process that can import neither this package nor Triton.
@@ -21,8 +21,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from common import ROOT, machine, write  # type: ignore[import-not-found]
+sys.path.insert(0, str(Path(__file__).parents[2]))
+import dry
+from common import ROOT, Arguments, command, config, machine, write
 
 NEEDED = ("numpy", "numpy.libs", "tensorrt_bindings")
 """What the process that imports the bundle finds besides the standard library."""
@@ -42,14 +43,14 @@ version = bindings.load().__version__
 module = runpy.run_path(sys.argv[1])
 plays = []
 for call in json.load(sys.stdin):
-    tensors = [builder.Tensor(**t) for t in call["tensors"]]
+    tensors = [builder.PlayedTensor(**t) for t in call["tensors"]]
     both = builder.play(call["plugin"], tensors, call["attributes"], lambda offered: (0, *offered))
     plays.append({"broken": [asdict(b) for b in both.broken], "played": [asdict(p) for p in both.played]})
 json.dump({"tensorrt": version, "plays": plays}, sys.stdout)
 """
 
 
-def bare_python(folder: Path) -> list[str]:
+def bare_python(folder: Path) -> tuple[list[str], list[str]]:
     """The arguments of a Python that has neither this package nor Triton, and where the rest is."""
     site = folder / "site"
     site.mkdir()
@@ -104,13 +105,13 @@ def launch(problem: Any, played: dict[str, Any], seed: int) -> dict[str, Any]:
 
 
 def first_problems(folder: Path) -> list[Path]:
-    """The shipped configs whose front end is installed here, each with its first problem only."""
+    """The shipped configs whose front end is installed here (one, in a dry run), each with its first problem only."""
     from tuner.errors import TunerError
     from tuner.tuning.config import dump_config, load_config
 
     folder.mkdir(parents=True, exist_ok=True)
     found = []
-    for path in sorted((ROOT / "configs").rglob("*.toml")):
+    for path in [config("increment")] if dry.running() else sorted((ROOT / "configs").rglob("*.toml")):
         try:
             job = load_config(path)
         except TunerError as e:
@@ -130,31 +131,29 @@ def tune(configs: list[Path], cache: Path, out: Path, trials: str) -> dict[str, 
     from tuner.tuning.config import load_config
 
     device, failed = describe((0,))[0].name, {}
-    for config in configs:
-        (problem,) = load_config(config).problems
+    for path in configs:
+        (problem,) = load_config(path).problems
         source = kernel_hash(problem.kernel)
         if Cache.open(cache).lookup(problem, source, backend="cuda", device=device).tier == "exact":
             continue
-        options = ["--backend", "cuda", "--trials", trials, "--out", str(out / config.stem), "--cache", str(cache)]
-        done = command("tune", str(config), *options)
+        options = ["--backend", "cuda", "--trials", trials, "--out", str(out / path.stem), "--cache", str(cache)]
+        done = command("tune", str(path), *options)
         if done.returncode:
-            failed[config.stem] = done.stderr.strip()
+            failed[path.stem] = done.stderr.strip()
     return failed
 
 
-def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run `tuner`."""
-    tuner = [sys.executable, "-c", "from tuner.cli import main; main()"]
-    return subprocess.run([*tuner, *arguments], capture_output=True, text=True, cwd=ROOT)
-
-
-def main(out: Path, trials: str, cache: Path | None) -> None:
-    out.mkdir(parents=True, exist_ok=True)
+def main() -> None:
+    arguments = Arguments(__doc__)
+    arguments.add_argument("--trials", type=int, default=16, help="for what is not in the cache")
+    arguments.add_argument("--cache", type=Path, help="winners that are known")
+    given = arguments.read()
+    out = given.out.resolve()
     tactics = out / "tactics.json"
-    if cache is not None:
-        shutil.copy(cache, tactics)
+    if given.cache is not None:
+        shutil.copy(given.cache, tactics)
     configs = first_problems(out / "configs")
-    failed = tune(configs, tactics, out / "runs", trials)
+    failed = tune(configs, tactics, out / "runs", str(dry.TRIALS if given.dry else given.trials))
     tuned = [str(c) for c in configs if c.stem not in failed]
     done = command("export", *tuned, "--format", "bundle", "--out", str(out / "bundle"), "--cache", str(tactics))
     if done.returncode:
@@ -194,14 +193,13 @@ def launch_one(path: Path, configs: Path) -> None:
     from tuner.tuning.config import load_config
 
     data = json.loads(path.read_text())
-    problems = [load_config(config).problems[0] for config in sorted(configs.glob("*.toml"))]
+    problems = [load_config(path).problems[0] for path in sorted(configs.glob("*.toml"))]
     problem = next(p for p in problems if call_of(p) == data["call"])
     print(json.dumps({"problem": str(problem), **launch(problem, data["played"], seed=1)}))
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "--launch":
+    if sys.argv[1:2] == ["--launch"]:
         launch_one(Path(sys.argv[2]), Path(sys.argv[3]))
     else:
-        rest = sys.argv[2:]
-        main(Path(sys.argv[1]), rest[0] if rest else "16", Path(rest[1]) if len(rest) > 1 else None)
+        main()

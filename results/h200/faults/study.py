@@ -1,30 +1,32 @@
 """Tune a kernel most of whose tactics are broken: each costs one trial, and the winner stays right.
 
-    python results/h200/faults/study.py OUT.json
+    python results/h200/faults/study.py --out FOLDER
 
 The same tune with the broken tactics left out says what the winner should be.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from common import HERE, machine, write
+sys.path.insert(0, str(Path(__file__).parents[2]))
+import dry
+from common import Arguments, machine, write
 
-from tuner.backends.base import Backend
-from tuner.backends.select import BackendChoice
+from tuner import Problem, Range, tune
 from tuner.kernel.loader import load_kernel
-from tuner.kernel.problem import Problem
 from tuner.outcome import Timing
-from tuner.store.results import Trial
-from tuner.tuning.config import Job, load_config
-from tuner.tuning.job import Places, Silent, run_job
+from tuner.tuning.config import load_config
+from tuner.tuning.job import Silent
+
+HERE = Path(__file__).resolve().parent
+SMALL = {"N": Range(1000, dry.SIZE, dry.SIZE + 37)}
+SIMULATED = dry.Simulated(str(HERE / "faulty.py") + ":kernel")
+"""The GPU of a dry run does what is right whatever the fault; but it has no more shared memory than a real one."""
 
 
 class Clock(Silent):
@@ -33,10 +35,10 @@ class Clock(Silent):
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
 
-    def started(self, problem: Problem, backend: Backend, trials: int) -> None:
+    def started(self, problem: Problem, backend: Any, trials: int) -> None:
         self._last = time.perf_counter()
 
-    def trial(self, trial: Trial, resumed: bool) -> None:
+    def trial(self, trial: Any, resumed: bool) -> None:
         now = time.perf_counter()
         outcome, seconds = trial.outcome, now - self._last
         row = {**trial.tactic.config, "seconds": round(seconds, 4)}
@@ -48,13 +50,13 @@ class Clock(Silent):
         self._last = now
 
 
-def tuned(config: Job) -> dict[str, Any]:
+def tuned(problem: Problem, trials: int) -> dict[str, Any]:
     """One tune: its winner, the winner's ties, and what each trial cost."""
     clock = Clock()
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        places = Places(Path(folder), Path(folder) / "tactics.json")
-        result = run_job(config, BackendChoice.of("cuda"), places, clock)[0]
+        places: dict[str, Any] = {"out": Path(folder), "cache": Path(folder) / "tactics.json"}
+        result = tune(problem, backend="cuda", trials=trials, progress=clock, **places)
     return {
         "seconds": time.perf_counter() - started,
         "winner": result.winner.config,
@@ -65,18 +67,14 @@ def tuned(config: Job) -> dict[str, Any]:
     }
 
 
-def without_faults(config: Job) -> Job:
-    """The same job, with only the right tactics in its space."""
-    problem = config.problems[0]
-    kernel = load_kernel("faulty.py:right", HERE / "faults")
-    right = Problem.of(kernel, {d: ranges[0] for d, ranges in problem.dims.items()}, problem.dtypes)
-    return dataclasses.replace(config, problems=(right,))
-
-
 def main() -> None:
-    config = load_config(HERE / "faults" / "faulty.toml")
-    runs = {"with faults": tuned(config), "without": tuned(without_faults(config))}
-    write(Path(sys.argv[1]), {"machine": machine(), "runs": runs})
+    given = Arguments(__doc__).read(SIMULATED)
+    job = load_config(HERE / "faulty.toml")
+    problem, trials = job.problems[0], dry.TRIALS if given.dry else job.search.trials
+    dims = SMALL if given.dry else {d: ranges[0] for d, ranges in problem.dims.items()}
+    kernels = {"with faults": problem.kernel, "without": load_kernel("faulty.py:right", HERE)}
+    runs = {name: tuned(Problem.of(kernel, dims, problem.dtypes), trials) for name, kernel in kernels.items()}
+    write(given.out / "data.json", {"machine": machine(), "runs": runs})
     for name, run in runs.items():
         slowest = max(run["trials"], key=lambda t: t["seconds"])
         print(f"{name}: {run['seconds']:.1f} s, winner {run['winner']}, {run['failures']}, slowest {slowest}")

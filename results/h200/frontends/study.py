@@ -1,7 +1,7 @@
 """Tune the same operators in every language, then time all winners and defaults side by side.
 
 pip install '.[cuda,frontends]' torch
-python results/h200/frontends/study.py OUT.json
+python results/h200/frontends/study.py --out FOLDER
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from common import ROOT, Tactic, machine, side_by_side, tune, write
+sys.path.insert(0, str(Path(__file__).parents[2]))
+import dry
+from common import Arguments, config, machine, tune, write
+from side_by_side import Tactic, make, side_by_side, skipped
 
 OPERATORS = {
     "increment": ("increment", "increment_cuda", "increment_numba", "increment_cute", "increment_ptx"),
@@ -22,34 +24,24 @@ OPERATORS = {
 }
 """Configs of one operator at one problem, the Triton one first."""
 
-
-def path(config: str) -> Path:
-    """The file of a shipped config."""
-    return next((ROOT / "configs").rglob(f"{config}.toml"))
+DRY = {"increment": ("increment", "increment_ptx")}
+"""Those that need nothing but Triton."""
 
 
 def compare(jobs: list[dict[str, Any]]) -> dict[str, Any]:
     """Time the winner and the default of each job of one operator."""
-    import torch
-
     from tuner.tuning.config import load_config
 
-    kinds = {"fp16": torch.float16, "fp32": torch.float32, "i8": torch.int8}
-    problems = {job["config"]: load_config(path(job["config"])).problems[0] for job in jobs}
+    problems = {job["config"]: load_config(config(job["config"])).problems[0] for job in jobs}
     first = next(iter(problems.values()))
-
-    def make() -> tuple[list[Any], list[Any]]:
-        def tensors(group: Any, fill: Any) -> list[Any]:
-            return [fill(first.shape(t), dtype=kinds[first.dtype(t)], device="cuda") for t in group.values()]
-
-        return tensors(first.kernel.inputs, torch.randn), tensors(first.kernel.outputs, torch.empty)
-
     candidates = {
         f"{job['config']} {which}": Tactic(problems[job["config"]], job[which]["config"])
         for job in jobs
         for which in ("winner", "default")
     }
-    samples = side_by_side(candidates, make)
+    if dry.running():
+        return skipped(first)
+    samples = side_by_side(candidates, lambda: make(first))
     return {
         "problem": first.label,
         "bytes": first.bytes(),
@@ -60,19 +52,19 @@ def compare(jobs: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def main() -> None:
-    out = Path(sys.argv[1])
+    given = Arguments(__doc__).read()
     operators: dict[str, Any] = {}
-    for name, configs in OPERATORS.items():
+    for name, configs in (DRY if given.dry else OPERATORS).items():
         jobs = []
-        for config in configs:
+        for source in configs:
             with tempfile.TemporaryDirectory() as folder:
-                jobs.append(tune(path(config), Path(folder)))
+                jobs.append(tune(config(source), Path(folder)))
             job = jobs[-1]
-            print(config, f"{job['seconds']:.1f} s", job.get("error") or job["winner"]["config"], flush=True)
+            print(source, f"{job['seconds']:.1f} s", job.get("error") or job["winner"]["config"], flush=True)
         tuned = [job for job in jobs if "error" not in job]
         operators[name] = {"jobs": jobs, "side_by_side": compare(tuned)}
-        print(name, operators[name]["side_by_side"]["median_us"], flush=True)
-        write(out, {"machine": machine(), "operators": operators})
+        print(name, operators[name]["side_by_side"].get("median_us"), flush=True)
+        write(given.out / "data.json", {"machine": machine(), "operators": operators})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Does the same tune give the same answer, and does confirming tell apart what differs, and only that?
 
-python results/h200/repeat/study.py OUT.json [SECONDS]
+python results/h200/repeat/study.py --out FOLDER [--seconds S]
 """
 
 from __future__ import annotations
@@ -8,22 +8,23 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from common import HERE, ROOT, machine, tune, write
+sys.path.insert(0, str(Path(__file__).parents[2]))
+import dry
+from common import Arguments, config, machine, open_cuda, tune, write
 
-from tuner.backends.select import BackendChoice, BackendSetting, open_backend
+from tuner import Problem
 from tuner.backends.timing.statistics import relation
-from tuner.compile.blobs import Store, default_folder
 from tuner.kernel.loader import load_kernel
-from tuner.kernel.problem import Problem
 from tuner.outcome import Timing
 
-PAIRS = 200
-SLOWED = 100
+HERE = Path(__file__).resolve().parent
+PAIRS, SLOWED, MORE = 200, 100, 30
+"""Comparisons with a copy, and with copies that have 3 % and 4 % more blocks."""
 
 
 def pairs(backend: Any, a: dict[str, Any], b: dict[str, Any], count: int, deadline: float) -> list[dict[str, Any]]:
@@ -41,32 +42,32 @@ def pairs(backend: Any, a: dict[str, Any], b: dict[str, Any], count: int, deadli
 
 
 def main() -> None:
-    out, limit = Path(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else 300.0
+    arguments = Arguments(__doc__)
+    arguments.add_argument("--seconds", type=float, default=300.0, help="spent on comparing two tactics")
+    given = arguments.read()
+    out = given.out / "data.json"
     data: dict[str, Any] = {"machine": machine(), "tunes": {}}
-    for name in ("increment", "softmax", "gemm"):
+    for name in ("increment",) if given.dry else ("increment", "softmax", "gemm"):
         runs = []
-        for _ in range(5):
+        for _ in range(1 if given.dry else 5):
             with tempfile.TemporaryDirectory() as folder:
-                job = tune(ROOT / "configs" / f"{name}.toml", Path(folder))
+                job = tune(config(name), Path(folder))
             job.pop("finalists", None)
             runs.append(job)
         data["tunes"][name] = runs
         print(name, [(r.get("winner", {}).get("id"), r.get("winner", {}).get("time_us")) for r in runs], flush=True)
         write(out, data)
-    kernel = load_kernel("slowdown.py", HERE / "repeat")
-    problem = Problem.of(kernel, {"N": 64 << 20})
-    backend = open_backend(BackendChoice.of("cuda"), problem, BackendSetting(), Store(default_folder()))
+    kernel = load_kernel("slowdown.py", HERE)
     plain = dict(kernel.default)
-    try:
-        for key, count, extra, share in (("same", PAIRS, 0, 0.6), ("slowed", SLOWED, 30, 0.25), ("more", 30, 40, 0.15)):
-            deadline = time.monotonic() + share * limit
-            rows = pairs(backend, plain, {**plain, "EXTRA": extra}, count, deadline)
+    kinds = (("same", PAIRS, 0, 0.6), ("slowed", SLOWED, 30, 0.25), ("more", MORE, 40, 0.15))
+    with closing(open_cuda(Problem.of(kernel, {"N": dry.SIZE if given.dry else 64 << 20}))) as backend:
+        for key, count, extra, share in kinds:
+            deadline = time.monotonic() + share * given.seconds
+            rows = pairs(backend, plain, {**plain, "EXTRA": extra}, 2 if given.dry else count, deadline)
             data[key] = rows
             verdicts = [r["verdict"] for r in rows]
             print(key, {v: verdicts.count(v) for v in set(verdicts)}, flush=True)
             write(out, data)
-    finally:
-        backend.close()
 
 
 if __name__ == "__main__":

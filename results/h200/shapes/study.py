@@ -1,33 +1,54 @@
 """Many shapes on the GPU: exhaustive tables over a grid of batch sizes, what sharing saves, and the portfolio.
 
-    python results/h200/shapes/study.py OUT_FOLDER measure [SECONDS [KERNEL…]]    # on a GPU
-    python results/h200/shapes/study.py OUT_FOLDER replay                         # anywhere, on these tables
+    python results/h200/shapes/study.py --out FOLDER measure [--seconds S] [--kernels NAME…]  # on a GPU
+    python results/h200/shapes/study.py --out FOLDER replay  # anywhere, on these tables
 
 Softmax (rows of 4096, M = 1 … 4096) and a skinny gemm (N = K = 4096, M = 1 … 4096), every tactic of a space at every
-shape: the gemm's space is cut down, so that it can be exhausted. Tables that exist are kept, and after SECONDS no new
-one is begun. On these tables, each shape is tuned alone with 64 trials, and all together as `tuner tune` tunes a grid.
-The real commands, `tuner tune` and `tuner portfolio`, run on the whole space over every other of these sizes.
+shape: the gemm's space is cut down, so that it can be exhausted. Tables that exist are kept, and when the seconds are
+over no new one is begun. On these tables, each shape is tuned alone with 64 trials, and all together as `tuner tune`
+tunes a grid. The real commands, `tuner tune` and `tuner portfolio`, run on the whole space over every other of these
+sizes.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import gzip
 import json
-import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from common import ROOT, machine, write
+sys.path.insert(0, str(Path(__file__).parents[2]))
+import dry
+from common import ROOT, Arguments, command, machine, write
+from recorded import record, search
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The shapes of a kernel: sizes of M, and what is the same for all.
+
+    Attributes:
+        sizes: of the tables.
+        asked: of the commands.
+    """
+
+    sizes: list[int]
+    asked: list[int]
+    fixed: dict[str, int]
+
 
 SIZES = [1 << i for i in range(13)]
 TRIALS, SEEDS = 64, 10
-FIXED = {"softmax": {"N": 4096}, "gemm": {"N": 4096, "K": 4096}}
+GRIDS = {
+    "softmax": Grid(SIZES, SIZES[::2], {"N": 4096}),
+    "gemm": Grid(SIZES, SIZES[::2], {"N": 4096, "K": 4096}),
+}
+DRY = {"softmax": Grid([1, 4], [1, 4], {"N": 512})}
+SIMULATED = dry.Simulated(str(ROOT / "kernels" / "softmax.py"), ("M", "N"), dtypes={"T": "fp16"})
 SMALLER = """from dataclasses import replace
 from pathlib import Path
 
@@ -51,47 +72,50 @@ trials = {trials}
 
 
 def main() -> None:
-    out, mode = Path(sys.argv[1]), sys.argv[2]
-    out.mkdir(parents=True, exist_ok=True)
+    arguments = Arguments(__doc__)
+    arguments.add_argument("part", nargs="?", choices=("measure", "replay"), help="of the study; both without it")
+    arguments.add_argument("--seconds", type=float, default=240.0)
+    arguments.add_argument("--kernels", nargs="*", choices=list(GRIDS), default=list(GRIDS))
+    given = arguments.read(SIMULATED)
+    grids = DRY if given.dry else {name: GRIDS[name] for name in given.kernels}
+    path = given.out / "data.json"
     data: dict[str, Any] = {"trials": TRIALS, "kernels": {}}
-    if (out / "data.json").exists():
-        data = json.loads((out / "data.json").read_text())
-    if mode == "replay":
-        for name in data["kernels"]:
-            tables = recorded(name, out)
-            if len(tables) > 1:
-                data["kernels"][name] |= replay(name, tables)
-            write(out / "data.json", data)
-            found = {k: v for k, v in data["kernels"][name].items() if k in ("cost", "cover")}
-            print(name, json.dumps(found), flush=True)
-        return
-    until = time.monotonic() + (float(sys.argv[3]) if len(sys.argv) > 3 else 240.0)
-    for name in sys.argv[4:] or list(FIXED):
+    if path.exists():
+        data = json.loads(path.read_text())
+    until = time.monotonic() + given.seconds
+    for name, grid in grids.items() if given.part != "replay" else ():
         if "commands" not in data["kernels"].get(name, {}):
-            data["kernels"][name] = {"machine": machine(), "commands": run_commands(name, out)}
-            write(out / "data.json", data)
-        measure(name, out, until)
+            data["kernels"][name] = {"machine": machine(), "commands": run_commands(name, grid, given.out)}
+            write(path, data)
+        measure(name, grid, given.out, until)
+    for name in data["kernels"] if given.part != "measure" else ():
+        tables = recorded(name, given.out)
+        if len(tables) > 1:
+            data["kernels"][name] |= replay(name, tables, 1 if given.dry else SEEDS)
+        write(path, data)
+        found = {k: v for k, v in data["kernels"][name].items() if k in ("cost", "cover")}
+        print(name, json.dumps(found), flush=True)
 
 
-def run_commands(name: str, out: Path) -> dict[str, Any]:
+def run_commands(name: str, grid: Grid, out: Path) -> dict[str, Any]:
     """`tuner tune` and `tuner portfolio` on the whole space: what they cost and what comes out."""
-    fixed = ", ".join(f"{d} = {n}" for d, n in FIXED[name].items())
+    fixed = ", ".join(f"{d} = {n}" for d, n in grid.fixed.items())
+    trials = dry.TRIALS if dry.running() else TRIALS
     config = out / f"{name}.toml"
     config.write_text(
-        CONFIG.format(kernel=ROOT / "kernels" / f"{name}.py", fixed=fixed, sizes=SIZES[::2], trials=TRIALS)
+        CONFIG.format(kernel=ROOT / "kernels" / f"{name}.py", fixed=fixed, sizes=grid.asked, trials=trials)
     )
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         places = ["--backend", "cuda", "--out", folder, "--cache", f"{folder}/tactics.json", "--json"]
-        for command in ("tune", "portfolio"):
-            program = [sys.executable, "-c", "from tuner.cli import main; main()", command, str(config), *places]
+        for verb in ("tune", "portfolio"):
             started = time.perf_counter()
-            done = subprocess.run(program, capture_output=True, text=True, cwd=ROOT)
-            found[f"{command}_seconds"] = time.perf_counter() - started
+            done = command(verb, str(config.resolve()), *places)
+            found[f"{verb}_seconds"] = time.perf_counter() - started
             if done.returncode:
                 return {**found, "error": done.stderr.strip().splitlines()[-1]}
             document = json.loads(done.stdout)
-            if command == "tune":
+            if verb == "tune":
                 found["trials"] = [job["trials"] for job in document["jobs"]]
                 found["winners"] = {job["problem"]: job["winner"] for job in document["jobs"]}
             else:
@@ -107,38 +131,23 @@ def recorded(name: str, out: Path) -> dict[int, Any]:
     return {size: read_table(path) for size, path in paths.items() if path.exists()}
 
 
-def measure(name: str, out: Path, until: float) -> None:
+def measure(name: str, grid: Grid, out: Path, until: float) -> None:
     """Every tactic at every size, as T4 tables; those of earlier runs are kept."""
-    from tuner.backends.select import BackendChoice
+    from tuner import Problem
     from tuner.kernel.loader import load_kernel
-    from tuner.kernel.problem import Problem
-    from tuner.store.tables.t4 import document
-    from tuner.tuning.config import load_config
-    from tuner.tuning.job import Places, Silent, run_job
 
-    config = load_config(ROOT / "configs" / f"{name}.toml")
-    kernel = config.problems[0].kernel
+    kernel = load_kernel(f"{name}.py", ROOT / "kernels")
     if name == "gemm":
         (out / "fewer_gemm.py").write_text(SMALLER.format(path=str(ROOT / "kernels" / "gemm.py")))
         kernel = load_kernel("fewer_gemm.py:kernel", out.resolve())
-    for size in SIZES:
+    for size in grid.sizes:
         path = out / f"{name}_M{size}_T4.json.gz"
         if not path.exists() and time.monotonic() < until:
-            problem = Problem.of(kernel, {"M": size, **FIXED[name]}, {"T": "fp16"})
-            search = type(config.search)(trials=problem.space.size, finalists=1)
-            job = dataclasses.replace(config, problems=(problem,), search=search)
-            with tempfile.TemporaryDirectory() as folder:
-                places = Places(Path(folder), Path(folder) / "tactics.json")
-                started = time.perf_counter()
-                result = run_job(job, BackendChoice.of("cuda"), places, Silent())[0]
-            info = {"device": result.origin.device, "kernel": name, "problem": problem.label, **machine()}
-            content = document(((t.tactic, t.outcome) for t in result.trials), info)
-            path.write_bytes(gzip.compress(json.dumps(content).encode(), mtime=0))
-            print(f"{path.name}: {len(result.trials)} tactics in {time.perf_counter() - started:.1f} s", flush=True)
+            record(path, Problem.of(kernel, {"M": size, **grid.fixed}, {"T": "fp16"}), finalists=1)
 
 
-def replay(name: str, tables: dict[int, Any]) -> dict[str, Any]:
-    """Tune every shape alone, and all of them sharing, on recorded tables; then the portfolio of these tables."""
+def replay(name: str, tables: dict[int, Any], repeats: int) -> dict[str, Any]:
+    """Tune every shape alone, and all of them sharing, with so many seeds on tables; then the portfolio of these."""
     from math import log2
 
     from tuner.outcome import Timing
@@ -154,21 +163,21 @@ def replay(name: str, tables: dict[int, Any]) -> dict[str, Any]:
     sizes = list(tables)
     shapes: dict[str, Any] = {str(size): {"alone": [], "shared": []} for size in sizes}
     costs: dict[str, list[int]] = {"alone": [], "shared": []}
-    for seed in range(SEEDS):
+    for seed in range(repeats):
         tuned: list[Tuned] = []
         cost = {"alone": 0, "shared": 0}
         for position in order([(log2(size),) for size in sizes]):
             size = sizes[position]
             table, here = tables[size], (log2(size),)
-            best_alone, _, count = search(table, default, seed, options.trials, (), ())
-            cost["alone"] += count
+            alone, _ = search(table, default, seed, options.trials)
+            cost["alone"] += len(alone)
             budget = options.further_trials if tuned else options.trials
             known = [t.config for t in seeds(here, tuned, STARTS)]
-            best, times, count = search(table, default, seed, budget, known, elsewhere(here, table.space, tuned))
-            cost["shared"] += count
+            shared, times = search(table, default, seed, budget, known, elsewhere(here, table.space, tuned))
+            cost["shared"] += len(shared)
             tuned.append(Tuned(here, times))
-            shapes[str(size)]["alone"].append(round(best_alone / table.optimum_us, 5))
-            shapes[str(size)]["shared"].append(round(best / table.optimum_us, 5))
+            shapes[str(size)]["alone"].append(round(alone[-1] / table.optimum_us, 5))
+            shapes[str(size)]["shared"].append(round(shared[-1] / table.optimum_us, 5))
         for how, trials in cost.items():
             costs[how].append(trials)
     outcomes = {
@@ -193,27 +202,6 @@ def replay(name: str, tables: dict[int, Any]) -> dict[str, Any]:
         },
         "shapes": shapes,
     }
-
-
-def search(
-    table: Any, default: Any, seed: int, budget: int, starts: Any, known: Any
-) -> tuple[float, dict[Any, float], int]:
-    """The best time, the time of every tactic tried, and how many were."""
-    from tuner.outcome import Timing
-    from tuner.search import Search
-    from tuner.search.tactic import Tactic
-
-    asked = Search(table.space, default, seed=seed, budget=budget, seeds=starts, elsewhere=known)
-    times: dict[Tactic, float] = {}
-    count = 0
-    while count < budget and (configs := asked.ask(1)):
-        count += 1
-        outcome = table.outcome(configs[0])
-        time_us = outcome.time_us if isinstance(outcome, Timing) else None
-        asked.tell(configs[0], time_us)
-        if time_us is not None:
-            times[Tactic(configs[0])] = time_us
-    return min(times.values()), times, count
 
 
 if __name__ == "__main__":

@@ -1,27 +1,25 @@
 """Where the start and the end of a tune go: taking contexts, by how many processes do, and a tune by phase.
 
-    python results/h200/startup/study.py OUT.json
+    python results/h200/startup/study.py --out FOLDER
 
 The tunes find every tactic compiled, so that what is left is start-up, assembling and measuring.
 """
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from common import ROOT, machine, write
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from common import Arguments, config, machine, write
 
 from tuner.backends.base import Backend
 from tuner.backends.cuda.backend import CudaBackend
-from tuner.backends.cuda.bench import Bench
-from tuner.backends.cuda.isolated import Factory, Worker
 from tuner.compile.blobs import Store
 from tuner.compile.compiler import Compiler
 from tuner.gpu.present import describe
@@ -39,24 +37,29 @@ from tuner.tuning.loop import origin_of, tune_problem
 
 PROCESSES = (1, 2, 4, 10)
 ASSEMBLERS = (8, 4, 2, 1)
+OWNER = "from tuner.backends.cuda.bench import Bench; bench = Bench(0); print(flush=True); input()"
+"""A process that owns a context, as those that time and those that compile do."""
 
 
-def contexts(factory: Factory, count: int) -> dict[str, float]:
+def contexts(count: int) -> dict[str, float]:
     """Seconds until each process has a context, and to end them one after the other or at once."""
     row: dict[str, float] = {"processes": count}
     for how in ("in turn", "at once"):
         began = time.perf_counter()
-        workers = [Worker(factory) for _ in range(count)]
-        for w in workers:
-            w.call("healthy", timeout_s=60)
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        owners = [subprocess.Popen([sys.executable, "-c", OWNER], **pipes) for _ in range(count)]
+        for owner in owners:
+            if not owner.stdout.readline():
+                raise SystemExit("error: a process did not get a context")
             row.setdefault("first ready", time.perf_counter() - began)
         row.setdefault("all ready", time.perf_counter() - began)
         began = time.perf_counter()
         if how == "at once":
-            for w in workers:
-                w.stop()
-        for w in workers:
-            w.kill()
+            for owner in owners:
+                owner.kill()
+        for owner in owners:
+            owner.kill()
+            owner.communicate()
         row[f"ended {how}"] = time.perf_counter() - began
     return row
 
@@ -91,13 +94,13 @@ class Marked(CudaBackend):
 
 def tune(name: str, assemblers: int, store: Path) -> dict[str, Any]:
     """One tune in this process, by phase."""
-    config = load_config(ROOT / "configs" / f"{name}.toml")
-    problem, options = config.problems[0], config.search
+    job = load_config(config(name))
+    problem, options = job.problems[0], job.search
     clock = Clock()
     device = describe([0])[0]
     clock.mark("driver started")
     compiler = Compiler(device.target, store=Store(store), workers=0, timeout_s=60.0, memory_bytes=8 << 30)
-    backend = Marked(problem, [device], compiler, assemblers=assemblers)
+    backend = Marked(problem, [device], compiler, ahead_processes=assemblers)
     backend.clock = clock
     clock.mark("processes launched")
     _search(problem, backend, options, clock)
@@ -126,20 +129,23 @@ def _search(problem: Problem, backend: Backend, options: Any, clock: Clock) -> N
 
 
 def main() -> None:
-    out = Path(sys.argv[1])
+    given = Arguments(__doc__).read()
     data: dict[str, Any] = {"machine": machine(), "contexts": [], "tunes": []}
-    for count in PROCESSES:
-        data["contexts"].append(contexts(partial(Bench, 0), count))
+    processes, assemblers, names = PROCESSES, ASSEMBLERS, ("increment", "gemm")
+    if given.dry:
+        processes, assemblers, names = processes[:1], assemblers[-1:], names[:1]
+    for count in processes:
+        data["contexts"].append(contexts(count))
         print({k: round(v, 2) for k, v in data["contexts"][-1].items()}, flush=True)
-    for name in ("increment", "gemm"):
+    for name in names:
         with tempfile.TemporaryDirectory() as store:
-            tune(name, ASSEMBLERS[0], Path(store))  # compiles
-            for assemblers in ASSEMBLERS:
-                run = tune(name, assemblers, Path(store))
+            tune(name, assemblers[0], Path(store))  # compiles
+            for count in assemblers:
+                run = tune(name, count, Path(store))
                 data["tunes"].append(run)
                 shown = {k: round(v, 2) for k, v in run["phases"].items()}
-                print(f"{name}, {assemblers} assemblers: first trial at {run['trials'][0]:.2f} s, {shown}", flush=True)
-                write(out, data)
+                print(f"{name}, {count} assemblers: first trial at {run['trials'][0]:.2f} s, {shown}", flush=True)
+                write(given.out / "data.json", data)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,9 @@ from itertools import cycle
 from math import ceil
 from typing import Any
 
-from common import ROTATE_BYTES, Tactic, side_by_side
-from operators import Operator, offers
+import dry
+from operators import offers
+from side_by_side import ROTATE_BYTES, TORCH_NAMES, Operator, Tactic, make, side_by_side, skipped
 
 ROUNDS = 40
 TENSOR_CORE = ("gemm", "batched_gemm", "quantized_gemm", "attention")
@@ -35,6 +36,8 @@ def compare(spec: Any, tactics: Mapping[str, tuple[Mapping[str, Any], Any]]) -> 
     """
     problem = spec.load()
     ours = {name: _launcher(Tactic(problem, *tactic)) for name, tactic in tactics.items()}
+    if dry.running():
+        return {"differing": {}, "errors": {}, "samples_us": {}, **skipped(problem)}
     running, differing, errors = _tried(problem, ours)
     samples = side_by_side(running, lambda: make(problem), ROUNDS)
     return {
@@ -46,6 +49,8 @@ def compare(spec: Any, tactics: Mapping[str, tuple[Mapping[str, Any], Any]]) -> 
 
 def start() -> None:
     """Load torch and take a context, which is slow the first time."""
+    if dry.running():
+        return
     import torch
 
     torch.empty(1, device="cuda")
@@ -73,23 +78,6 @@ def _tried(problem: Any, ours: Mapping[str, Operator]) -> tuple[dict[str, Operat
         if name in equivalents:
             differing[name] = max(_differing(a, b) for a, b in zip(made, winner, strict=True))
     return running, differing, errors
-
-
-def make(problem: Any) -> tuple[list[Any], list[Any]]:
-    """Random inputs, distributed as the tuner's own, and outputs."""
-    import torch
-
-    def drawn(tensor: Any) -> Any:
-        shape, kind = problem.shape(tensor), _kind(problem.dtype(tensor))
-        if kind.is_floating_point:
-            wide = torch.float32 if kind.itemsize == 1 else kind
-            return torch.randn(shape, dtype=wide, device="cuda").to(kind)
-        low, high = (0, problem.sizes()[tensor.positions]) if tensor.positions else (-8, 9)
-        return torch.randint(low, high, shape, dtype=kind, device="cuda")
-
-    outputs = problem.kernel.outputs.values()
-    empty = [torch.empty(problem.shape(t), dtype=_kind(problem.dtype(t)), device="cuda") for t in outputs]
-    return [drawn(t) for t in problem.kernel.inputs.values()], empty
 
 
 def yardsticks(problem: Any) -> dict[str, Operator]:
@@ -120,7 +108,7 @@ def _product(dtype: str, size: int) -> Operator:
     if dtype == "i8":
         a, b = (t.mul(4).to(torch.int8) for t in (a, b))
         return lambda x, y: torch._int_mm(a, b.t())
-    a, b = (t.to(_kind(dtype)) for t in (a, b))
+    a, b = (t.to(getattr(torch, TORCH_NAMES[dtype])) for t in (a, b))
     if a.dtype.itemsize == 1:
         one = torch.ones((), device="cuda")
         return lambda x, y: torch._scaled_mm(a, b.t(), scale_a=one, scale_b=one, out_dtype=torch.bfloat16)
@@ -158,10 +146,3 @@ def _differing(got: Any, expected: Any) -> float:
     got, expected = got.float(), expected.float()
     allowed = NEAR * (expected.abs() + expected.square().mean().sqrt())
     return float((~((got - expected).abs() <= allowed)).float().mean())
-
-
-def _kind(dtype: str) -> Any:
-    import torch
-
-    kinds = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16", "fp8e4nv": "float8_e4m3fn"}
-    return getattr(torch, kinds.get(dtype, dtype.replace("i", "int")))

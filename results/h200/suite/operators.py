@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
-Operator: TypeAlias = Callable[[list[Any], list[Any]], Any]
+from side_by_side import Operator
 
 
 def offers(problem: Any) -> dict[str, Operator]:

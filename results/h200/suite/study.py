@@ -1,10 +1,10 @@
 """Time every problem of the shipped Triton kernels: winner, default, torch, and what bounds them.
 
-    python results/h200/suite/study.py OUT SECONDS [CACHE]
+    python results/h200/suite/study.py --out FOLDER [--seconds S] [--cache FILE]
 
 Winners that the cache file holds for exactly these kernels, problems and this GPU are taken from it; other
 problems are tuned with few trials first. When the seconds are over nothing new begins, and what is missing is
-listed. OUT/data.json is written after every problem, OUT/tactics.json after every tune.
+listed. `data.json` is written after every problem, `tactics.json` after every tune.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from common import ROOT, machine, tune, write
+sys.path.insert(0, str(Path(__file__).parents[2]))
+import dry
+from common import Arguments, config, machine, tune, write
 from compare import compare, start
 
 CONFIGS = (
@@ -67,7 +68,8 @@ def tasks() -> Iterator[Task]:
     from tuner.kernel.identity import kernel_hash
     from tuner.tuning.config import load_config
 
-    problems = {name: load_config(ROOT / "configs" / f"{name}.toml").problems for name in CONFIGS}
+    names = CONFIGS[-1:] if dry.running() else CONFIGS
+    problems = {name: load_config(config(name)).problems for name in names}
     for number in range(max(map(len, problems.values()))):
         for name, mine in problems.items():
             if number < len(mine):
@@ -112,11 +114,11 @@ class Study:
         """Find a winner and record it; RuntimeError when there is none."""
         from tuner.tuning.config import dump_config, load_config
 
-        job = load_config(ROOT / "configs" / f"{task.config}.toml")
+        job, trials = load_config(config(task.config)), dry.TRIALS if dry.running() else TRIALS
         with tempfile.TemporaryDirectory() as folder:
-            config = Path(folder) / f"{task.config}.toml"
-            config.write_text(dump_config(replace(job, problems=(task.problem,))))
-            done = tune(config, Path(folder) / "out", "--trials", str(TRIALS), "--cache", str(self.cache))
+            one = Path(folder) / f"{task.config}.toml"
+            one.write_text(dump_config(replace(job, problems=(task.problem,))))
+            done = tune(one, Path(folder) / "out", "--trials", str(trials), "--cache", str(self.cache))
         if "error" in done:
             raise RuntimeError(done["error"].splitlines()[-1].removeprefix("error: "))
 
@@ -161,11 +163,15 @@ def _pool() -> Any:
     return pool
 
 
-def main(out: Path, seconds: float, cache: Path | None) -> None:
+def main() -> None:
     began = time.monotonic()
-    out.mkdir(parents=True, exist_ok=True)
-    if cache is not None:
-        shutil.copyfile(cache, out / "tactics.json")
+    arguments = Arguments(__doc__)
+    arguments.add_argument("--seconds", type=float, default=540.0)
+    arguments.add_argument("--cache", type=Path, help="winners that are known")
+    given = arguments.read()
+    out, seconds = given.out, given.seconds
+    if given.cache is not None:
+        shutil.copyfile(given.cache, out / "tactics.json")
     study = Study(out / "tactics.json")
     known: list[Task] = []
     unknown: list[Task] = []
@@ -197,5 +203,4 @@ def main(out: Path, seconds: float, cache: Path | None) -> None:
 
 
 if __name__ == "__main__":
-    rest = sys.argv[3:]
-    main(Path(sys.argv[1]), float(sys.argv[2]), Path(rest[0]) if rest else None)
+    main()

@@ -1,19 +1,22 @@
-"""Print the README from the raw data beside this script.
+"""Write the README from the raw data.
 
-python results/h200/suite/table.py [DATA.json] > results/h200/suite/README.md
+python results/h200/suite/table.py --out FOLDER [--data FILE]
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-HERE = Path(__file__).parent
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from common import Arguments, markdown
+
+HERE = Path(__file__).resolve().parent
 CUBLAS = "cuBLAS "
 SAME = 1e-3
 """At most this share of an equivalent's elements may be far from ours, else it computes something else."""
@@ -28,8 +31,9 @@ MEMORY_GOAL, ATTENTION_GOAL = 0.92, 0.70
 
 INTRODUCTION = """# The suite on an H200: winner, default, torch, roofline
 
-    PYTHONPATH=. python results/h200/suite/study.py OUT 48 [CACHE]
-    python results/h200/suite/table.py > results/h200/suite/README.md
+    python results/h200/suite/study.py --out results/h200/suite --seconds 48 [--cache FILE]  # needs torch
+    python results/h200/suite/table.py --out results/h200/suite
+    python results/h200/suite/study.py --dry  # one small problem on a simulated GPU
 
 Every problem of the shipped Triton configs. In each row everything was timed in the same rounds, in rotating order,
 with tensors evicted from the L2 between launches: the winner, the kernel's default, torch's equivalents, a copy that
@@ -133,11 +137,6 @@ def percent(share: float, digits: int = 1) -> str:
 HEAD = ("kernel", "problem", "trials", "winner", "default", "speed-up", "torch", "speed-up", "bound", "roofline")
 
 
-def table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    rows = [head, ["---"] * len(head), *lines]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
-
-
 def goal(title: str, met: dict[str, tuple[bool, str]]) -> str:
     """One line for a goal, and one for each row that misses it."""
     missed = [f"  - missed by {name}: {said}" for name, (ok, said) in met.items() if not ok]
@@ -206,23 +205,33 @@ def not_there(data: dict[str, Any], rows: Sequence[Row]) -> str:
     return "\n".join(lines) or "Nothing failed and nothing is missing."
 
 
-def main(path: Path) -> None:
-    data = json.loads(path.read_text())
+def main() -> None:
+    arguments = Arguments(__doc__)
+    arguments.add_argument("--data", type=Path, default=HERE / "data.json")
+    given = arguments.read()
+    (given.out / "README.md").write_text(page(json.loads(given.data.read_text())))
+
+
+def page(data: dict[str, Any]) -> str:
+    """The README."""
     timed = [r for r in data["rows"] if "error" not in r]
     fastest_copy = copy_rate(timed)
     rows = sorted((read(r, fastest_copy) for r in timed), key=lambda row: row.data["config"])
     machine = data["machine"]
     versions = ", ".join(f"{name} {machine['versions'][name]}" for name in ("torch", "triton"))
     commit = f", commit {machine['commit']}" if machine["commit"] else ""
-    print(INTRODUCTION)
-    print(f"{machine['gpu']['name']}, {versions}, {machine['date'][:10]}{commit}.\n")
-    print(yardsticks(rows) + "\n")
-    print(table(HEAD, map(line, rows)) + "\n")
-    print("## Goals\n")
-    print(goals(rows) + "\n")
-    print("## What is not in the table\n")
-    print(not_there(data, rows))
+    parts = (
+        INTRODUCTION,
+        f"{machine['gpu']['name']}, {versions}, {machine['date'][:10]}{commit}.\n",
+        yardsticks(rows) + "\n",
+        markdown(HEAD, map(line, rows)) + "\n",
+        "## Goals\n",
+        goals(rows) + "\n",
+        "## What is not in the table\n",
+        not_there(data, rows),
+    )
+    return "\n".join(parts) + "\n"
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "data.json")
+    main()

@@ -1,22 +1,20 @@
 """Measure every tactic of each shipped space at two sizes and write T4 tables.
 
-    python results/h200/tables/study.py OUT_FOLDER [SECONDS]
+    python results/h200/tables/study.py --out FOLDER [--seconds S]
 
-A table that exists is kept; after SECONDS no new one is begun.
+A table that exists is kept; when the seconds are over no new one is begun.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import gzip
-import json
 import sys
-import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from common import as_recorded, machine
+sys.path.insert(0, str(Path(__file__).parents[2]))
+import dry
+from common import Arguments
+from recorded import as_recorded, record
 
 SIZES: dict[str, list[dict[str, int]]] = {
     "increment": [{"N": 64 << 20}, {"N": 4 << 20}],
@@ -28,40 +26,24 @@ SIZES: dict[str, list[dict[str, int]]] = {
 }
 
 
-def main() -> None:
-    from tuner.backends.select import BackendChoice
-    from tuner.store.tables.t4 import document
-    from tuner.tuning.config import load_config
-    from tuner.tuning.job import Places, Silent, run_job
+DRY = {"increment": [{"N": dry.SIZE}]}
 
-    out, limit = Path(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else 600.0
-    out.mkdir(parents=True, exist_ok=True)
+
+def main() -> None:
+    from tuner.tuning.config import load_config
+
+    arguments = Arguments(__doc__)
+    arguments.add_argument("--seconds", type=float, default=600.0)
+    given = arguments.read()
     began = time.monotonic()
-    for position in range(2):
-        for name, sizes in SIZES.items():
+    wanted = DRY if given.dry else SIZES
+    for position in range(max(map(len, wanted.values()))):
+        for name, sizes in wanted.items():
             shape = "_".join(f"{d}{n}" for d, n in sizes[position].items())
-            path = out / f"{name}_{shape}_T4.json.gz"
-            if path.exists() or time.monotonic() - began > limit:
-                continue
-            config = load_config(as_recorded("configs", f"{name}.toml"))
-            problem = config.problems[0].at(sizes[position])
-            with tempfile.TemporaryDirectory() as folder:
-                places = Places(Path(folder), Path(folder) / "tactics.json")
-                job = dataclasses.replace(config, problems=(problem,))
-                job = dataclasses.replace(job, search=type(config.search)(trials=problem.space.size))
-                started = time.perf_counter()
-                result = run_job(job, BackendChoice.of("cuda"), places, Silent())[0]
-            seconds = time.perf_counter() - started
-            info = {
-                "device": result.origin.device,
-                "kernel": name,
-                "problem": problem.label,
-                "seconds": seconds,
-                **machine(),
-            }
-            content = document(((t.tactic, t.outcome) for t in result.trials), info)
-            path.write_bytes(gzip.compress(json.dumps(content).encode(), mtime=0))
-            print(f"{path.name}: {len(result.trials)} tactics in {seconds:.1f} s, failed {result.failures}", flush=True)
+            path = given.out / f"{name}_{shape}_T4.json.gz"
+            if not path.exists() and time.monotonic() - began < given.seconds:
+                problem = load_config(as_recorded("configs", f"{name}.toml")).problems[0].at(sizes[position])
+                record(path, problem)
 
 
 if __name__ == "__main__":
