@@ -1,23 +1,17 @@
-"""Write a bundle: PTX files, plugin.py, manifest.json. Equal contents give equal bytes."""
+"""What the files of a bundle hold: PTX, plugin.py, manifest.json. Equal contents give equal bytes."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tuner.errors import ConfigError, StorageError
+from tuner.errors import ConfigError
 from tuner.kernel.kernel import Kernel
 from tuner.kernel.problem import WHICH, Problem
 from tuner.qdp.bundle.contents import Held, file_name, kernel_data, problem_data
+from tuner.qdp.bundle.place import PLUGIN, put_bundle
 from tuner.version import __version__
-
-FORMAT = "qdp-tuner bundle"
-VERSION = 1
-_MANIFEST = "manifest.json"
 
 
 def write_bundle(out: Path, contents: Sequence[Held]) -> list[Path]:
@@ -34,25 +28,12 @@ def write_bundle(out: Path, contents: Sequence[Held]) -> list[Path]:
         ConfigError: when two different kernels have one id.
         StorageError: when the folder holds something else, or cannot be written.
     """
-    files = _files(sorted(contents, key=lambda h: (str(h.problem), h.entry.device)))
-    if out.exists() and not (out / _MANIFEST).is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise StorageError(f"{out} exists and is no bundle; choose another --out, or move it away")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as temporary:
-            new = Path(temporary, "new")
-            for name, content in files.items():
-                (new / name).parent.mkdir(parents=True, exist_ok=True)
-                (new / name).write_bytes(content)
-            if out.exists():  # kept until the new one is in its place
-                out.rename(Path(temporary, "old"))
-            new.rename(out)
-    except OSError as e:
-        raise StorageError(f"{out} cannot be written: {e.strerror}; choose another --out") from e
-    return [out / name for name in files]
+    files, kernels = _contents(sorted(contents, key=lambda h: (str(h.problem), h.entry.device)))
+    return put_bundle(out, files, {"made_by": f"qdp-tuner {__version__}", "kernels": kernels})
 
 
-def _files(contents: Sequence[Held]) -> dict[str, bytes]:
+def _contents(contents: Sequence[Held]) -> tuple[dict[str, bytes], dict[str, dict[str, Any]]]:
+    """The files by name, and the kernels as the manifest describes them."""
     kernels: dict[str, Kernel] = {}
     described: dict[str, dict[str, Any]] = {}
     files: dict[str, bytes] = {}
@@ -63,16 +44,8 @@ def _files(contents: Sequence[Held]) -> dict[str, bytes]:
         described.setdefault(kernel.id, {**kernel_data(held), "problems": []})["problems"].append(problem_data(held))
         for tactic, artifact in held.code:
             files[file_name(held.problem, tactic, artifact)] = artifact.ptx.encode()
-    files["plugin.py"] = _plugin(kernels, [h.problem for h in contents]).encode()
-    manifest = {
-        "format": FORMAT,
-        "version": VERSION,
-        "made_by": f"qdp-tuner {__version__}",
-        "kernels": described,
-        "files": {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())},
-    }
-    files[_MANIFEST] = (json.dumps(manifest, indent=1) + "\n").encode()
-    return dict(sorted(files.items()))
+    files[PLUGIN] = _plugin(kernels, [h.problem for h in contents]).encode()
+    return files, described
 
 
 def _plugin(kernels: Mapping[str, Kernel], problems: Sequence[Problem]) -> str:
