@@ -182,7 +182,7 @@ def test_what_earlier_processes_kept_counts(tmp_path: Path) -> None:
 
 def test_what_killed_writers_left_is_cleared_and_what_others_are_writing_is_not(tmp_path: Path) -> None:
     (tmp_path / "ab").mkdir()
-    old, new = tmp_path / "ab" / ".00.tmp", tmp_path / "ab" / ".01.tmp"
+    old, new = tmp_path / "ab" / f".{'0' * 16}.tmp", tmp_path / "ab" / f".{'1' * 16}.tmp"
     old.write_bytes(b"half an en")
     new.write_bytes(b"half an en")
     day_ago = old.stat().st_mtime - 86400
@@ -193,13 +193,27 @@ def test_what_killed_writers_left_is_cleared_and_what_others_are_writing_is_not(
     assert Store(tmp_path).get(KEY, Failure) == ENTRY
 
 
+def test_files_of_others_in_the_folder_are_no_entries(tmp_path: Path) -> None:
+    (tmp_path / "py").mkdir()
+    (tmp_path / "ab").mkdir()
+    mine = [tmp_path / "py" / "thesis.tex", tmp_path / "py" / "notes.tmp", tmp_path / "ab" / "cdef"]
+    for path in mine:
+        path.write_bytes(b"x" * 100_000)
+        os.utime(path, (1, 1))
+    store = Store(tmp_path, limit_bytes=30_000)
+    for i in range(10):
+        store.put(key(i), large(i))
+    assert all(path.exists() for path in mine)
+    assert store.get(key(9), Failure) == large(9) and store.get(key(8), Failure) == large(8)
+
+
 # -- many processes, and no room -----------------------------------------------------------------
 
 HAMMER = """
 import sys
 from pathlib import Path
-from tuner.compile.store import Store
-from tuner.trial import Failure, FailureClass
+from tuner.compile.blobs import Store
+from tuner.outcome import Failure, FailureClass
 
 folder, rounds, limit = sys.argv[1:]
 store = Store(Path(folder), int(limit))
@@ -250,8 +264,8 @@ def test_many_processes_may_remove_entries_at_once(tmp_path: Path) -> None:
 FULL = """
 import resource, signal, sys
 from pathlib import Path
-from tuner.compile.store import Store
-from tuner.trial import Failure, FailureClass
+from tuner.compile.blobs import Store
+from tuner.outcome import Failure, FailureClass
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))
