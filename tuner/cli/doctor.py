@@ -170,7 +170,6 @@ def _tensorrt() -> Requirement:
 
 
 _LOAD = """
-import sys
 from tuner.qdp.rehearsal.bindings import BindingsError, load
 from tuner.qdp.rehearsal.builder import check_versions
 try:
@@ -186,7 +185,10 @@ except BindingsError:
 
 
 def _rehearsal() -> Requirement:
-    run = subprocess.run([sys.executable, "-c", _LOAD], capture_output=True, text=True)  # it needs a process of its own
+    # It needs a process of its own: isolated, so that a random.py in the current folder is not taken for Python's.
+    path = [place for place in sys.path if Path(place).is_absolute()]
+    code = f"import sys; sys.path[:] = {path!r}\n{_LOAD}"
+    run = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True)
     if run.returncode == 0:
         detail = "Python layer of TensorRT " + "; ".join(run.stdout.splitlines())
         return Requirement("rehearsal", True, detail, "rehearse")
