@@ -146,7 +146,7 @@ def test_a_layer_that_cannot_take_numbers_is_found(tmp_path: Path, monkeypatch: 
 def test_nothing_in_the_current_folder_is_executed(tmp_path: Path) -> None:
     for name in ("json", "random", "re", "numpy", "tensorrt", "tensorrt_bindings", "triton", "tuner", "sitecustomize"):
         (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'executed')!r}, 'a').write('{name} ')")
-    command = [Path(sys.executable).with_name("tuner"), "doctor", "--json"]
+    command = [str(Path(sys.executable).with_name("tuner")), "doctor", "--json"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert not (tmp_path / "executed").exists()
     checks = {c["name"]: c for c in json.loads(done.stdout)["checks"]}

@@ -22,9 +22,11 @@ from tuner.kernel.tensor import Tolerance
 from tuner.outcome import Timing
 from tuner.search import Search
 from tuner.search.space import Space
+from tuner.store.alone import exclusive, exclusive_study
 from tuner.store.cache import Cache, default_path, update
+from tuner.store.database import named_storage
 from tuner.store.entry import entry_of
-from tuner.store.journal import Journal, exclusive, open_journal
+from tuner.store.journal import Journal, StudyPlace, open_journal, study_name
 from tuner.store.results import Result, Trial, write_summary, write_trials
 from tuner.tuning.config import Job
 from tuner.tuning.loop import Progress, finished_trials, tune_problem
@@ -95,7 +97,7 @@ def tune(
         finalists: how many of the fastest to confirm.
         out: folder for the study; ``results/NAME`` by default. A study found there is continued.
         cache: the tactic cache; the user's own by default.
-        storage: an Optuna storage URL for the trials.
+        storage: an Optuna storage URL for the trials; by default what `TUNER_STORAGE` says, or else a file in `out`.
         workers: compile processes; 0 for one per core.
         progress: is told what happens.
 
@@ -105,7 +107,7 @@ def tune(
     name = problem.kernel.name
     search = SearchOptions(trials=trials, timeout_s=timeout_s, sampler=sampler, seed=seed, finalists=finalists)
     config = Job(name, "", target, (problem,), search, CompileOptions(workers=workers))
-    places = Places(out or Path("results") / name, cache or default_path(), storage)
+    places = Places(out or Path("results") / name, cache or default_path(), named_storage(storage))
     return run_job(config, BackendChoice.of(backend), places, progress or Silent())[0]
 
 
@@ -132,7 +134,7 @@ def run_job(config: Job, choice: BackendChoice, places: Places, progress: Progre
         except KeyboardInterrupt:
             finished = sum(map(len, trials.values()))
             raise RunInterruptedError(
-                f"interrupted; {finished} finished trials are kept in {places.storage or places.out}; "
+                f"interrupted; {finished} finished trials are kept in {StudyPlace(places.out, places.storage)}; "
                 "run the same command again to go on"
             ) from None
         finally:
@@ -171,8 +173,10 @@ def _tune(
     """Tune one problem and record it; its finished trials go into `trials` however it ends."""
     options, source = config.search, kernel_hash(problem.kernel)
     budget, place = options.further_trials if neighbours else options.trials, place_of(problem)
-    with closing(open_backend(choice, problem, config, Store(places.store))) as backend:
-        identity = _identity(problem, backend, source)
+    with (
+        closing(open_backend(choice, problem, config, Store(places.store))) as backend,
+        exclusive_study(places.storage, study_name(identity := _identity(problem, backend, source))),
+    ):
         labels = [p.label for p in config.problems]
         reopen = partial(open_journal, places.out, places.storage, identity, problem.space, beside=labels)
         journal = reopen()
