@@ -24,9 +24,9 @@ from tuner.search import Search
 from tuner.search.space import Space
 from tuner.store.alone import exclusive, exclusive_study
 from tuner.store.cache import Cache, default_path, update
-from tuner.store.database import named_storage
+from tuner.store.database import named_storage, shown
 from tuner.store.entry import entry_of
-from tuner.store.journal import Journal, StudyPlace, open_journal, study_name
+from tuner.store.journal import Journal, open_journal, study_name
 from tuner.store.results import Result, Trial, write_summary, write_trials
 from tuner.tuning.config import Job
 from tuner.tuning.loop import Progress, finished_trials, tune_problem
@@ -134,7 +134,7 @@ def run_job(config: Job, choice: BackendChoice, places: Places, progress: Progre
         except KeyboardInterrupt:
             finished = sum(map(len, trials.values()))
             raise RunInterruptedError(
-                f"interrupted; {finished} finished trials are kept in {StudyPlace(places.out, places.storage)}; "
+                f"interrupted; {finished} finished trials are kept in {shown(places.storage) if places.storage else places.out}; "
                 "run the same command again to go on"
             ) from None
         finally:
