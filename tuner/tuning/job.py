@@ -132,9 +132,9 @@ def run_job(config: Job, choice: BackendChoice, places: Places, progress: Progre
             for problem, neighbours in _in_order(config.problems, results):
                 results.append(_tune(config, problem, neighbours, choice, places, cache, progress, trials))
         except KeyboardInterrupt:
-            finished = sum(map(len, trials.values()))
+            finished, where = sum(map(len, trials.values())), places.storage
             raise RunInterruptedError(
-                f"interrupted; {finished} finished trials are kept in {shown(places.storage) if places.storage else places.out}; "
+                f"interrupted; {finished} finished trials are kept in {shown(where) if where else places.out}; "
                 "run the same command again to go on"
             ) from None
         finally:
