@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import postgres
 import pytest
 from workspace import Workspace
 
@@ -24,6 +26,29 @@ def workspace(tmp_path: Path, compiled: Path) -> Workspace:
     made.write()
     made.table()
     return made
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[str]:
+    """A PostgreSQL server of our own: the URL of its administrator, without a database."""
+    pytest.importorskip("psycopg", reason="needs the extra [postgresql]")
+    binaries = postgres.programs()
+    if binaries is None:
+        pytest.skip("PostgreSQL's initdb and pg_ctl are not installed")
+    with postgres.server(binaries) as url:
+        yield url
+
+
+@pytest.fixture
+def postgresql(postgresql_server: str) -> str:
+    """The URL of a new database."""
+    import sqlalchemy as sa
+
+    name = f"trials_{secrets.token_hex(4)}"
+    address = f"{postgresql_server}/postgres".replace("postgresql:", "postgresql+psycopg:")
+    with sa.create_engine(address, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool).connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    return f"{postgresql_server}/{name}"
 
 
 _layer: dict[str, ModuleType] = {}

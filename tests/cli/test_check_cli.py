@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import xml.etree.ElementTree as ET
@@ -180,6 +181,76 @@ def test_an_update_leaves_the_ptx_of_others_alone(recorded: Workspace) -> None:
     edit(recorded, ("    tl.store(y_ptr", "    tl.debug_barrier()\n    tl.store(y_ptr"))
     check(recorded, "--update", "--accept", "needed")
     assert own.exists() and not before.exists() and len(list(own.parent.iterdir())) == 2
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../precious.ptx", "{folder}/precious.ptx", "kernel.py", "baseline/../../precious.ptx", "", "/", "baseline"],
+)
+def test_a_baseline_names_no_file_outside_its_folder(recorded: Workspace, name: str) -> None:
+    file, precious = recorded.folder / "baseline.json", recorded.folder.parent / "precious.ptx"
+    precious.write_text("thesis")
+    document = json.loads(file.read_text())
+    document["records"][0]["code"]["ptx"] = name.format(folder=recorded.folder.parent)
+    file.write_text(json.dumps(document))
+    before = {p: p.read_bytes() for p in recorded.folder.rglob("*") if p.is_file()}
+    for more in ((), ("--update",), ("--update", "--accept", "it")):
+        run = check(recorded, *more)
+        assert run.code == 2 and "baseline.json: records[0].code.ptx: " in run.err and run.err.count("\n") == 1
+    assert {p: p.read_bytes() for p in recorded.folder.rglob("*") if p.is_file()} == before
+    assert precious.read_text() == "thesis"
+
+
+@pytest.mark.parametrize("where", ["edited", "other folder", "link to a file", "link to a folder"])
+def test_an_update_deletes_only_ptx_of_its_own(recorded: Workspace, where: str) -> None:
+    file, folder = recorded.folder / "baseline.json", recorded.folder / "baseline"
+    victim = folder / f"scale-{digest('thesis')}.ptx"
+    if where == "edited":
+        victim.write_text("thesis, second edition")
+    elif where == "other folder":
+        victim = recorded.folder / "other" / victim.name
+        victim.parent.mkdir()
+        victim.write_text("thesis")
+    elif where == "link to a file":
+        (folder / "mine").write_text("thesis")
+        victim.symlink_to("mine")
+    else:
+        (recorded.folder / "others").mkdir()
+        (recorded.folder / "link").symlink_to("others")
+        victim = recorded.folder / "link" / victim.name
+        victim.write_text("thesis")
+    document = json.loads(file.read_text())
+    document["records"][0]["code"]["ptx"] = str(victim.relative_to(recorded.folder))
+    file.write_text(json.dumps(document))
+    before = victim.read_text()
+    assert check(recorded, "--update").code == 0
+    assert victim.read_text() == before and (where != "link to a file" or victim.is_symlink())
+    assert json.loads(file.read_text())["records"][0]["code"]["ptx"] != document["records"][0]["code"]["ptx"]
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_an_update_does_not_write_through_links(recorded: Workspace, inside: bool) -> None:
+    (ptx,) = (recorded.folder / "baseline").iterdir()
+    victim = (recorded.folder if inside else recorded.folder.parent) / "victim.txt"
+    victim.write_text("thesis")
+    ptx.unlink()
+    ptx.symlink_to(victim)
+    run = check(recorded, "--update")
+    assert run.code == 2 and "remove the link" in run.err
+    assert victim.read_text() == "thesis"
+
+
+def test_a_config_is_named_by_a_relative_path(recorded: Workspace) -> None:
+    file = recorded.folder / "baseline.json"
+    document = json.loads(file.read_text())
+    document["records"][0]["config"] = str(recorded.folder / "job.toml")
+    file.write_text(json.dumps(document))
+    run = recorded.run("check", "--baseline", "baseline.json", "--backend", "model")
+    assert run.code == 2 and "baseline.json: records[0].config: " in run.err
 
 
 def test_a_prediction_does_not_replace_a_measured_winner(recorded: Workspace) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
+import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -138,3 +141,14 @@ def test_a_layer_that_cannot_take_numbers_is_found(tmp_path: Path, monkeypatch: 
     found = rehearsal()
     assert "tensorrt 10.15.1.29 with numpy 2.4.0 cannot take the number" in found.detail
     assert found.mend == "pip install 'numpy<2.4'"
+
+
+def test_nothing_in_the_current_folder_is_executed(tmp_path: Path) -> None:
+    for name in ("json", "random", "re", "numpy", "tensorrt", "tensorrt_bindings", "triton", "tuner", "sitecustomize"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'executed')!r}, 'a').write('{name} ')")
+    command = [str(Path(sys.executable).with_name("tuner")), "doctor", "--json"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert not (tmp_path / "executed").exists()
+    checks = {c["name"]: c for c in json.loads(done.stdout)["checks"]}
+    installed = importlib.util.find_spec("tensorrt_bindings") is not None
+    assert checks["rehearsal"]["ok"] is installed, checks["rehearsal"]

@@ -62,3 +62,11 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot be written"):
         write_starter("saxpy", tmp_path / "file")
+
+
+def test_a_link_is_not_written_through(tmp_path: Path) -> None:
+    (tmp_path / "kernels").mkdir()
+    (tmp_path / "kernels" / "saxpy.py").symlink_to(tmp_path / "elsewhere.py")
+    with pytest.raises(StorageError, match=r"saxpy\.py cannot be written: File exists"):
+        write_starter("saxpy", tmp_path)
+    assert not (tmp_path / "elsewhere.py").exists()

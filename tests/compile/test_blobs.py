@@ -182,7 +182,7 @@ def test_what_earlier_processes_kept_counts(tmp_path: Path) -> None:
 
 def test_what_killed_writers_left_is_cleared_and_what_others_are_writing_is_not(tmp_path: Path) -> None:
     (tmp_path / "ab").mkdir()
-    old, new = tmp_path / "ab" / ".00.tmp", tmp_path / "ab" / ".01.tmp"
+    old, new = tmp_path / "ab" / f".{'0' * 16}.tmp", tmp_path / "ab" / f".{'1' * 16}.tmp"
     old.write_bytes(b"half an en")
     new.write_bytes(b"half an en")
     day_ago = old.stat().st_mtime - 86400
@@ -191,6 +191,20 @@ def test_what_killed_writers_left_is_cleared_and_what_others_are_writing_is_not(
     assert not old.exists()
     assert new.exists()
     assert Store(tmp_path).get(KEY, Failure) == ENTRY
+
+
+def test_files_of_others_in_the_folder_are_no_entries(tmp_path: Path) -> None:
+    (tmp_path / "py").mkdir()
+    (tmp_path / "ab").mkdir()
+    mine = [tmp_path / "py" / "thesis.tex", tmp_path / "py" / "notes.tmp", tmp_path / "ab" / "cdef"]
+    for path in mine:
+        path.write_bytes(b"x" * 100_000)
+        os.utime(path, (1, 1))
+    store = Store(tmp_path, limit_bytes=30_000)
+    for i in range(10):
+        store.put(key(i), large(i))
+    assert all(path.exists() for path in mine)
+    assert store.get(key(9), Failure) == large(9) and store.get(key(8), Failure) == large(8)
 
 
 # -- many processes, and no room -----------------------------------------------------------------

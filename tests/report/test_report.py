@@ -195,13 +195,15 @@ def test_code_outside_the_folder_is_not_copied_into_the_page(tmp_path: Path) -> 
     code = compile_tactic(PROBLEM, DEFAULT.config, find_device("h200").target)
     write_results(folder, trials, code={write_results(folder, trials).winner: code})
     summary = folder / "summary.json"
-    summary.write_text(re.sub(r'"ptx": "[^"]*"', '"ptx": "../secret"', summary.read_text()))
+    (folder / "link").symlink_to(tmp_path / "secret")
     for cubin in folder.glob("code/*.cubin"):
         cubin.write_bytes(b"no machine code")
-    text = report(folder).text["Code"]
-    assert "the secret" not in text
-    assert "PTX is not shown" in text and "SASS is not shown" in text
-    assert "registers per thread" in text
+    for name in ("../secret", f"{tmp_path}/secret", "code/../../secret", "link", ""):
+        summary.write_text(re.sub(r'"ptx": "[^"]*"', f'"ptx": "{name}"', summary.read_text()))
+        text = report(folder).text["Code"]
+        assert "the secret" not in text
+        assert "PTX is not shown" in text and "SASS is not shown" in text
+        assert "registers per thread" in text
 
 
 def test_a_job_without_a_winner_shows_what_failed(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ readable diff.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
@@ -24,7 +25,7 @@ from tuner.kernel.problem import Problem
 from tuner.kernel.problem_data import DimData, ProblemData, data_of
 from tuner.outcome import Kind, Origin
 from tuner.search.tactic import Value
-from tuner.store.files import write_atomic
+from tuner.store.files import plain_content, recorded_path, write_atomic
 
 FORMAT: Literal["qdp-tuner baseline"] = "qdp-tuner baseline"
 VERSION: Literal[1] = 1
@@ -184,25 +185,37 @@ def read_baseline(path: Path) -> Baseline:
     key, count = Counter(r.key for r in baseline.records).most_common(1)[0] if baseline.records else ((), 0)
     if count > 1:
         raise StorageError(f"{path}: {count} records are for {' '.join(key)}; delete all but one")
+    for i, record in enumerate(baseline.records):
+        _ptx_path(path, record.code.ptx, f"{path}: records[{i}].code.ptx")
+        if Path(record.config).is_absolute():  # a relative one may lead out of the folder: a config is only read
+            raise StorageError(f"{path}: records[{i}].config: {record.config!r} is not a relative path; restore {path}")
     return baseline
 
 
 def write_baseline(path: Path, baseline: Baseline, codes: dict[str, str], before: Baseline) -> None:
     """Write a baseline and PTX files by their names; PTX that only the baseline before named is removed.
 
+    Only PTX in the baseline's own folder is removed, and only while its content is what its name says.
+
     Raises:
         ConfigError: for a file that would have the name of the folder.
-        StorageError: when that fails.
+        StorageError: when that fails, or a symbolic link is where the PTX goes.
     """
-    if folder_of(path) == path:
+    folder = folder_of(path)
+    if folder == path:
         raise ConfigError(f"--baseline {path}: the PTX goes into a folder of that name; call the file {path}.json")
     for name, ptx in codes.items():
-        write_atomic(path.parent / name, ptx.encode())
+        file = _ptx_path(path, name, str(path))
+        if file.is_symlink() or folder.is_symlink():
+            raise StorageError(f"{file} would be written through a symbolic link; remove the link")
+        write_atomic(file, ptx.encode())
     sorted_ = msgspec.structs.replace(baseline, records=tuple(sorted(baseline.records, key=lambda r: r.key)))
     write_atomic(path, msgspec.json.format(msgspec.json.encode(sorted_, order="deterministic"), indent=2) + b"\n")
     # Never by a pattern: the folder may be one in which a project keeps PTX of its own.
     for name in {r.code.ptx for r in before.records} - {r.code.ptx for r in baseline.records}:
-        (path.parent / name).unlink(missing_ok=True)
+        content = plain_content(path.parent, name)
+        if name.startswith(f"{folder.name}/") and content is not None and _is_recorded(name, content):
+            (path.parent / name).unlink()
 
 
 def ptx_name(path: Path, kernel: str, ptx: str) -> str:
@@ -216,12 +229,12 @@ def read_ptx(path: Path, record: Record) -> str:
     Raises:
         StorageError: when it is not there, or not what was recorded.
     """
-    file = path.parent / record.code.ptx
+    file = _ptx_path(path, record.code.ptx, str(path))
     try:
         data = file.read_bytes()
     except OSError as e:
         raise StorageError(f"{file} cannot be read: {e.strerror}; restore it, or write it anew with --update") from e
-    if not file.stem.endswith(f"-{_digest(data)}"):
+    if not _is_recorded(record.code.ptx, data):
         raise StorageError(f"{file} is not what was recorded; restore it, or write it anew with --update")
     return data.decode()
 
@@ -229,6 +242,19 @@ def read_ptx(path: Path, record: Record) -> str:
 def folder_of(path: Path) -> Path:
     """Where the PTX of a baseline is."""
     return path.with_suffix("")
+
+
+def _ptx_path(path: Path, name: str, where: str) -> Path:
+    """The PTX file that a baseline names, in a folder beside it."""
+    file = recorded_path(path.parent, name, where)
+    if not re.fullmatch(r"[^/]+/[^/]+-[0-9a-f]{8}\.ptx", name):
+        raise StorageError(f"{where}: {name!r} is not the name of a baseline's PTX; restore {path}")
+    return file
+
+
+def _is_recorded(name: str, ptx: bytes) -> bool:
+    """Whether PTX is what its file name says."""
+    return name.endswith(f"-{_digest(ptx)}.ptx")
 
 
 def _digest(ptx: bytes) -> str:

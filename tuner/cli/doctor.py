@@ -167,7 +167,6 @@ def _tensorrt() -> Requirement:
 
 
 _LOAD = """
-import sys
 from tuner.qdp.rehearsal.bindings import BindingsError, load
 from tuner.qdp.rehearsal.builder import check_versions
 try:
@@ -183,8 +182,10 @@ except BindingsError:
 
 
 def _rehearsal() -> Requirement:
-    command = [sys.executable, "-P", "-c", _LOAD]  # NVIDIA's layer needs a process of its own
-    run = subprocess.run(command, capture_output=True, text=True)
+    # It needs a process of its own: isolated, so that a random.py in the current folder is not taken for Python's.
+    path = [place for place in sys.path if Path(place).is_absolute()]
+    code = f"import sys; sys.path[:] = {path!r}\n{_LOAD}"
+    run = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True)
     if run.returncode == 0:
         detail = "Python layer of TensorRT " + "; ".join(run.stdout.splitlines())
         return Requirement("rehearsal", True, detail, "rehearse")

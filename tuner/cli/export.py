@@ -97,7 +97,7 @@ selects nothing, `StorageError` when something cannot be read or written."""
 @click.option("--format", "format_name", required=True, type=click.Choice(tuple(FORMATS)), help="What to write.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="PATH", help="File or folder to write.")
 @click.option("--cache", type=click.Path(path_type=Path), help="json, bundle: tactic cache.  [default: the user's own]")
-@click.option("--storage", metavar="URL", help="t4, kernel-tuner: Optuna storage that holds the trials.")
+@click.option("--storage", metavar="URL", help="t4, kernel-tuner: database of the trials.  [env: TUNER_STORAGE]")
 @selection_options
 @common_options
 def export(

@@ -48,7 +48,8 @@ def write_starter(name: str, folder: Path) -> list[Path]:
         text = (resources.files("tuner.cli") / "templates" / template).read_text()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(Template(text).substitute(name=name))
+            with path.open("x") as f:  # a link to nowhere does not "exist" above
+                f.write(Template(text).substitute(name=name))
         except OSError as e:
             raise StorageError(f"{path} cannot be written: {e.strerror}; choose another folder with --out") from e
     return list(targets.values())

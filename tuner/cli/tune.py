@@ -25,7 +25,7 @@ from tuner.cli.common import common_options, numbers, print_json
 @click.option("--devices", default="0", show_default=True, metavar="N,N", help="GPUs to measure on.")
 @click.option("--warm", is_flag=True, help="Measure with tensors left in the L2 cache instead of evicted.")
 @click.option("--table", type=click.Path(path_type=Path), help="Recorded table for --backend replay.")
-@click.option("--storage", metavar="URL", help="Optuna storage for the trials, such as sqlite:///trials.db.")
+@click.option("--storage", metavar="URL", help="Database for the trials: sqlite:///trials.db.  [env: TUNER_STORAGE]")
 @click.option("--cache", type=click.Path(path_type=Path), help="Tactic cache file.  [default: the user's own]")
 @click.option("--out", type=click.Path(path_type=Path), help="Results folder.  [default: results/JOB]")
 @click.option("--workers", type=int, metavar="N", help="Compile processes; 0 for one per core.")
@@ -53,6 +53,7 @@ def tune(
     from tuner.backends.select import BackendChoice
     from tuner.cli.console import TerminalProgress, say
     from tuner.store.cache import default_path
+    from tuner.store.database import named_storage
     from tuner.store.results import as_job
     from tuner.tuning.config import dump_config, load_config, with_overrides
     from tuner.tuning.job import Places, run_job
@@ -75,7 +76,7 @@ def tune(
     with TerminalProgress() as progress:
         for job in jobs:
             folder = Path("results") / job.name if out is None else out / job.name if len(jobs) > 1 else out
-            places = Places(folder, cache or default_path(), storage)
+            places = Places(folder, cache or default_path(), named_storage(storage))
             results = run_job(job, choice, places, progress)
             documents += [msgspec.to_builtins(as_job(result, places.cache, folder)) for result in results]
             if not as_json:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 import secrets
 import threading
 import time
@@ -33,6 +34,7 @@ _KEEP = 0.8
 """Eviction goes down to this share of the limit, so that it is rare."""
 
 _TEMPORARY = ".tmp"
+_ABANDONED = re.compile(r"\.[0-9a-f]{16}\.tmp")
 _ABANDONED_S = 3600
 """A temporary file this old has lost its writer."""
 
@@ -128,10 +130,10 @@ class Store:
         files = []
         for path in self._folder.glob("??/*"):
             with suppress(OSError):
-                status = path.stat()
-                if path.suffix != _TEMPORARY:
+                status = path.lstat()
+                if path.name.startswith(path.parent.name):  # else the folder is shared with files of others
                     files.append((status.st_mtime, status.st_size, path))
-                elif status.st_mtime < time.time() - _ABANDONED_S:
+                elif _ABANDONED.fullmatch(path.name) and status.st_mtime < time.time() - _ABANDONED_S:
                     path.unlink()
         return files
 

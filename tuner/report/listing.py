@@ -8,7 +8,9 @@ from pathlib import Path
 
 from tuner.compile.artifact import Resources
 from tuner.compile.resources import read_resources
-from tuner.store.results import CodeFiles
+from tuner.errors import StorageError
+from tuner.store.files import recorded_path
+from tuner.store.results import SUMMARY, CodeFiles
 
 _LONGEST = 400_000
 """Characters of a listing that a page has room for."""
@@ -35,23 +37,15 @@ def read_listing(folder: Path, code: CodeFiles) -> Listing:
     missing: list[str] = []
     counts = None
     try:
-        texts["PTX"] = _cut(_inside(folder, code.ptx).read_text())
-    except (OSError, ValueError) as e:
+        texts["PTX"] = _cut(recorded_path(folder, code.ptx, SUMMARY).read_text())
+    except (OSError, ValueError, StorageError) as e:
         missing.append(f"The PTX is not shown: {code.ptx} cannot be read ({e}).")
     try:
-        sass = _disassemble(_inside(folder, code.cubin))
+        sass = _disassemble(recorded_path(folder, code.cubin, SUMMARY))
         texts["SASS"], counts = _cut(sass), read_resources("", sass, code.entry)
-    except (OSError, ValueError, subprocess.SubprocessError) as e:
+    except (OSError, ValueError, StorageError, subprocess.SubprocessError) as e:
         missing.append(f"The SASS is not shown: {code.cubin} cannot be disassembled ({e}).")
     return Listing(texts, counts, tuple(missing))
-
-
-def _inside(folder: Path, name: str) -> Path:
-    """A file of the record; a record cannot have other files of this machine copied into a page."""
-    path = (folder / name).resolve()
-    if not path.is_relative_to(folder.resolve()):
-        raise ValueError("it lies outside the results folder")
-    return path
 
 
 def _disassemble(cubin: Path) -> str:

@@ -1,8 +1,13 @@
-"""Write files so that a reader sees the old content or the new, whatever happens to the writer."""
+"""Write files so that a reader sees the old content or the new, whatever happens to the writer.
+
+A file that was written may come from somebody else, in a pull request say. So a name that stands in one is data:
+`recorded_path` decides what it may be, for everything that makes a path of it.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterator
@@ -39,7 +44,7 @@ def locked(path: Path) -> Iterator[None]:
     except OSError as e:
         raise StorageError(_cannot_write(path, e)) from e
     try:
-        for leftover in path.parent.glob(f".{path.name}.*.tmp"):
+        for leftover in leftovers(path):
             leftover.unlink(missing_ok=True)
         yield
     finally:
@@ -72,6 +77,55 @@ def write_atomic(path: Path, data: bytes) -> None:
             raise
     except OSError as e:
         raise StorageError(_cannot_write(path, e)) from e
+
+
+def leftovers(path: Path) -> list[Path]:
+    """Find what writers of `path` that were killed left beside it."""
+    ours = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}\.tmp")
+    try:
+        beside = list(path.parent.iterdir())
+    except OSError:  # may be entered, not listed
+        return []
+    return [p for p in beside if ours.fullmatch(p.name) and p.is_file() and not p.is_symlink()]
+
+
+def recorded_path(folder: Path, name: str, where: str) -> Path:
+    """Make a path of a file name that was read from a file, or from a database.
+
+    The name has the form ``part/part``: relative, printable, without ``.``, ``..``, empty parts and backslashes. What
+    it leads to lies in the folder, symbolic links followed; it need not exist.
+
+    Args:
+        folder: the only one that the name may lead into.
+        name: as it was read.
+        where: the file that holds it, and the key, for the message.
+
+    Raises:
+        StorageError: for any other name.
+    """
+    parts = name.split("/")
+    if not name.isprintable() or "\\" in name or any(part in ("", ".", "..") for part in parts):
+        raise StorageError(f"{where}: {name!r} is not the name of a file in {folder}; restore {where.split(':')[0]}")
+    path = folder / name
+    if not _real(path).is_relative_to(_real(folder)):
+        raise StorageError(f"{where}: {path} is a symbolic link out of {folder}; remove the link")
+    return path
+
+
+def plain_content(folder: Path, name: str) -> bytes | None:
+    """Read a file in a folder by its recorded name; None unless it is a plain file that no symbolic link leads to.
+
+    Whoever replaces or deletes a file compares this with what was once written.
+    """
+    path = folder
+    for part in name.split("/"):
+        path = path / part
+        if path.is_symlink():
+            return None
+    try:
+        return path.read_bytes() if path.is_file() else None
+    except OSError:
+        return None
 
 
 def _real(path: Path) -> Path:

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+import traceback
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tuner.errors import StorageError
+from tuner.errors import StorageError, TunerError
 from tuner.kernel.problem_data import ProblemData, sorted_json
 from tuner.outcome import Outcome, Timing
 from tuner.search.space import Space
 from tuner.search.tactic import Tactic
+from tuner.store.database import open_database, shown, without_secrets
+from tuner.store.files import recorded_path
 from tuner.store.study_data import StudyIdentity, identity_attributes, read_identity, read_trial, trial_attributes
 
 if TYPE_CHECKING:
@@ -29,6 +31,23 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 JOURNAL_NAME = "study.journal"
+_LINE = b'{"op_code":'
+"""How each line of an Optuna journal begins."""
+
+
+@dataclass(frozen=True)
+class StudyPlace:
+    """Where trials are kept, as messages name it: the journal in a folder, or the database at a URL."""
+
+    folder: Path
+    url: str | None = None
+
+    def __str__(self) -> str:
+        return shown(self.url) if self.url else str(self.folder / JOURNAL_NAME)
+
+    def without_secrets(self, message: str) -> str:
+        """A message without what is secret in the URL."""
+        return without_secrets(message, self.url) if self.url else message
 
 
 class Journal:
@@ -39,7 +58,7 @@ class Journal:
         news: why the study is new though the storage has earlier ones of the problem; "" where it is not, or has none.
     """
 
-    def __init__(self, study: optuna.Study, space: Space, news: str, where: str) -> None:
+    def __init__(self, study: optuna.Study, space: Space, news: str, where: StudyPlace) -> None:
         self._study = study
         self._where = where
         self._distributions = _distributions(space)
@@ -99,13 +118,13 @@ def open_journal(
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    where = shown(url) if url else str(folder / JOURNAL_NAME)
+    where = StudyPlace(folder, url)
     storage: Any = guard(where, lambda: open_storage(folder, url))
     earlier = guard(where, lambda: optuna.get_all_study_summaries(storage, include_best_trial=False))
     known = {s.study_name: read_identity(s.user_attrs) for s in earlier}
-    name = next((n for n, k in known.items() if k and k.compared() == identity.compared()), _study_name(identity))
+    name = next((n for n, k in known.items() if k and k.compared() == identity.compared()), study_name(identity))
     # Creating a study that exists would write a line to a journal file.
-    start = optuna.load_study if name in known else optuna.create_study
+    start = optuna.load_study if name in known else partial(optuna.create_study, load_if_exists=True)
     study: optuna.Study = guard(where, lambda: start(storage=storage, study_name=name))
     if known.get(name) is None:  # new, or a process was killed between these two writes
         for attribute, value in identity_attributes(identity).items():
@@ -118,44 +137,10 @@ def open_journal(
     return Journal(study, space, news, where)
 
 
-def _study_name(identity: StudyIdentity) -> str:
-    """What Optuna calls a study: in words what it is of, and a hash that tells it from all others."""
+def study_name(identity: StudyIdentity) -> str:
+    """What a study is called in its storage: in words what it is of, and a hash that tells it from all others."""
     origin, digest = identity.origin, hashlib.sha256(sorted_json(identity.compared()).encode()).hexdigest()
     return f"{identity.problem.kernel} {identity.label} on {origin.device} by {origin.backend} #{digest[:8]}"
-
-
-@contextmanager
-def exclusive(folder: Path, url: str | None) -> Iterator[None]:
-    """Keep a second run off the same folder or storage of this machine; `StorageError` when there is one."""
-    import filelock
-
-    places = [(str(folder), folder / ".lock")]
-    if url is not None:
-        places.append((shown(url), _lock_of(url)))
-    with ExitStack() as held:
-        for name, path in places:
-            lock = filelock.FileLock(path)
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                lock.acquire(timeout=0)
-            except filelock.Timeout:
-                raise StorageError(f"another run is using {name}; wait for it, or choose another --out") from None
-            except OSError as e:
-                raise StorageError(f"{path} cannot be written ({e.strerror}); give write access") from e
-            held.callback(lock.release)
-        yield
-
-
-def _lock_of(url: str) -> Path:
-    import platformdirs
-
-    name = hashlib.sha256(url.encode()).hexdigest()[:16]
-    return platformdirs.user_cache_path("qdp-tuner") / "locks" / f"{name}.lock"
-
-
-def shown(url: str) -> str:
-    """A URL without its password."""
-    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url)
 
 
 def open_storage(folder: Path, url: str | None) -> Any:
@@ -164,12 +149,12 @@ def open_storage(folder: Path, url: str | None) -> Any:
     from optuna.storages.journal import JournalFileBackend
 
     if url is not None:
-        return optuna.storages.get_storage(url)
+        return open_database(url)
     import filelock
 
-    path = folder / JOURNAL_NAME
-    _drop_partial_line(path)
+    path = recorded_path(folder, JOURNAL_NAME, str(folder))
     _require_lines_of_json(path)
+    _drop_partial_line(path)
     # Optuna's own lock files outlive a killed process and are waited for; the kernel frees this one.
     lock: Any = filelock.FileLock(folder / f".{JOURNAL_NAME}.lock")
     return optuna.storages.JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
@@ -193,10 +178,16 @@ def _drop_partial_line(path: Path) -> None:
 
 
 def _require_lines_of_json(path: Path) -> None:
-    """Refuse a damaged journal; Optuna would skip a bad last line, and fail once more lines follow it."""
+    """Refuse a damaged journal, and what is none; Optuna would skip a bad last line, and fail once more follow it.
+
+    The start of a line is let through at the end: a killed process leaves one.
+    """
     if not path.exists():
         return
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+    *lines, rest = path.read_bytes().split(b"\n")
+    if rest and rest[: len(_LINE)] != _LINE[: len(rest)]:
+        lines.append(rest)
+    for number, line in enumerate(lines, start=1):
         try:
             if not isinstance(json.loads(line).get("op_code"), int):
                 raise ValueError("it has no op_code")
@@ -206,19 +197,21 @@ def _require_lines_of_json(path: Path) -> None:
             ) from e
 
 
-def guard(where: str, action: Callable[[], T]) -> T:
+def guard(where: StudyPlace, action: Callable[[], T]) -> T:
     """Run a storage operation; whatever its driver raises becomes a `StorageError` that names the place."""
     try:
         return action()
-    except StorageError:
+    except TunerError:
         raise
     except OSError as e:
         mend = "give room and write access, then run again"
-        raise StorageError(f"{where} cannot be used: {e.strerror or e}; {mend}") from e
+        raise StorageError(f"{where} cannot be used: {where.without_secrets(e.strerror or str(e))}; {mend}") from e
     except Exception as e:
-        first = (str(e).strip() or repr(e)).splitlines()[0]
+        first = where.without_secrets((str(e).strip() or repr(e)).splitlines()[0])
         mend = "see that it is reachable and not damaged, or choose another"
-        raise StorageError(f"{where}: {type(e).__name__}: {first}; {mend}") from e
+        told = "".join(traceback.format_exception(e))
+        cause = e if where.without_secrets(told) == told else None
+        raise StorageError(f"{where}: {type(e).__name__}: {first}; {mend}") from cause
 
 
 def _what_changed(known: Sequence[StudyIdentity], identity: StudyIdentity) -> str:

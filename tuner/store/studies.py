@@ -12,7 +12,8 @@ from tuner.errors import ConfigError, StorageError
 from tuner.kernel.problem_data import ProblemData
 from tuner.outcome import Origin, Outcome, Timing
 from tuner.search.tactic import Tactic
-from tuner.store.journal import JOURNAL_NAME, guard, open_storage, shown
+from tuner.store.database import named_storage, shown
+from tuner.store.journal import JOURNAL_NAME, StudyPlace, guard, open_storage
 from tuner.store.selection import Selection
 from tuner.store.study_data import StudyIdentity, read_identity, read_trial
 
@@ -67,7 +68,7 @@ def read_studies(folder: Path, url: str | None = None) -> list[Study]:
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     path = folder / JOURNAL_NAME
-    where = shown(url) if url else str(path)
+    where = StudyPlace(folder, url)
     if url is None and not path.is_file():
         raise StorageError(f"{path} does not exist; name a results folder of tuner tune, or its --storage URL")
     storage: Any = guard(
@@ -87,12 +88,13 @@ def read_studies(folder: Path, url: str | None = None) -> list[Study]:
 
 
 def select_studies(folders: Sequence[Path], url: str | None, selection: Selection) -> list[Study]:
-    """Read the selected studies of results folders, or of an Optuna storage URL.
+    """Read the selected studies of results folders, or else of an Optuna storage URL, given or in `TUNER_STORAGE`.
 
     Raises:
         ConfigError: when neither or both are named, or nothing is selected.
         StorageError: when something cannot be read.
     """
+    url = url if folders else named_storage(url)
     if bool(folders) == bool(url):
         raise ConfigError("name the results folders of tuner tune, such as results/JOB, or else --storage URL")
     found = read_studies(Path(), url) if url else [study for folder in folders for study in read_studies(folder)]
@@ -104,7 +106,7 @@ def select_studies(folders: Sequence[Path], url: str | None, selection: Selectio
     return selected
 
 
-def _read_study(storage: Any, name: str, where: str) -> tuple[datetime, Study] | None:
+def _read_study(storage: Any, name: str, where: StudyPlace) -> tuple[datetime, Study] | None:
     """When the last trial of a study ended, and the study; None when it is not one of tuner's."""
     import optuna
 

@@ -97,7 +97,7 @@ def trial_attributes(number: int, tactic: Tactic, outcome: Outcome) -> dict[str,
     return dict(msgspec.to_builtins(TrialRecord(number, tactic.id, failure=outcome)))
 
 
-def read_trial(trial: optuna.trial.FrozenTrial, where: str) -> tuple[int, Tactic, Outcome]:
+def read_trial(trial: optuna.trial.FrozenTrial, where: object) -> tuple[int, Tactic, Outcome]:
     """Read number, tactic and outcome of a stored trial.
 
     Raises:

@@ -25,9 +25,11 @@ from tuner.search import Search
 from tuner.search.points import Points
 from tuner.search.samplers import DEFAULT_SAMPLER, GivenSampler
 from tuner.search.space import Space
+from tuner.store.alone import exclusive, exclusive_study
 from tuner.store.cache import Cache, default_path, update
+from tuner.store.database import named_storage, shown
 from tuner.store.entry import Entry, entry_of
-from tuner.store.journal import Journal, exclusive, open_journal
+from tuner.store.journal import Journal, open_journal, study_name
 from tuner.store.results import SUMMARY, Result, Trial, write_summary
 from tuner.store.study_data import StudyIdentity
 from tuner.store.trials import TRIALS, write_trials
@@ -106,7 +108,7 @@ def tune(
         finalists: how many of the fastest to confirm.
         out: folder for the study; ``results/NAME`` by default. A study found there is continued.
         cache: the tactic cache; the user's own by default.
-        storage: an Optuna storage URL for the trials.
+        storage: an Optuna storage URL for the trials; by default what `TUNER_STORAGE` says, or else a file in `out`.
         workers: compile processes; 0 for one per core.
         progress: is told what happens.
 
@@ -117,7 +119,7 @@ def tune(
     name, named = problem.kernel.name, sampler if isinstance(sampler, str) else DEFAULT_SAMPLER
     search = SearchOptions(trials=trials, timeout_s=timeout_s, sampler=named, seed=seed, finalists=finalists)
     config = Job(name, "", target, (problem,), search, CompileOptions(workers=workers))
-    places = Places(out or Path("results") / name, cache or default_path(), storage)
+    places = Places(out or Path("results") / name, cache or default_path(), named_storage(storage))
     chosen = BackendChoice.of(backend) if isinstance(backend, str) else backend
     given = None if isinstance(sampler, str) else GivenSampler(sampler)
     return run_job(config, chosen, places, progress or Silent(), given)[0]
@@ -157,16 +159,18 @@ def run_job(
         try:
             for problem, neighbours in _in_order(config.problems, results):
                 with _opened(choice, problem, config, places) as backend:
-                    studies.append(_open_study(config, problem, backend, places, progress))
-                    result = _tune(config, backend, studies[-1], neighbours, cache, progress, sampler)
+                    identity = _identity(problem, backend.origin, kernel_hash(problem.kernel))
+                    with exclusive_study(places.storage, study_name(identity)):
+                        studies.append(_open_study(config, problem, identity, places, progress))
+                        result = _tune(config, backend, studies[-1], neighbours, cache, progress, sampler)
                 update(places.cache, [_entry(result, kernel_hash(problem.kernel))])
                 results.append(result)
         except KeyboardInterrupt:
             if studies:  # it may have come after a trial was stored and before it was counted
                 studies[-1] = replace(studies[-1], journal=studies[-1].reopen())
-            finished = sum(len(study.journal) for study in studies)
+            finished, where = sum(len(study.journal) for study in studies), places.storage
             raise RunInterruptedError(
-                f"interrupted; {finished} finished trials are kept in {places.storage or places.out}; "
+                f"interrupted; {finished} finished trials are kept in {shown(where) if where else places.out}; "
                 "run the same command again to go on"
             ) from None
         finally:
@@ -213,9 +217,10 @@ def _opened(
     return closing(choice(problem))
 
 
-def _open_study(config: Job, problem: Problem, backend: Backend, places: Places, progress: Progress) -> _OpenStudy:
+def _open_study(
+    config: Job, problem: Problem, identity: StudyIdentity, places: Places, progress: Progress
+) -> _OpenStudy:
     """Begin the study of a problem, or go on with the one that an earlier run left."""
-    identity = _identity(problem, backend.origin, kernel_hash(problem.kernel))
     beside = [data_of(p) for p in config.problems]
     reopen = partial(open_journal, places.out, places.storage, identity, problem.space, beside=beside)
     journal = reopen()

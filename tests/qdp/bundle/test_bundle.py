@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import os
@@ -411,17 +412,41 @@ def test_each_entry_of_a_stored_ptx_takes_what_tensorrt_passes(bundle: Path) -> 
         launch_rules.check_parameters(ptx.parse(file.read_text()).entry, 2, 2, 2)
 
 
-def test_an_earlier_bundle_is_replaced_and_nothing_else_is(made: Made) -> None:
+def test_another_export_replaces_its_own_files_and_nothing_else(made: Made) -> None:
     bundle = made.export()
-    (bundle / "left over").touch()
+    before = {p.name for p in (bundle / "ptx").iterdir()}
+    (bundle / ".git").mkdir()
+    (bundle / ".git" / "HEAD").write_text("ref: refs/heads/main")
+    (bundle / "README.md").write_text("mine")
+    (made.folder / "job.toml").write_text(CONFIG.rsplit("[[problems]]", 1)[0])
     made.export()
-    assert not (bundle / "left over").exists()
+    left = {str(p.relative_to(bundle)) for p in bundle.rglob("*") if p.is_file()}
+    listed = {*json.loads((bundle / "manifest.json").read_text())["files"], "manifest.json"}
+    assert left == listed | {".git/HEAD", "README.md"} and (bundle / "README.md").read_text() == "mine"
+    assert {p.name for p in (bundle / "ptx").iterdir()} < before
+    (rehearsal,) = answers(bundle, EXACT)
+    assert rehearsal.offered == (Tactic(BEST).id,)
+
+
+def test_a_folder_that_is_no_bundle_is_refused(made: Made) -> None:
     (made.folder / "mine").mkdir()
-    (made.folder / "mine" / "thesis.tex").touch()
+    (made.folder / "mine" / "manifest.json").write_text('{"manifest_version": 3, "name": "an extension"}')
     run = made.workspace.run("export", "job.toml", "--format", "bundle", "--out", "mine")
-    assert (
-        run.code == 2 and "mine exists and is no bundle" in run.err and (made.folder / "mine" / "thesis.tex").exists()
-    )
+    assert run.code == 2 and "mine exists and is no bundle" in run.err
+    assert [p.name for p in (made.folder / "mine").iterdir()] == ["manifest.json"]
+
+
+def test_code_that_the_manifest_does_not_list_is_not_read(made: Made) -> None:
+    bundle, secret = made.export(), made.folder / "secret.ptx"
+    secret.write_text("s3cret")
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    for name in (str(secret), "../secret.ptx", "secret.ptx"):
+        manifest["kernels"]["test::split"]["problems"][-1]["tactics"][0]["ptx"] = name
+        (bundle / "manifest.json").write_text(json.dumps(manifest))
+        assert "does not list it" in refusal(bundle, EXACT)
+    manifest["files"]["../secret.ptx"] = hashlib.sha256(secret.read_bytes()).hexdigest()
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    assert "'../secret.ptx' is not the name of a file in" in refusal(bundle, EXACT)
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,18 @@
-"""Write a bundle: PTX files, plugin.py, manifest.json. Equal contents give equal bytes."""
+"""What the files of a bundle hold: PTX, plugin.py, manifest.json. Equal contents give equal bytes."""
 
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tuner.errors import ConfigError, StorageError
+from tuner.errors import ConfigError
 from tuner.kernel.kernel import Kernel
 from tuner.kernel.problem import WHICH, Problem
 from tuner.kernel.problem_data import data_of
 from tuner.qdp.bundle.contents import Held, bundled_kernel, file_name
-from tuner.qdp.bundle.manifest import MANIFEST, Manifest, encode
+from tuner.qdp.bundle.manifest import Manifest
+from tuner.qdp.bundle.place import PLUGIN, put_bundle
 from tuner.version import __version__
 
 
@@ -30,25 +30,12 @@ def write_bundle(out: Path, contents: Sequence[Held]) -> list[Path]:
         ConfigError: when two different kernels have one id.
         StorageError: when the folder holds something else, or cannot be written.
     """
-    files = _files(sorted(contents, key=lambda h: (data_of(h.problem).key, h.entry.device)))
-    if out.exists() and not (out / MANIFEST).is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise StorageError(f"{out} exists and is no bundle; choose another --out, or move it away")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as temporary:
-            new = Path(temporary, "new")
-            for name, content in files.items():
-                (new / name).parent.mkdir(parents=True, exist_ok=True)
-                (new / name).write_bytes(content)
-            if out.exists():  # kept until the new one is in its place
-                out.rename(Path(temporary, "old"))
-            new.rename(out)
-    except OSError as e:
-        raise StorageError(f"{out} cannot be written: {e.strerror}; choose another --out") from e
-    return [out / name for name in files]
+    files, manifest = _contents(sorted(contents, key=lambda h: (data_of(h.problem).key, h.entry.device)))
+    return put_bundle(out, files, manifest)
 
 
-def _files(contents: Sequence[Held]) -> dict[str, bytes]:
+def _contents(contents: Sequence[Held]) -> tuple[dict[str, bytes], Manifest]:
+    """The files by name, and the manifest that lists them."""
     kernels: dict[str, Kernel] = {}
     files: dict[str, bytes] = {}
     for held in contents:
@@ -57,7 +44,7 @@ def _files(contents: Sequence[Held]) -> dict[str, bytes]:
             raise ConfigError(f"two kernels have the id {kernel.id!r}; export them to bundles of their own")
         for tactic, artifact in held.code:
             files[file_name(held.problem, tactic, artifact)] = artifact.ptx.encode()
-    files["plugin.py"] = _plugin(kernels, [h.problem for h in contents]).encode()
+    files[PLUGIN] = _plugin(kernels, [h.problem for h in contents]).encode()
     manifest = Manifest(
         made_by=f"qdp-tuner {__version__}",
         kernels={
@@ -66,8 +53,7 @@ def _files(contents: Sequence[Held]) -> dict[str, bytes]:
         },
         files={name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())},
     )
-    files[MANIFEST] = encode(manifest)
-    return dict(sorted(files.items()))
+    return files, manifest
 
 
 def _plugin(kernels: Mapping[str, Kernel], problems: Sequence[Problem]) -> str:

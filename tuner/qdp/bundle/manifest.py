@@ -5,10 +5,8 @@
 
 from __future__ import annotations
 
-import json
 from typing import Literal
 
-import msgspec
 from msgspec import Struct
 
 from tuner.kernel.kernel import Attribute
@@ -18,6 +16,8 @@ from tuner.qdp.bundle.recorded import Term
 from tuner.search.tactic import Value
 
 MANIFEST = "manifest.json"
+FORMAT: Literal["qdp-tuner bundle"] = "qdp-tuner bundle"
+VERSION: Literal[1] = 1
 
 
 class BundledTensor(Struct, frozen=True):
@@ -109,13 +109,8 @@ class BundledKernel(Struct, frozen=True):
 class Manifest(Struct, frozen=True, kw_only=True):
     """The content of the file: kernels by plugin id, and the SHA-256 of every other file by its name."""
 
-    format: Literal["qdp-tuner bundle"] = "qdp-tuner bundle"
-    version: Literal[1] = 1
+    format: Literal["qdp-tuner bundle"] = FORMAT
+    version: Literal[1] = VERSION
     made_by: str
     kernels: dict[str, BundledKernel]
     files: dict[str, str]
-
-
-def encode(manifest: Manifest) -> bytes:
-    """A manifest as it is stored."""
-    return (json.dumps(msgspec.to_builtins(manifest), indent=1) + "\n").encode()

@@ -8,6 +8,7 @@ import ctypes
 import hashlib
 import json
 import math
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,22 +23,38 @@ class BundleError(Exception):
     """The bundle is damaged, or does not hold what a network or a device asks for."""
 
 
-def _read(folder: Path) -> dict[str, Any]:
-    """The manifest, after every file it lists was found to be as it was written."""
+def _read(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """The manifest, and the PTX by name, after every file it lists was found to be as it was written."""
     try:
         manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
-        files = manifest["files"]
-    except (OSError, ValueError, KeyError, TypeError) as e:
+        own = hashlib.sha256((folder / "plugin.py").read_bytes()).hexdigest()
+        # An export that was killed halfway left two bundles: this file belongs to the one that lists it.
+        halves = [manifest, manifest.get("next", manifest)]
+        manifest = next((half for half in halves if half["files"].get("plugin.py") == own), manifest)
+        files = dict(manifest["files"])
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as e:
         why = f"{type(e).__name__}: {e}"
         raise BundleError(f"{folder / 'manifest.json'} cannot be read ({why}); export the bundle again") from e
+    contents: dict[str, str] = {}
     for name, expected in files.items():
+        path = _inside(folder, name)
         try:
-            found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+            content = path.read_bytes()
         except OSError as e:
-            raise BundleError(f"{folder / name} cannot be read ({e.strerror}); export the bundle again") from e
-        if found != expected:
-            raise BundleError(f"{folder / name} is not the file that was exported; export the bundle again")
-    return manifest
+            raise BundleError(f"{path} cannot be read ({e.strerror}); export the bundle again") from e
+        if hashlib.sha256(content).hexdigest() != expected:
+            raise BundleError(f"{path} is not the file that was exported; export the bundle again")
+        if path.suffix == ".ptx":
+            contents[name] = content.decode()
+    return manifest, contents
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """The file that the manifest names; it lies in the bundle's folder."""
+    plain = name.isprintable() and "\\" not in name and not any(part in ("", ".", "..") for part in name.split("/"))
+    if not plain or not Path(os.path.realpath(folder / name)).is_relative_to(os.path.realpath(folder)):
+        raise BundleError(f"{folder / 'manifest.json'}: {name!r} is not the name of a file in {folder}")
+    return folder / name
 
 
 def _require_free(plugins: Iterable[str]) -> None:
@@ -48,7 +65,7 @@ def _require_free(plugins: Iterable[str]) -> None:
             raise BundleError(f"the plugin id {plugin!r} is already registered in this process; import one of the two")
 
 
-MANIFEST = _read(FOLDER)
+MANIFEST, PTX = _read(FOLDER)
 _require_free(MANIFEST["kernels"])
 
 
@@ -85,7 +102,9 @@ def launch(plugin: str, inputs: Sequence[Any], attributes: Mapping[str, Any], ta
     extra = trtp.SymIntExprs(len(chosen["args"]))
     for i, term in enumerate(chosen["args"]):
         extra[i] = trtp.SymInt32(_evaluate(term, sizes))
-    return chosen["entry"], (FOLDER / chosen["ptx"]).read_text(), params, extra
+    if chosen["ptx"] not in PTX:
+        raise BundleError(f"{FOLDER / 'manifest.json'} names {chosen['ptx']!r} and does not list it; export it again")
+    return chosen["entry"], PTX[chosen["ptx"]], params, extra
 
 
 def _find(plugin: str, inputs: Sequence[Any], attributes: Mapping[str, Any]) -> dict[str, Any]:

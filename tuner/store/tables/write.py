@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tuner.errors import ConfigError
-from tuner.store.files import write_atomic
+from tuner.store.files import recorded_path, write_atomic
 from tuner.store.studies import Study
 
 
@@ -16,10 +16,10 @@ def write_studies(studies: Sequence[Study], out: Path, encode: Callable[[Study],
 
     Raises:
         ConfigError: when there is more than one for a file.
-        StorageError: when a file cannot be written.
+        StorageError: when a file cannot be written, or is a symbolic link out of the folder.
     """
     if out.suffix != ".json":
-        paths = [out / f"{name}.json" for name in _file_names(studies)]
+        paths = [recorded_path(out, f"{name}.json", name) for name in _file_names(studies)]
     elif len(studies) == 1:
         paths = [out]
     else:
