@@ -97,7 +97,7 @@ bindings.load()
 runpy.run_path(sys.argv[1])
 answers = []
 for call in json.load(sys.stdin):
-    tensors = [builder.Tensor(**t) for t in call["tensors"]]
+    tensors = [builder.PlayedTensor(**t) for t in call["tensors"]]
     rehearsal = builder.play(call["plugin"], tensors, call["attributes"], lambda offered: (0, *offered))
     answers.append(asdict(rehearsal))
 json.dump(answers, sys.stdout)
