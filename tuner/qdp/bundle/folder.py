@@ -10,9 +10,9 @@ from pathlib import Path
 from tuner.errors import ConfigError, StorageError
 from tuner.kernel.kernel import Kernel
 from tuner.kernel.problem import WHICH, Problem
-from tuner.kernel.problem_data import data_of
 from tuner.qdp.bundle.contents import Held, bundled_kernel, file_name
 from tuner.qdp.bundle.manifest import MANIFEST, Manifest, encode
+from tuner.store.keys import key_of
 from tuner.version import __version__
 
 
@@ -30,7 +30,7 @@ def write_bundle(out: Path, contents: Sequence[Held]) -> list[Path]:
         ConfigError: when two different kernels have one id.
         StorageError: when the folder holds something else, or cannot be written.
     """
-    files = _files(sorted(contents, key=lambda h: (data_of(h.problem).key, h.entry.device)))
+    files = _files(sorted(contents, key=lambda h: key_of(h.entry)))
     if out.exists() and not (out / MANIFEST).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise StorageError(f"{out} exists and is no bundle; choose another --out, or move it away")
     try:
