@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from tuner.kernel.problem_data import ProblemData
-from tuner.outcome import Origin
+if TYPE_CHECKING:
+    from tuner.kernel.problem_data import ProblemData
+    from tuner.outcome import Origin
 
 
 class Selectable(Protocol):

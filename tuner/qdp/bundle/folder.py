@@ -9,10 +9,10 @@ from pathlib import Path
 from tuner.errors import ConfigError
 from tuner.kernel.kernel import Kernel
 from tuner.kernel.problem import WHICH, Problem
-from tuner.kernel.problem_data import data_of
 from tuner.qdp.bundle.contents import Held, bundled_kernel, file_name
 from tuner.qdp.bundle.manifest import Manifest
 from tuner.qdp.bundle.place import PLUGIN, put_bundle
+from tuner.store.keys import key_of
 from tuner.version import __version__
 
 
@@ -30,7 +30,7 @@ def write_bundle(out: Path, contents: Sequence[Held]) -> list[Path]:
         ConfigError: when two different kernels have one id.
         StorageError: when the folder holds something else, or cannot be written.
     """
-    files, manifest = _contents(sorted(contents, key=lambda h: (data_of(h.problem).key, h.entry.device)))
+    files, manifest = _contents(sorted(contents, key=lambda h: key_of(h.entry)))
     return put_bundle(out, files, manifest)
 
 
