@@ -79,7 +79,7 @@ class Origin:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-class CompileError(Exception):
+class TacticError(Exception):
     """A tactic that cannot be compiled, made ready or launched.
 
     Attributes:

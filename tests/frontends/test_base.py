@@ -17,7 +17,7 @@ from tuner.frontends import LANGUAGES, Source
 from tuner.frontends.base import Emitted, IntegerFacts, Specialization
 from tuner.gpu.target import Target
 from tuner.kernel.problem import Dims
-from tuner.outcome import CompileError
+from tuner.outcome import TacticError
 
 H100 = Target((9, 0))
 TEXT = """\
@@ -76,12 +76,12 @@ def test_parameters_are_put_in_order_and_the_entry_gets_its_name() -> None:
 
 def test_a_parameter_that_no_launch_passes_may_not_be_used() -> None:
     emitted = Emitted(TEXT.replace("[mangled_7_x]", "[mangled_7_hidden]"), order=(1, None, 0))
-    with pytest.raises(CompileError, match=r"parameter mangled_7_hidden cannot be removed: the body of mangled_7"):
+    with pytest.raises(TacticError, match=r"parameter mangled_7_hidden cannot be removed: the body of mangled_7"):
         compile_tactic(double(Toy(emitted)), {"THREADS": 64}, H100)
 
 
 def test_without_an_order_parameters_stay_as_they_are() -> None:
-    with pytest.raises(CompileError, match=r"entry mangled_7: parameter 1 is \.u64; TensorRT passes a 32-bit integer"):
+    with pytest.raises(TacticError, match=r"entry mangled_7: parameter 1 is \.u64; TensorRT passes a 32-bit integer"):
         compile_tactic(double(Toy(Emitted(TEXT))), {"THREADS": 64}, H100)
 
 

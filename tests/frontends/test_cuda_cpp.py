@@ -16,7 +16,7 @@ from tuner.frontends import CudaCpp
 from tuner.gpu.target import Target
 from tuner.kernel.identity import kernel_hash
 from tuner.kernel.problem import Problem
-from tuner.outcome import CompileError, FailureClass
+from tuner.outcome import FailureClass, TacticError
 
 pytest.importorskip("cuda.bindings.nvrtc", reason="cuda-bindings is not installed")
 
@@ -55,7 +55,7 @@ def test_ptx_that_the_driver_is_too_old_for_is_refused() -> None:
     newer = MACROS.replace("x[i] + x[i]", 'x[i]; asm volatile("fence.proxy.async;")')
     problem = double(CudaCpp(newer, "twice"))
     compile_tactic(problem, TACTIC, H100)
-    with pytest.raises(CompileError, match=r"lowered to version 7\.5, .* \(a newer driver takes more\)") as error:
+    with pytest.raises(TacticError, match=r"lowered to version 7\.5, .* \(a newer driver takes more\)") as error:
         compile_tactic(problem, TACTIC, Target((8, 9), (7, 5)))
     assert error.value.kind == FailureClass.COMPILE
 
@@ -63,7 +63,7 @@ def test_ptx_that_the_driver_is_too_old_for_is_refused() -> None:
 def test_the_block_is_that_of_the_launch_bounds_where_the_launch_has_none() -> None:
     launch = lambda N, THREADS: Launch((N,), (N,))  # noqa: E731
     assert compile_tactic(double(CudaCpp(MACROS, "twice"), launch=launch), TACTIC, H100).block == (64, 1, 1)
-    with pytest.raises(CompileError, match=r"neither the launch nor entry .* says how many threads"):
+    with pytest.raises(TacticError, match=r"neither the launch nor entry .* says how many threads"):
         compile_tactic(double(CudaCpp(TEMPLATE, "twice<T, THREADS>"), launch=launch), TACTIC, H100)
 
 
@@ -79,7 +79,7 @@ def test_the_block_is_that_of_the_launch_bounds_where_the_launch_has_none() -> N
     ],
 )
 def test_a_tactic_that_cannot_be_launched_is_refused(code: str, changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(CompileError, match=said):
+    with pytest.raises(TacticError, match=said):
         compile_tactic(double(CudaCpp(code, "twice"), **changes), TACTIC, H100)
 
 
@@ -92,7 +92,7 @@ def test_dynamic_shared_memory_is_the_launch_s() -> None:
 
     assert compile_tactic(launched(2048), TACTIC, H100).shared_bytes == 2048
     assert compile_key(launched(2048), TACTIC, H100) != compile_key(launched(4096), TACTIC, H100)
-    with pytest.raises(CompileError, match="needs 300000 bytes of shared memory"):
+    with pytest.raises(TacticError, match="needs 300000 bytes of shared memory"):
         compile_tactic(launched(300000), TACTIC, H100)
     with pytest.raises(ConfigError, match="say how many bytes a block takes with shared_bytes"):
         compile_tactic(launched(0), TACTIC, H100)

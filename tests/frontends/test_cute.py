@@ -15,7 +15,7 @@ from tuner.frontends import CuteDsl
 from tuner.gpu.target import Target
 from tuner.kernel.identity import kernel_hash
 from tuner.kernel.loader import load_kernel
-from tuner.outcome import CompileError
+from tuner.outcome import TacticError
 
 pytest.importorskip("cutlass.cute", reason="nvidia-cutlass-dsl is not installed")
 
@@ -109,14 +109,14 @@ def test_ptx_does_not_depend_on_the_place_of_the_file_nor_on_what_was_compiled_b
     ],
 )
 def test_a_tactic_that_cannot_be_launched_is_refused(tmp_path: Path, old: str, new: str, said: str) -> None:
-    with pytest.raises(CompileError, match=said):
+    with pytest.raises(TacticError, match=said):
         compile_tactic(problem(load(tmp_path, old, new)), TACTIC, H100)
 
 
 def test_a_tensor_made_by_the_host_function_is_refused(tmp_path: Path) -> None:
     text = FILE.replace("    x = cute.make_tensor(x, n)\n", "").replace("twice(x: cute.Pointer", "twice(x: cute.Tensor")
     (tmp_path / "twice.py").write_text(text.replace("    twice(x,", "    twice(cute.make_tensor(x, n),"))
-    with pytest.raises(CompileError, match=r"parameter 0 is .*; TensorRT passes a 64-bit pointer"):
+    with pytest.raises(TacticError, match=r"parameter 0 is .*; TensorRT passes a 64-bit pointer"):
         compile_tactic(problem(load_kernel("twice.py", tmp_path)), TACTIC, H100)
 
 

@@ -18,7 +18,7 @@ from tuner.errors import ConfigError
 from tuner.frontends import Numba
 from tuner.gpu.target import Target
 from tuner.kernel.identity import kernel_hash
-from tuner.outcome import CompileError
+from tuner.outcome import TacticError
 
 cuda = pytest.importorskip("numba.cuda", reason="numba-cuda is not installed")
 pytest.importorskip("numba_cuda", reason="numba-cuda is not installed")
@@ -108,12 +108,12 @@ def test_the_key_follows_the_code_the_constants_the_types_and_the_environment(mo
 
 
 def test_what_numba_refuses_is_said_first() -> None:
-    with pytest.raises(CompileError, match=r"\A.*oops"):
+    with pytest.raises(TacticError, match=r"\A.*oops"):
         compile_tactic(double(Numba(unresolved), **PARAMS), TACTIC, H100)
 
 
 def test_half_precision_arithmetic_which_numba_leaves_to_a_linker_is_refused() -> None:
-    with pytest.raises(CompileError, match="ptxas"):
+    with pytest.raises(TacticError, match="ptxas"):
         compile_tactic(double(Numba(twice), "fp16", **PARAMS), TACTIC, H100)
 
 

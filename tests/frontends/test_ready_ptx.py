@@ -14,7 +14,7 @@ from tuner.errors import ConfigError
 from tuner.frontends import Ptx
 from tuner.gpu.target import Target
 from tuner.kernel.identity import kernel_hash
-from tuner.outcome import CompileError, FailureClass
+from tuner.outcome import FailureClass, TacticError
 
 H100 = Target((9, 0))
 TEXT = """\
@@ -61,14 +61,14 @@ def test_each_tactic_may_have_a_file(file: Path) -> None:
         file.with_name(f"twice_{threads}.ptx").write_text(text)
     problem = double(Ptx(file.with_name("twice_{THREADS}.ptx")), **CHANGES)
     assert compile_tactic(problem, {"THREADS": 64}, H100).block == (64, 1, 1)
-    with pytest.raises(CompileError, match=r"twice_128\.ptx does not exist") as error:
+    with pytest.raises(TacticError, match=r"twice_128\.ptx does not exist") as error:
         compile_tactic(problem, {"THREADS": 128}, H100)
     assert error.value.kind == FailureClass.CONSTRAINT
 
 
 def test_ptx_for_another_device_is_refused(file: Path) -> None:
     file.write_text(TEXT.replace("sm_80", "sm_90"))
-    with pytest.raises(CompileError, match=r"runs on 9\.0 and later; the device has 8\.0"):
+    with pytest.raises(TacticError, match=r"runs on 9\.0 and later; the device has 8\.0"):
         compile_tactic(double(Ptx(file), **CHANGES), {"THREADS": 64}, Target((8, 0)))
 
 

@@ -22,7 +22,7 @@ from tuner.gate.judge import expected
 from tuner.gate.verifier import Verifier
 from tuner.gpu.target import Target
 from tuner.kernel.loader import load_kernel
-from tuner.outcome import CompileError, FailureClass
+from tuner.outcome import FailureClass, TacticError
 from tuner.qdp.offers import CompilingOffer, legal
 from tuner.qdp.plugin import register
 from tuner.qdp.rehearsal.kernels import rehearse
@@ -71,8 +71,8 @@ def declare(tmp_path: Path) -> Callable[..., Problem]:
     return declared
 
 
-def refusal(problem: Problem) -> CompileError:
-    with pytest.raises(CompileError) as error:
+def refusal(problem: Problem) -> TacticError:
+    with pytest.raises(TacticError) as error:
         compile_tactic(problem, problem.kernel.default, H100)
     return error.value
 

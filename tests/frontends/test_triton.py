@@ -17,7 +17,7 @@ from tuner.compile.ptx import parse
 from tuner.errors import ConfigError, UnavailableError
 from tuner.gpu.target import Target
 from tuner.kernel.loader import load_kernel
-from tuner.outcome import CompileError, FailureClass
+from tuner.outcome import FailureClass, TacticError
 from tuner.search.tactic import Config
 
 H100, A100, L4 = Target((9, 0)), Target((8, 0)), Target((8, 9))
@@ -238,8 +238,8 @@ def test_driver_older_than_the_device_is_refused() -> None:
             function(increment(), WIDE, target)
 
 
-def failure(problem: Problem, config: Config, target: Target = H100) -> CompileError:
-    with pytest.raises(CompileError) as error:
+def failure(problem: Problem, config: Config, target: Target = H100) -> TacticError:
+    with pytest.raises(TacticError) as error:
         compile_tactic(problem, config, target)
     return error.value
 

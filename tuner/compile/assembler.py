@@ -15,7 +15,7 @@ from tuner.compile.resources import read_resources
 from tuner.errors import UnavailableError
 from tuner.gpu.catalog import OLDEST_PTX, SHARED_LIMIT_KIB, architecture_name
 from tuner.gpu.target import Target
-from tuner.outcome import CompileError, FailureClass
+from tuner.outcome import FailureClass, TacticError
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def assemble(module: Module, assembler: Assembler) -> tuple[bytes, Resources]:
     """Machine code for the module's target, and what its only entry takes.
 
     Raises:
-        CompileError: when a tool fails.
+        TacticError: when a tool fails.
     """
     with tempfile.TemporaryDirectory(prefix="tuner-") as folder:
         Path(folder, "kernel.ptx").write_text(module.text)
@@ -58,11 +58,11 @@ def check_shared_memory(size: int, capability: tuple[int, int]) -> None:
     """Refuse a block that asks for more shared memory, in bytes, than a device gives to one block.
 
     Raises:
-        CompileError: when the limit is known and exceeded.
+        TacticError: when the limit is known and exceeded.
     """
     limit = SHARED_LIMIT_KIB.get(capability)
     if limit is not None and size > limit * 1024:
-        raise CompileError(
+        raise TacticError(
             FailureClass.COMPILE,
             f"needs {size} bytes of shared memory; a block on compute capability {capability[0]}.{capability[1]} "
             f"may use {limit * 1024}: use smaller tiles or fewer stages",
@@ -78,7 +78,7 @@ def _run(folder: str, *command: str) -> subprocess.CompletedProcess[str]:
         cause = re.search(r"^.*(?:error|fatal)\s*:\s*(.*)$", printed, re.MULTILINE)
         what = cause[1] if cause else f"exit status {done.returncode}"
         # A signal may come from outside, for example when the machine runs out of memory.
-        raise CompileError(FailureClass.COMPILE, f"{Path(command[0]).name}: {what}\n{printed}", done.returncode > 0)
+        raise TacticError(FailureClass.COMPILE, f"{Path(command[0]).name}: {what}\n{printed}", done.returncode > 0)
     return done
 
 

@@ -14,7 +14,7 @@ from tuner.compile.options import CompileOptions
 from tuner.gpu.target import Target
 from tuner.kernel.problem import Problem
 from tuner.kernel.references import LoadError, ProblemSpec
-from tuner.outcome import CompileError, Failure, FailureClass
+from tuner.outcome import Failure, FailureClass, TacticError
 from tuner.search.tactic import Config
 from tuner.workers import WorkerPool, out_of_memory
 
@@ -88,7 +88,7 @@ class Compiler:
 
         try:
             key = compile_key(problem, config, self._target)
-        except CompileError as e:  # there is nothing that could be compiled
+        except TacticError as e:  # there is nothing that could be compiled
             refused: Future[Compiled] = Future()
             self._finish(refused, e.failure, stored=False)
             return refused
@@ -152,7 +152,7 @@ def _compile(spec: ProblemSpec, config: Config, target: Target, key: str) -> tup
         return Failure(FailureClass.COMPILE, message), False
     try:
         return compile_tactic(problem, config, target), True
-    except CompileError as e:
+    except TacticError as e:
         if out_of_memory(e):
             raise
         return e.failure, e.lasting

@@ -25,7 +25,7 @@ from tuner.frontends.dtypes import itemsize
 from tuner.gpu.target import Dim3, Target
 from tuner.kernel.launch import Launch
 from tuner.kernel.problem import WHICH, Problem
-from tuner.outcome import CompileError, FailureClass
+from tuner.outcome import FailureClass, TacticError
 from tuner.search.tactic import Config
 
 _RECIPE = 3
@@ -41,7 +41,7 @@ def compile_key(problem: Problem, config: Config, target: Target) -> str:
     shared memory, the target, and the compilers' versions and environment: equal keys, equal PTX.
 
     Raises:
-        CompileError: when a heuristic differs within the range of a dimension.
+        TacticError: when a heuristic differs within the range of a dimension.
         ConfigError: when the source cannot be read or takes a dynamic dimension as a constant.
         UnavailableError: when the driver is too old for the device, or a compiler is not installed.
     """
@@ -71,7 +71,7 @@ def compile_tactic(problem: Problem, config: Config, target: Target) -> Artifact
         target: the device to compile for; none needs to be present.
 
     Raises:
-        CompileError: when the tactic cannot be compiled, needs more than a block may have, or could
+        TacticError: when the tactic cannot be compiled, needs more than a block may have, or could
             not be launched by TensorRT.
         ConfigError, UnavailableError: when no tactic of this problem could be compiled.
     """
@@ -91,13 +91,13 @@ def compile_tactic(problem: Problem, config: Config, target: Target) -> Artifact
     disassembler = tool.disassembler if target.disassemble else None
     try:
         cubin, resources = assemble(module, Assembler(tool.path, ("-v", *emitted.ptxas), disassembler))
-    except CompileError as e:
+    except TacticError as e:
         if not lowered:
             raise
         older_driver = module.version < tool.newest_ptx
         mend = "a newer driver takes more" if older_driver else "TRITON_PTXAS_PATH may name a newer ptxas"
         newest = "{}.{}".format(*module.version)
-        raise CompileError(
+        raise TacticError(
             e.kind, f"the PTX was lowered to version {newest}, which it may be too new for ({mend}): {e}"
         ) from e
     check_shared_memory(shared_bytes + resources.shared_bytes, target.capability)
@@ -131,14 +131,14 @@ def _checked_launch(problem: Problem, config: Config) -> Launch:
         for value in launch.args:
             assert isinstance(value, int)
             if not -_MAX_INT32 - 1 <= value <= _MAX_INT32:
-                raise CompileError(
+                raise TacticError(
                     FailureClass.CONSTRAINT,
                     f"the launch passes {value}, which does not fit the 32-bit integers TensorRT passes",
                 )
         for axis, blocks, limit in zip("xyz", launch.grid, (_MAX_INT32, 65535, 65535), strict=True):
             assert isinstance(blocks, int)
             if not 0 < blocks <= limit:
-                raise CompileError(
+                raise TacticError(
                     FailureClass.CONSTRAINT, f"the grid has {blocks} blocks along {axis}; CUDA takes 1 to {limit}"
                 )
     return problem.launch(config)
@@ -160,7 +160,7 @@ def _scratch(problem: Problem, config: Config) -> list[tuple[int, int]]:
 def _check_scratch(problem: Problem, config: Config, each: int) -> None:
     for blocks, room in _scratch(problem, config):
         if blocks * each > room:
-            raise CompileError(
+            raise TacticError(
                 FailureClass.CONSTRAINT,
                 f"{blocks} blocks use {each} bytes of scratch memory each, {blocks * each} in all; "
                 f"the scratch output has {room}",
@@ -194,5 +194,5 @@ def _launchable(emitted: Emitted, problem: Problem, launch: Launch, target: Targ
         launch_rules.check_block(entry, (x, y, z))
         launch_rules.check_target(module, target.capability)
     except ptx.PtxError as e:
-        raise CompileError(FailureClass.COMPILE, str(e)) from e
+        raise TacticError(FailureClass.COMPILE, str(e)) from e
     return module, (x, y, z), module.version != written

@@ -153,6 +153,6 @@ class Source(ABC):
         """Compile it to PTX.
 
         Raises:
-            CompileError: when the tactic cannot be compiled.
+            TacticError: when the tactic cannot be compiled.
             ConfigError, UnavailableError: when no tactic of the problem can be compiled.
         """

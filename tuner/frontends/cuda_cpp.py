@@ -21,7 +21,7 @@ from tuner.frontends.base import Emitted, Source, Specialization
 from tuner.frontends.dtypes import DTYPES
 from tuner.frontends.text import normalised, read
 from tuner.gpu.catalog import architecture_name
-from tuner.outcome import CompileError, FailureClass
+from tuner.outcome import FailureClass, TacticError
 from tuner.search.tactic import Value
 
 _WORD = re.compile(r"[A-Za-z_]\w*")
@@ -152,7 +152,7 @@ def _compile(code: str, headers: Mapping[str, str], entry: str, options: Sequenc
     """PTX of one function.
 
     Raises:
-        CompileError: with what the compiler printed, its first error first.
+        TacticError: with what the compiler printed, its first error first.
     """
     nvrtc = _nvrtc()
     names = [name.encode() for name in headers]
@@ -163,7 +163,7 @@ def _compile(code: str, headers: Mapping[str, str], entry: str, options: Sequenc
         (status,) = nvrtc.nvrtcCompileProgram(program, len(options), [option.encode() for option in options])
         if status != nvrtc.nvrtcResult.NVRTC_SUCCESS:
             printed = _read(nvrtc.nvrtcGetProgramLogSize, nvrtc.nvrtcGetProgramLog, program)
-            raise CompileError(FailureClass.COMPILE, _explain(printed, status.name))
+            raise TacticError(FailureClass.COMPILE, _explain(printed, status.name))
         return _read(nvrtc.nvrtcGetPTXSize, nvrtc.nvrtcGetPTX, program)
     finally:
         nvrtc.nvrtcDestroyProgram(program)
@@ -183,7 +183,7 @@ def _explain(printed: str, status: str) -> str:
 def _checked(answer: tuple[Any, ...]) -> Any:
     status, *values = answer
     if status != type(status).NVRTC_SUCCESS:
-        raise CompileError(FailureClass.COMPILE, f"NVRTC: {status.name}")
+        raise TacticError(FailureClass.COMPILE, f"NVRTC: {status.name}")
     return values[0] if len(values) == 1 else values
 
 

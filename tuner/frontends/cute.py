@@ -15,7 +15,7 @@ from tuner.frontends.base import ALIGNMENT, Emitted, Source, Specialization
 from tuner.frontends.dtypes import DTYPES
 from tuner.frontends.python_source import source_text
 from tuner.gpu.catalog import architecture_name
-from tuner.outcome import CompileError, FailureClass
+from tuner.outcome import FailureClass, TacticError
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +67,7 @@ class CuteDsl(Source):
             try:
                 made = cute.compile(self.host, *inputs, *integers, *outputs, *constants, options=options)
             except Exception as e:
-                raise CompileError(FailureClass.COMPILE, str(e).strip() or type(e).__name__) from e
+                raise TacticError(FailureClass.COMPILE, str(e).strip() or type(e).__name__) from e
         return Emitted(made.artifacts.PTX)
 
     def tools(self) -> Mapping[str, str]:

@@ -19,7 +19,7 @@ from tuner.errors import ConfigError, UnavailableError
 from tuner.frontends.base import Emitted, Source, Specialization
 from tuner.frontends.dtypes import DTYPES
 from tuner.frontends.python_source import source_text
-from tuner.outcome import CompileError, FailureClass
+from tuner.outcome import FailureClass, TacticError
 from tuner.search.call_by_name import names_of
 
 
@@ -75,7 +75,7 @@ class Numba(Source):
             signature = (*inputs, *integers, *outputs)
             text, _ = cuda.compile_ptx(kernel, signature, cc=specialization.capability, launch_bounds=bounds)
         except Exception as e:
-            raise CompileError(FailureClass.COMPILE, _explain(e)) from e
+            raise TacticError(FailureClass.COMPILE, _explain(e)) from e
         # The name that Numba gives depends on where the file lies and on what was compiled before it.
         return Emitted(_ENVIRONMENT.sub("", text), entry=self.make.__name__)
 

@@ -18,7 +18,7 @@ from string import Formatter
 from tuner.errors import ConfigError
 from tuner.frontends.base import Emitted, Source, Specialization
 from tuner.frontends.text import normalised, read
-from tuner.outcome import CompileError, FailureClass
+from tuner.outcome import FailureClass, TacticError
 from tuner.search.tactic import Value
 
 _PLACEHOLDER = re.compile(r"<<(\w+)>>")
@@ -60,7 +60,7 @@ class Ptx(Source):
         name = self.path.name.format_map(values)
         if name not in self._texts:
             missing = self.path.with_name(name)
-            raise CompileError(FailureClass.CONSTRAINT, f"this tactic has no PTX: {missing} does not exist")
+            raise TacticError(FailureClass.CONSTRAINT, f"this tactic has no PTX: {missing} does not exist")
         return Emitted(_PLACEHOLDER.sub(lambda match: values[match[1]], self._texts[name]))
 
     def tools(self) -> Mapping[str, str]:

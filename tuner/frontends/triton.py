@@ -23,7 +23,7 @@ from tuner.errors import ConfigError
 from tuner.frontends.base import ALIGNMENT, Emitted, Heuristic, Source, Specialization
 from tuner.frontends.python_source import source_text
 from tuner.gpu.catalog import architecture_name
-from tuner.outcome import CompileError, FailureClass
+from tuner.outcome import FailureClass, TacticError
 from tuner.search.tactic import Value
 
 LAUNCH_OPTIONS = MappingProxyType({"num_warps": 4, "num_stages": 3, "num_ctas": 1, "maxnreg": 0})
@@ -94,7 +94,7 @@ class TritonSource(Source):
 
     def emit(self, specialization: Specialization) -> Emitted:
         if (ctas := specialization.options["num_ctas"]) != 1:
-            raise CompileError(
+            raise TacticError(
                 FailureClass.CONSTRAINT,
                 f"num_ctas={ctas} needs a cluster launch, which a TensorRT plugin cannot describe",
             )
@@ -102,7 +102,7 @@ class TritonSource(Source):
         text, metadata, arguments = _run(self.jit, request, specialization.capability)
         scratch_bytes = _scratch_bytes(metadata, specialization.scratch)
         if (columns := metadata.get("tmem_size") or 0) > _TENSOR_MEMORY_COLUMNS:
-            raise CompileError(
+            raise TacticError(
                 FailureClass.COMPILE, f"needs {columns} columns of tensor memory; there are {_TENSOR_MEMORY_COLUMNS}"
             )
         compiled = [p for p, kind in request.signature.items() if kind != "constexpr"]
@@ -123,22 +123,20 @@ def _scratch_bytes(metadata: Mapping[str, Any], declared: bool) -> int:
     """What each block uses of the scratch memory that Triton has the launcher allocate.
 
     Raises:
-        CompileError: when the kernel has no output for it, or it would have to be aligned better than outputs are.
+        TacticError: when the kernel has no output for it, or it would have to be aligned better than outputs are.
     """
     if metadata.get("profile_scratch_size"):
-        raise CompileError(
-            FailureClass.COMPILE, "the kernel is instrumented for profiling, which TensorRT cannot serve"
-        )
+        raise TacticError(FailureClass.COMPILE, "the kernel is instrumented for profiling, which TensorRT cannot serve")
     size = int(metadata.get("global_scratch_size") or 0)
     if size and not declared:
-        raise CompileError(
+        raise TacticError(
             FailureClass.COMPILE,
             f"the kernel needs {size} bytes of scratch memory for each block, as for tensor descriptors, which "
             "TensorRT does not pass; declare a last output Tensor('i8', '…', scratch=True), and a parameter for it "
             "that the code leaves alone",
         )
     if size and (align := int(metadata["global_scratch_align"])) > _SCRATCH_ALIGNMENT:
-        raise CompileError(FailureClass.COMPILE, f"the kernel needs scratch memory aligned to {align} bytes")
+        raise TacticError(FailureClass.COMPILE, f"the kernel needs scratch memory aligned to {align} bytes")
     return size
 
 
@@ -225,7 +223,7 @@ def _run(jit: Any, request: _TritonRequest, capability: tuple[int, int]) -> tupl
                     module = stage(module, metadata)
         except Exception as e:
             noise.seek(0)
-            raise CompileError(FailureClass.COMPILE, _explain(e, noise.read())) from e
+            raise TacticError(FailureClass.COMPILE, _explain(e, noise.read())) from e
     arguments = ["-lineinfo", "-suppress-debug-info"]
     if not options.enable_fp_fusion:
         arguments.append("--fmad=false")

@@ -17,7 +17,7 @@ from tuner.kernel.arith import Int, Multiple, divisibility
 from tuner.kernel.kernel import Attribute, Kernel
 from tuner.kernel.launch import Launch
 from tuner.kernel.tensor import Tensor, Tolerance, default_tolerance
-from tuner.outcome import CompileError, FailureClass
+from tuner.outcome import FailureClass, TacticError
 from tuner.search.call_by_name import call, describe
 from tuner.search.space import Space
 from tuner.search.tactic import Config, Tactic
@@ -219,7 +219,7 @@ class Problem:
 
         Raises:
             ConfigError: when one is a dimension that has a range, or a heuristic raises.
-            CompileError: when a heuristic differs within the range of a dimension.
+            TacticError: when a heuristic differs within the range of a dimension.
         """
         kernel, own = self.kernel.resolve(config)
         for dim in kernel.constants:
@@ -237,7 +237,7 @@ class Problem:
         for name, value in first.items():
             for other in others:
                 if other[name] != value:
-                    raise CompileError(
+                    raise TacticError(
                         FailureClass.CONSTRAINT,
                         f"the heuristic {name} is {value!r} at some sizes of the range and {other[name]!r} at others",
                     )
@@ -263,7 +263,7 @@ class Problem:
             newest_ptx: (major, minor) of the newest PTX that the assembler and the driver take.
 
         Raises:
-            ConfigError, CompileError: as `constants` does.
+            ConfigError, TacticError: as `constants` does.
         """
         kernel, own = self.kernel.resolve(config)
         integers = [(v, divisibility(v)) for v in self.argument_multiples(config)]

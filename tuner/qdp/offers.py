@@ -13,7 +13,7 @@ from tuner.errors import ConfigError
 from tuner.kernel.identity import kernel_hash
 from tuner.kernel.problem import Problem
 from tuner.kernel.problem_data import data_of
-from tuner.outcome import CompileError, Failure
+from tuner.outcome import Failure, TacticError
 from tuner.search.space import Space
 from tuner.search.tactic import Config, Tactic, by_id, canonical
 from tuner.store.cache import LOOKUP_ORDER, Cache, Hit, lookup
@@ -129,11 +129,11 @@ class CompilingOffer:
         """What a tactic compiles to.
 
         Raises:
-            CompileError: when it does not.
+            TacticError: when it does not.
         """
         result = self._compiler.submit(problem, tactic.config).result()
         if isinstance(result, Failure):
-            raise CompileError(result.kind, f"{problem}: ({tactic}) does not compile: {result.message}")
+            raise TacticError(result.kind, f"{problem}: ({tactic}) does not compile: {result.message}")
         return result
 
     def _report(self, message: str) -> None:

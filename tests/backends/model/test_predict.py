@@ -19,7 +19,7 @@ from tuner.compile.pipeline import compile_tactic
 from tuner.errors import ConfigError
 from tuner.gpu.catalog import DEVICES, Device, find_device
 from tuner.kernel.loader import load_kernel
-from tuner.outcome import CompileError
+from tuner.outcome import TacticError
 from tuner.search.tactic import Config, Tactic
 
 FOLDER = Path(__file__).parents[3] / "kernels"
@@ -301,7 +301,7 @@ def test_every_device_has_a_time_for_what_compiles(name: str, architecture: str)
     for config in problem(name).space.sample(random.Random(architecture), 8):
         try:
             artifact = compiled(name, config, device)
-        except CompileError:
+        except TacticError:
             continue
         for same in DEVICES:
             if same.capability == device.capability:

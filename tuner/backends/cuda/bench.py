@@ -92,13 +92,18 @@ class Evidence:
 
 
 class Bench:
-    """Owns the context of one device."""
+    """Owns the context of one device.
+
+    Attributes:
+        probes: look at memory where it is.
+        placed: workloads on the device, by the key that they were placed with.
+    """
 
     def __init__(self, ordinal: int) -> None:
         driver.init()
         driver.retain_context(ordinal)
-        self._probes = Probes()
-        self._placed: dict[int, _Placed] = {}
+        self.probes = Probes()
+        self.placed: dict[int, Placed] = {}
         self._loaded: dict[int, _LoadedFunction] = {}
         self._handles = count()
 
@@ -116,7 +121,7 @@ class Bench:
 
     def place(self, key: int, workload: Workload) -> int:
         """Allocate and fill the tensors of a workload; returns how many sets of them there are."""
-        self._placed[key] = placed = _Placed(workload, self._probes)
+        self.placed[key] = placed = Placed(workload, self.probes)
         return len(placed.sets)
 
     def load(self, image: bytes, entry: str, shared_bytes: int) -> int:
@@ -131,17 +136,17 @@ class Bench:
 
     def check(self, handle: int, key: int, launch: LaunchShape, integers: Sequence[int]) -> Evidence:
         """Launch once on poisoned outputs, and look at what came of it."""
-        placed = self._placed[key]
+        placed = self.placed[key]
         placed.poison()
         driver.launch(self._loaded[handle].function, launch, placed.arguments(integers)[0])
         driver.synchronize()
-        return placed.evidence(self._probes)
+        return placed.evidence(self.probes)
 
     def time(self, handle: int, key: int, launch: LaunchShape, integers: Sequence[int], launches: int) -> float:
         """Microseconds that launches back to back take; their number is a multiple of that of the sets."""
         loaded = self._loaded[handle]
         if launches not in loaded.graphs:
-            arguments = self._placed[key].arguments(integers)
+            arguments = self.placed[key].arguments(integers)
             chain = [arguments[i % len(arguments)] for i in range(launches)]
             loaded.graphs[launches] = driver.TimedGraph(loaded.function, launch, chain)
         return loaded.graphs[launches].run()
@@ -189,7 +194,7 @@ class _Buffer:
         return len(around) - around.count(GUARD_BYTE)
 
 
-class _Placed:
+class Placed:
     """A workload on the device: one or more sets of its inputs and outputs."""
 
     def __init__(self, workload: Workload, probes: Probes) -> None:

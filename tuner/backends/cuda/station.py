@@ -15,7 +15,7 @@ from tuner.compile.artifact import Artifact, Loadable
 from tuner.errors import UnavailableError
 from tuner.gpu.driver import DriverError, LaunchShape
 from tuner.kernel.problem import Problem
-from tuner.outcome import CompileError, Failure, FailureClass
+from tuner.outcome import Failure, FailureClass, TacticError
 from tuner.search.tactic import Config
 from tuner.workers import WorkerDied, WorkerError, WorkerTimeout
 
@@ -35,7 +35,7 @@ SLOWEST_BYTES_PER_S, SLOWEST_FLOPS_PER_S = 1e9, 1e11
 """What any usable tactic reaches, where there is no incumbent yet; a thousandth of an H200."""
 
 
-FAULTS = (DriverError, WorkerError, CompileError)
+FAULTS = (DriverError, WorkerError, TacticError)
 """What a tactic that fails makes a station or runner raise."""
 
 How: TypeAlias = "Callable[[Problem], tuple[LaunchShape, tuple[int, ...]]]"
@@ -213,7 +213,7 @@ class Loader(ABC):
             incumbent_us: the best time so far, which time limits follow from; None while there is none.
 
         Raises:
-            DriverError, WorkerError, CompileError: when the tactic is at fault.
+            DriverError, WorkerError, TacticError: when the tactic is at fault.
         """
 
     def refresh(self, station: Station) -> None:  # noqa: B027
@@ -231,9 +231,9 @@ class CodeLoader(Loader):
         return Runner(station, lambda: LoadedCode(station, code, as_declared(code, config)), case, limit_s)
 
 
-def failure(error: DriverError | WorkerError | CompileError) -> Failure:
+def failure(error: DriverError | WorkerError | TacticError) -> Failure:
     """What a trial that ended this way is recorded as."""
-    if isinstance(error, CompileError):
+    if isinstance(error, TacticError):
         return error.failure
     if isinstance(error, WorkerTimeout):
         return Failure(FailureClass.TIMEOUT, f"the launch did not end: {error}")

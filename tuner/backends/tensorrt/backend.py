@@ -135,7 +135,7 @@ class TensorrtBackend(Backend):
             fresh: whether the builder begins without the timing cache.
 
         Raises:
-            CompileError: when there is none.
+            TacticError: when there is none.
         """
         with self._station.lock:
             built = self._builder.alone(self._station, configs, fresh)
@@ -154,7 +154,7 @@ class TensorrtBackend(Backend):
         """Time the whole network with each of these tactics, in turns.
 
         Raises:
-            DriverError, WorkerError, CompileError: when an engine of the network cannot be built or run.
+            DriverError, WorkerError, TacticError: when an engine of the network cannot be built or run.
         """
         station = self._station
         with station.lock, ExitStack() as open_runners:

@@ -77,17 +77,17 @@ class EngineBench(Bench):
 
     def check_engine(self, handle: int, key: int, shapes: Sequence[Shape]) -> Evidence:
         """Run once on poisoned outputs, and look at what came of it."""
-        loaded, placed = self._engines[handle], self._placed[key]
+        loaded, placed = self._engines[handle], self.placed[key]
         placed.poison()
         driver.synchronize()
         self._reshape(loaded, shapes)
         self._run(loaded.engine, placed.addresses()[0])
         driver.synchronize()
-        return placed.evidence(self._probes)
+        return placed.evidence(self.probes)
 
     def time_engine(self, handle: int, key: int, shapes: Sequence[Shape], launches: int) -> float:
         """Microseconds that runs back to back take; their number is a multiple of that of the sets."""
-        loaded, sets = self._engines[handle], self._placed[key].addresses()
+        loaded, sets = self._engines[handle], self.placed[key].addresses()
         self._reshape(loaded, shapes)
         if launches not in loaded.graphs:
             for addresses in sets:  # what a first run at a shape still has to do cannot be captured

@@ -16,7 +16,7 @@ from tuner.backends.tensorrt.runner import LoadedEngine, build_engine, declared_
 from tuner.compile.artifact import Artifact
 from tuner.errors import ConfigError
 from tuner.kernel.problem import Problem
-from tuner.outcome import CompileError, Failure, FailureClass
+from tuner.outcome import Failure, FailureClass, TacticError
 from tuner.search.tactic import Config, Tactic
 from tuner.workers import WorkerError
 
@@ -54,7 +54,7 @@ class EngineBuilder:
             fresh: whether the builder begins without the timing cache.
 
         Raises:
-            CompileError: when there is none.
+            TacticError: when there is none.
         """
         return self._build(station, configs, None, fresh)
 
@@ -106,7 +106,7 @@ class EngineLoader(Loader):
         if built.chosen not in (None, Tactic(config).id):
             unload_engine(station, built)
             default = self._problem.kernel.default_tactic
-            raise CompileError(FailureClass.COMPILE, f"TensorRT built the default ({default}) into the engine instead")
+            raise TacticError(FailureClass.COMPILE, f"TensorRT built the default ({default}) into the engine instead")
         if self._network_unseen:
             self._see_network(station, config)
         facts |= {
@@ -122,7 +122,7 @@ class EngineLoader(Loader):
         """Build the network with the first tactic that can be built: a mistake in it should not wait for the end."""
         try:
             built = self._builder.network(station, config)
-        except CompileError as e:
+        except TacticError as e:
             raise ConfigError(f"tensorrt.network: {e}") from e
         unload_engine(station, built)
         self._network_unseen = False

@@ -17,7 +17,7 @@ from tuner.backends.tensorrt.order import Built, Order, Shape
 from tuner.frontends.dtypes import DTYPES
 from tuner.gate.inputs import draw
 from tuner.kernel.problem import Problem
-from tuner.outcome import CompileError, FailureClass
+from tuner.outcome import FailureClass, TacticError
 from tuner.workers import WorkerDied, WorkerTimeout
 
 FIRST_RUN_S = 20.0
@@ -31,18 +31,18 @@ def build_engine(station: Station, order: Order, timeout_s: float) -> Built:
     """Build an engine in the station's process.
 
     Raises:
-        CompileError: when there is none: TensorRT refused, took too long, or took the process down.
+        TacticError: when there is none: TensorRT refused, took too long, or took the process down.
         ConfigError: when the network cannot be made, whatever the tactic.
     """
     try:
         return station.call(timeout_s, EngineBench.build, order)
     except EngineError as e:
-        raise CompileError(FailureClass.COMPILE, str(e)) from e
+        raise TacticError(FailureClass.COMPILE, str(e)) from e
     except WorkerTimeout as e:
         message = f"the engine build did not end: {e}; a longer time can be given as build_timeout_s in [tensorrt]"
-        raise CompileError(FailureClass.TIMEOUT, message) from e
+        raise TacticError(FailureClass.TIMEOUT, message) from e
     except WorkerDied as e:
-        raise CompileError(FailureClass.RUNTIME, f"the engine build took the process down: {e}") from e
+        raise TacticError(FailureClass.RUNTIME, f"the engine build took the process down: {e}") from e
 
 
 class LoadedEngine:
@@ -117,4 +117,4 @@ def _as_failure() -> Iterator[None]:
     try:
         yield
     except EngineError as e:
-        raise CompileError(FailureClass.RUNTIME, str(e)) from e
+        raise TacticError(FailureClass.RUNTIME, str(e)) from e
