@@ -20,7 +20,7 @@ def test_a_function_asks_for_its_parameters_without_a_default() -> None:
 @pytest.mark.parametrize(
     ("function", "said"),
     [
-        (lambda *sizes: 0, r"<lambda> \(.*test_names\.py:\d+\) takes \*sizes; name each value"),
+        (lambda *sizes: 0, r"<lambda> \(.*test_call_by_name\.py:\d+\) takes \*sizes; name each value"),
         (lambda **sizes: 0, r"takes \*\*sizes; name each value"),
         (lambda N, /: 0, r"takes N; name each value"),
         (max, "max does not say what it takes; write a function"),

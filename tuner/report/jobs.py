@@ -13,7 +13,7 @@ from tuner.errors import StorageError
 from tuner.outcome import Kind
 from tuner.store.cache import Cache
 from tuner.store.entry import Entry, TimedTactic
-from tuner.store.results import SUMMARY, TRIAL_COLUMNS, TRIALS, JobData, Summary, TacticRecord
+from tuner.store.results import STOPPED, SUMMARY, TRIAL_COLUMNS, TRIALS, JobData, Summary, TacticRecord
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -159,9 +159,8 @@ def _read_trials(path: Path) -> dict[str, pd.DataFrame]:
 
 def _from_summary(job: JobData, frame: pd.DataFrame | None, folder: Path) -> TunedProblem:
     trials = None if frame is None else _trials(frame, tuple(job.winner.config))
-    stopped = {"trials": "budget reached", "time": "out of time", "space exhausted": "the whole space was tried"}
     made = {
-        "trials": f"{job.trials}, {stopped.get(job.stopped, job.stopped or 'unknown end')}",
+        "trials": f"{job.trials}, {STOPPED.get(job.stopped, job.stopped or 'unknown end')}",
         "resumed from earlier runs": str(job.resumed),
         "backend": job.backend,
         "recorded in": str(folder),

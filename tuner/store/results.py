@@ -22,6 +22,15 @@ SUMMARY, TRIALS = "summary.json", "trials.csv"
 TRIAL_COLUMNS = ("problem", "number", "tactic", "status", "kind", "time_us", "verified", "message")
 
 
+STOPPED = {
+    "trials": "budget reached",
+    "time": "out of time",
+    "space exhausted": "the whole space was tried",
+    "none found": "no further legal tactic was found",
+}
+"""Why a search ended, and how a reader is told."""
+
+
 class CodeFiles(Struct, frozen=True):
     """What a tactic was compiled to; `ptx` and `cubin` name files in the folder of the summary."""
 
@@ -204,7 +213,7 @@ class Result:
         ties: tactics that cannot be told from the best, the winner excluded.
         trials: all trials of the study, earlier runs included.
         resumed: how many of them an earlier run had finished.
-        stopped: why the search ended: "trials", "time" or "space exhausted".
+        stopped: why the search ended, a key of `STOPPED`.
         environment: versions and settings that the times depend on.
         code: what the winner and the default were compiled to, where anything was.
     """

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -169,7 +171,9 @@ def _tune(
     trials: dict[str, Sequence[Trial]],
 ) -> Result:
     """Tune one problem and record it; its finished trials go into `trials` however it ends."""
-    options, source = config.search, kernel_hash(problem.kernel)
+    options = config.search
+    deadline = math.inf if options.timeout_s is None else time.monotonic() + options.timeout_s
+    source = kernel_hash(problem.kernel)
     budget, place = options.further_trials if neighbours else options.trials, place_of(problem)
     with closing(open_backend(choice, problem, config, Store(places.store))) as backend:
         identity = _identity(problem, backend, source)
@@ -192,9 +196,10 @@ def _tune(
                     budget=budget,
                     seeds=[t.config for t in seeds(place, neighbours, SEEDS)],
                     elsewhere=elsewhere(place, problem.space, neighbours),
+                    deadline=deadline,
                 ),
                 trials=budget,
-                timeout_s=options.timeout_s,
+                deadline=deadline,
                 finalists=options.finalists,
                 incumbent=hit.tactic if hit.tier == "exact" else None,
                 progress=progress,
