@@ -11,21 +11,20 @@ import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import prod
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from tuner.errors import ConfigError, did_you_mean
 from tuner.frontends.base import Emitted
-from tuner.frontends.dtypes import itemsize
 from tuner.frontends.python_source import source_text
 from tuner.frontends.triton import TritonSource
 from tuner.gpu.target import Target
 from tuner.kernel.launch import Launch
+from tuner.kernel.stand_in import TensorArgument, launch_options
 from tuner.kernel.tensor import Tensor
 from tuner.outcome import CompileError, FailureClass
-from tuner.search.call_by_name import call
-from tuner.search.constraints import Constraint
+from tuner.search.call_by_name import call, describe
+from tuner.search.constraints import Constraint, listed
 from tuner.search.params import Param
 from tuner.search.tactic import Config, canonical
 
@@ -34,34 +33,6 @@ if TYPE_CHECKING:
     from tuner.kernel.problem import Problem
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
-
-
-@dataclass(frozen=True)
-class TensorArgument:
-    """What stands for a tensor where a hook or a heuristic looks at a kernel's arguments.
-
-    Attributes:
-        dtype: the data type's name, for example "fp16".
-        shape: extents; a variadic dimension is one.
-    """
-
-    dtype: str
-    shape: tuple[int, ...]
-
-    def element_size(self) -> int:
-        return itemsize(self.dtype)
-
-    def numel(self) -> int:
-        return prod(self.shape)
-
-    def dim(self) -> int:
-        return len(self.shape)
-
-    def size(self, axis: int) -> int:
-        return self.shape[axis]
-
-    def stride(self, axis: int) -> int:
-        return prod(self.shape[axis % len(self.shape) + 1 :])
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,12 +92,19 @@ class AutotunedSource(TritonSource):
         for sizes in problem.samples if found else ():
             scope = {**problem.scope(), **sizes}
             arguments = {
+                **launch_options(config),
                 **self.fixed,
                 **{name: {**scope, **config}[name] for name in problem.kernel.constants},
                 **named_arguments(self, scope, problem.evaluate(config, sizes).args),
             }
             for name, heuristic in self.heuristics.items():
-                arguments[name] = heuristic(arguments)
+                try:
+                    arguments[name] = heuristic(dict(arguments))
+                except Exception as e:
+                    raise ConfigError(
+                        f"kernel {problem.kernel.id!r}: the heuristic {name} raised {type(e).__name__}: {e}; "
+                        f"see {describe(heuristic)}"
+                    ) from e
                 if arguments[name] not in found[name]:
                     found[name].append(arguments[name])
         return found
@@ -139,8 +117,8 @@ def named_arguments(source: AutotunedSource, scope: Mapping[str, Any], integers:
         return int(dim) if dim.isdigit() else int(scope[dim.lstrip("*")])
 
     tensors = {
-        name: TensorArgument(scope.get(t.dtype, t.dtype), tuple(map(extent, t.dims)))
-        for name, t in source.tensors.items()
+        name: TensorArgument(scope.get(t.dtype, t.dtype), tuple(map(extent, t.dims)), position)
+        for position, (name, t) in enumerate(source.tensors.items())
     }
     names = [name for name in source.arguments if name not in tensors]
     return {**tensors, **dict(zip(names, integers, strict=True))}
@@ -178,15 +156,8 @@ def declaration(
         if name not in signature:
             raise ConfigError(f"the key {name!r} is no parameter of the kernel{did_you_mean(name, signature)}")
     names = tuple(configs[0])
-    listed = set(map(canonical, configs))
-    own = [
-        Constraint(
-            "listed",
-            lambda **point: canonical(point) in listed,
-            "it is none of the autotuner's configs",
-            names,
-        )
-    ]
+    params = [Param(n, tuple(_distinct(c[n] for c in configs))) for n in names]
+    own = list(listed(params, configs, "listed", "it is none of the autotuner's configs"))
     if tuner.early_config_prune is not None:
         scope = tuple(dict.fromkeys((*(d for t in inputs.values() for d in t.names), *dtypes, *attributes)))
         holds = _pruning(source, tuner, options, launch, scope)
@@ -195,7 +166,7 @@ def declaration(
         "source": source,
         "inputs": inputs,
         "outputs": outputs,
-        "params": [Param(n, tuple(_distinct(c[n] for c in configs))) for n in names],
+        "params": params,
         "default": default or configs[0],
         "launch": launch,
         "attributes": attributes,
@@ -207,17 +178,25 @@ def declaration(
 
 def _unwrap(function: Any) -> tuple[Any, Any, dict[str, Callable[..., Any]]]:
     """The `@triton.jit` function, the autotuner, and all heuristics, in whatever order they were applied."""
-    from triton.runtime.autotuner import Autotuner, Heuristics
+    from triton.runtime.autotuner import Autotuner, Heuristics, autotune
 
-    tuner, heuristics = None, {}
+    tuner: Any = None
+    heuristics: dict[str, Callable[..., Any]] = {}
     while isinstance(function, (Autotuner, Heuristics)):
         if isinstance(function, Heuristics):
             heuristics.update(function.values)
+        elif tuner is not None:
+            raise ConfigError(
+                "the source is under @triton.autotune twice, which Triton itself cannot launch: both set num_warps; "
+                "put all configs into one of them"
+            )
         else:
             tuner = function
         function = function.fn
-    if tuner is None:
+    if tuner is None and not heuristics:
         raise ConfigError("the source is not under @triton.autotune; declare it with Kernel(…)")
+    if tuner is None:
+        tuner = autotune(configs=[], key=[])(function)  # which is one config: Triton's defaults
     if tuner.reset_to_zero or tuner.restore_value or tuner.user_defined_pre_hook or tuner.user_defined_post_hook:
         raise ConfigError(
             "the autotuner resets or restores tensors around a launch (reset_to_zero, restore_value or a hook), "
@@ -252,6 +231,8 @@ def _configs(configs: Sequence[Any], options: Sequence[str]) -> list[dict[str, A
             raise ConfigError(f"the autotuner's configs set different parameters: ({config}) and ({configs[0]})")
         if config.pre_hook is not None:
             raise ConfigError(f"the config ({config}) has a pre_hook, which TensorRT does not call")
+        if getattr(config, "ir_override", None) is not None:
+            raise ConfigError(f"the config ({config}) replaces the kernel's code (ir_override); declare that code")
     return list({canonical(c): c for c in found}.values())
 
 
@@ -273,7 +254,11 @@ def _pruning(
         integers = call(launch, {**known, **first}).args
         constants = {n: v for n, v in known.items() if n in source.constants(())}
         named = named_arguments(source, known, integers)
-        left = tuner.early_config_prune(list(tuner.configs), named, **source.fixed, **constants)
+        try:
+            left = tuner.early_config_prune(list(tuner.configs), named, **source.fixed, **constants)
+        except Exception as e:
+            where = describe(tuner.early_config_prune)
+            raise ConfigError(f"the hook raised {type(e).__name__}: {e}; see {where}") from e
         return frozenset(map(canonical, _configs(left, options)))
 
     def holds(**point: Any) -> bool:

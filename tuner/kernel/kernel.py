@@ -91,13 +91,14 @@ class Kernel:
 
     @classmethod
     def from_autotune(cls, function: Any, **declared: Any) -> Kernel:
-        """Declare a kernel under `@triton.autotune`, and `@triton.heuristics`, as it is.
+        """Declare a kernel under `@triton.autotune` or `@triton.heuristics` or both, as it is.
 
-        The space holds the autotuner's configs, less those that `early_config_prune` drops; the hook sees
-        tensors as objects with `dtype`, `shape`, `element_size()`, `numel()`, `size()` and `stride()`. A
-        `perf_model` is not asked: the search finds out. Heuristics are computed for each tactic; one that
-        differs within the range of a dimension refuses it. Parameters may come in any order; those of which
-        nothing here speaks keep their default values.
+        The space holds the autotuner's configs, less those that `early_config_prune` drops; without an
+        autotuner it is what Triton launches, `num_warps=4` and `num_stages=3`. A `perf_model` is not asked: the
+        search finds out. Heuristics are computed for each tactic; one that differs within the range of a
+        dimension refuses it. They and the hook see tensors as contiguous and aligned to 256 bytes, with
+        `dtype`, `shape`, `size()`, `stride()`, `data_ptr()` and the like. Parameters may come in any order;
+        those of which nothing here speaks keep their default values.
 
         Args:
             function: what the decorators made.

@@ -108,5 +108,7 @@ class BoundConstraint:
         values = {p.name: p.values[indices[i]] for i, p in zip(self.looked_at, self._params, strict=True)}
         try:
             return all(c.holds(**{n: values[n] if n in values else s[n] for n in c.names}) for s in self._scopes)
+        except ConfigError as e:
+            raise ConfigError(f"constraint {c.name!r} failed: {e}") from e
         except Exception as e:
             raise ConfigError(f"constraint {c.name!r} failed on {values}: {type(e).__name__}: {e}") from e
