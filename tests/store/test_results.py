@@ -15,7 +15,8 @@ from tuner.gpu.catalog import find_device
 from tuner.kernel.loader import load_kernel
 from tuner.kernel.problem import Problem
 from tuner.outcome import Failure, FailureClass, Timing
-from tuner.search.tactic import Tactic
+from tuner.search.tactic import Tactic, Value
+from tuner.store.columns import column_of, param_of
 from tuner.store.results import Result, Trial, as_job, write_summary, write_trials
 
 KERNEL = load_kernel("kernels/increment.py", Path(__file__).parents[2])
@@ -122,6 +123,21 @@ def test_every_trial_is_a_row_in_the_order_of_asking(tmp_path: Path) -> None:
     assert list(rows["verified"]) == ["verified", "unverified: no interpreter", "", "verified", "verified"]
     assert list(rows["message"]) == ["", "", "first line\nsecond, with a comma", "", ""]
     assert list(rows["BLOCK_SIZE"]) == [DEFAULT.config["BLOCK_SIZE"], 2048, 8192, 4096, DEFAULT.config["BLOCK_SIZE"]]
+
+
+def test_a_parameter_that_is_called_like_another_column_is_kept_apart(tmp_path: Path) -> None:
+    config: dict[str, Value] = {"kind": 3, "time_us": 4, "time_ms": 5, "registers": 6, "message": "m", "BLOCK": 64}
+    failed = Failure(FailureClass.COMPILE, "why")
+    trials = [Trial(0, Tactic(config), measured(10.5)), Trial(1, Tactic({**config, "kind": 4}), failed)]
+    write_trials(tmp_path / "trials.csv", {"N=1": trials})
+    rows = pd.read_csv(tmp_path / "trials.csv", keep_default_na=False, dtype=str)
+    assert (list(rows["kind"]), list(rows["time_us"])) == (["measurement", ""], ["10.5", ""])
+    assert (list(rows["registers"]), list(rows["message"])) == (["16.0", ""], ["", "why"])
+    for name, value in config.items():
+        column = column_of(name, rows.columns)
+        assert (column != name) == (name != "BLOCK")
+        assert param_of(column) == name
+        assert list(rows[column]) == [str(value), "4" if name == "kind" else str(value)]
 
 
 def test_a_parameter_that_some_tactics_lack_keeps_its_integers(tmp_path: Path) -> None:

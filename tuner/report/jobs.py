@@ -12,6 +12,7 @@ import msgspec
 from tuner.errors import StorageError
 from tuner.outcome import Kind
 from tuner.store.cache import Cache
+from tuner.store.columns import column_of
 from tuner.store.entry import Entry, TimedTactic
 from tuner.store.results import STOPPED, SUMMARY, TRIAL_COLUMNS, TRIALS, JobData, Summary, TacticRecord
 
@@ -24,7 +25,7 @@ class Trials:
     """The trials of one problem.
 
     Attributes:
-        params: the names of the tuned parameters.
+        params: the columns of the tuned parameters.
         frame: a row per trial in the order of asking. Columns: `TRIAL_COLUMNS`, one per parameter, one per fact.
             `time_us` is NaN for a failed trial.
     """
@@ -246,4 +247,4 @@ def _from_entry(entry: Entry, path: Path) -> TunedProblem:
 
 
 def _trials(frame: pd.DataFrame, params: tuple[str, ...]) -> Trials:
-    return Trials(tuple(p for p in params if p in frame), frame)
+    return Trials(tuple(c for c in (column_of(p, frame.columns) for p in params) if c in frame), frame)

@@ -15,6 +15,7 @@ from tuner.compile.artifact import Artifact, Resources
 from tuner.kernel.problem import Problem
 from tuner.outcome import Failure, Kind, Outcome, Timing
 from tuner.search.tactic import Tactic, Value
+from tuner.store.columns import param_columns
 from tuner.store.entry import Samples
 from tuner.store.files import write_atomic
 
@@ -168,27 +169,31 @@ def write_trials(path: Path, trials: Mapping[str, Sequence[Trial]]) -> None:
     """Write one row per trial, in the order of asking, for each problem.
 
     Columns: problem, number, tactic, status ("ok" or the class of failure), kind, time_us, verified, one
-    per parameter, one per fact about the code or the run, message.
+    per parameter, one per fact about the code or the run, message. A parameter that is called like another
+    column is kept apart, see `tuner.store.columns`.
     """
     import pandas as pd
 
+    ended = [trial for finished in trials.values() for trial in finished]
+    facts = {name for t in ended if isinstance(t.outcome, Timing) for name in t.outcome.facts}
+    params = dict.fromkeys(name for t in ended for name in t.tactic.config)
+    columns = param_columns(params, {*TRIAL_COLUMNS, *facts})
     rows: list[dict[str, Any]] = []
     for problem, finished in trials.items():
         for trial in finished:
             row: dict[str, Any] = {"problem": problem, "number": trial.number, "tactic": trial.tactic.id}
             outcome = trial.outcome
+            config = {columns[name]: value for name, value in trial.tactic.config.items()}
             if isinstance(outcome, Timing):
                 row |= {"status": "ok", "kind": outcome.kind, "time_us": outcome.time_us, "verified": outcome.verified}
-                row |= {**trial.tactic.config, **outcome.facts, "message": ""}
+                row |= {**config, **outcome.facts, "message": ""}
             else:
-                row |= {"status": outcome.kind.value, **trial.tactic.config, "message": outcome.message}
+                row |= {"status": outcome.kind.value, **config, "message": outcome.message}
             rows.append(row)
     known = dict.fromkeys(name for row in rows for name in row)
     frame = pd.DataFrame(rows, columns=[*_FIRST, *(c for c in known if c not in (*_FIRST, *_LAST)), *_LAST])
     # A parameter that some tactics lack would turn its integers into floats.
-    integers = {
-        n for finished in trials.values() for t in finished for n, v in t.tactic.config.items() if type(v) is int
-    }
+    integers = {columns[n] for t in ended for n, v in t.tactic.config.items() if type(v) is int}
     write_atomic(path, frame.astype(dict.fromkeys(sorted(integers), "Int64")).to_csv(index=False).encode())
 
 
