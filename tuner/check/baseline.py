@@ -8,6 +8,7 @@ readable diff.
 from __future__ import annotations
 
 import hashlib
+from codecs import BOM_UTF8
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
@@ -161,7 +162,7 @@ def read_baseline(path: Path) -> Baseline:
         StorageError: when it is missing, damaged, something else, or of another version.
     """
     try:
-        data = path.read_bytes()
+        data = path.read_bytes().removeprefix(BOM_UTF8)  # which some editors write
     except FileNotFoundError:
         raise StorageError(
             f"{path} does not exist; write it with: tuner check CONFIG --baseline {path} --update"

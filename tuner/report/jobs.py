@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,7 +122,7 @@ def read_results(path: Path) -> list[TunedProblem]:
 def _read_folder(folder: Path) -> list[TunedProblem]:
     path = folder / SUMMARY
     try:
-        jobs = msgspec.json.decode(path.read_bytes(), type=Summary).jobs
+        jobs = msgspec.json.decode(path.read_bytes().removeprefix(BOM_UTF8), type=Summary).jobs
     except FileNotFoundError:
         raise StorageError(f"{folder} holds no {SUMMARY}; name a folder that tuner tune left (--out)") from None
     except OSError as e:

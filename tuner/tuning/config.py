@@ -169,7 +169,7 @@ def dump_config(config: Job) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_bytes().decode())
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist; name a TOML file, or start one with: tuner new NAME") from None
     except OSError as e:

@@ -59,7 +59,7 @@ def _read_text(path: Path) -> str:
         data = path.read_bytes()
         if data[:2] == b"\x1f\x8b":
             data = gzip.decompress(data)
-        return data.decode()
+        return data.decode("utf-8-sig")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as e:
         reason = getattr(e, "strerror", None) or str(e) or type(e).__name__
         raise StorageError(f"{path}: cannot read this table: {reason}") from e
