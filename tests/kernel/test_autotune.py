@@ -292,6 +292,57 @@ def test_heuristics_are_computed_for_each_problem(load: Load) -> None:
     assert "EVEN_K" not in even.kernel.constants
 
 
+EVEN = '"EVEN_K": lambda args: args["K"] % args["BLOCK_K"] == 0'
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        'args["a_ptr"].data_ptr() % 256 == 0 and args["a_ptr"].data_ptr() != args["b_ptr"].data_ptr()',
+        'args["a_ptr"].stride() == (64, 1) and args["a_ptr"].stride(-1) == 1 and args["a_ptr"].is_contiguous()',
+        'args["a_ptr"].size() == (96, 64) and args["b_ptr"].nbytes == 64 * 64 * 2 and args["c_ptr"].ndim == 2',
+        'args["a_ptr"].device.type == "cuda" and args["a_ptr"].is_cuda and args["a_ptr"].dtype.itemsize == 2',
+        '(args["num_warps"], args["num_stages"], args["num_ctas"]) == (4, 4, 1) and "maxnreg" not in args',
+        'args.pop("K") == 64',
+    ],
+)
+def test_heuristics_are_answered_what_tensorrt_settles(load: Load, asked: str) -> None:
+    default = load("matmul").kernel.default
+    expected = compile_tactic(load("matmul", EVEN, '"EVEN_K": lambda args: True'), default, H100)
+    assert compile_tactic(load("matmul", EVEN, f'"EVEN_K": lambda args: {asked}'), default, H100).ptx == expected.ptx
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (
+            'args["a_ptr"].grad',
+            r"AttributeError: 'grad' of a tensor is not known before it runs in TensorRT; known are ",
+        ),
+        ('args["stride"]', r"KeyError: 'stride'"),
+        ('args["a_ptr"].size(5)', r"IndexError: "),
+    ],
+)
+def test_a_heuristic_that_asks_for_what_is_not_known_is_named(load: Load, asked: str, said: str) -> None:
+    problem = load("matmul", EVEN, f'"EVEN_K": lambda args: {asked}')
+    with pytest.raises(
+        ConfigError, match=rf"the heuristic EVEN_K raised {said}.*; see <lambda> \(.*matmul.py:"
+    ) as error:
+        compile_tactic(problem, problem.kernel.default, H100)
+    assert "\n" not in str(error.value)
+
+
+def test_heuristics_alone_are_launched_as_triton_does(load: Load) -> None:
+    decorator = LAYER_NORM[LAYER_NORM.index("@triton.autotune") : LAYER_NORM.index("@triton.jit")]
+    problem = load("layer_norm", decorator, "")
+    assert list(problem.space) == [{"num_warps": 4, "num_stages": 3}]
+    both = load("layer_norm")
+    assert (
+        compile_tactic(problem, problem.kernel.default, H100).ptx
+        == compile_tactic(both, problem.kernel.default, H100).ptx
+    )
+
+
 def test_a_heuristic_that_differs_within_a_range_refuses_the_tactic(load: Load) -> None:
     dynamic = load("matmul", K=Range(64, 128, 256))
     with pytest.raises(TacticError, match="the heuristic EVEN_K is True at some sizes of the range and False") as error:
@@ -354,8 +405,26 @@ def test_the_hash_follows_heuristics_and_default_values(load: Load, name: str, o
             "triton.Config({'A': 1} if w < 2 else {}) for",
             "different",
         ),
-        ("layer_norm", "@triton.autotune(", "@(lambda **k: lambda f: f)(", "not under @triton.autotune"),
-        ("matmul", '["a_ptr"].element_size()', '["a_ptr"].device', "'early_config_prune' failed on"),
+        ("add", "@triton.autotune(", "@(lambda **k: lambda f: f)(", "not under @triton.autotune"),
+        (
+            "matmul",
+            '["a_ptr"].element_size()',
+            '["a_ptr"].grad',
+            "'early_config_prune' failed: the hook raised AttributeError: 'grad' of a tensor is not known before",
+        ),
+        (
+            "add",
+            "@triton.jit",
+            "@triton.autotune(configs=[triton.Config({'BLOCK_SIZE': 64})], key=[])\n@triton.jit",
+            "under @triton.autotune twice, which Triton itself cannot launch",
+        ),
+        (
+            "layer_norm",
+            "@triton.heuristics(",
+            "@triton.autotune(configs=[triton.Config({}, num_warps=8)], key=[])\n@triton.heuristics(",
+            "under @triton.autotune twice",
+        ),
+        ("add", "num_warps=w)", "num_warps=w, ir_override='add.ptx')", "replaces the kernel's code"),
     ],
 )
 def test_what_cannot_come_in_is_named(load: Load, name: str, old: str, new: str, said: str) -> None:

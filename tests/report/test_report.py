@@ -70,6 +70,16 @@ def test_a_tuned_job_becomes_a_page_that_calls_predictions_predictions(workspace
     assert "The whole space was tried" in page.text["Search"]
 
 
+@pytest.mark.parametrize("name", ["time_us", "value"])
+def test_a_parameter_may_have_the_name_of_a_column(workspace: Workspace, name: str) -> None:
+    workspace.write(KERNEL.replace("BLOCK", name))
+    assert workspace.tune("--trials", "100").code == 0
+    assert workspace.run("report", "results/job").code == 0
+    page = Page.read(workspace.folder / "results" / "job" / "report.html")
+    assert {"Parameters", "Strongest parameters together"} <= set(page.text)
+    assert name in page.text["Parameters"] and "param." not in page.text["Parameters"]
+
+
 def test_json_says_what_was_written(workspace: Workspace) -> None:
     assert workspace.replay().code == 0
     run = workspace.run("report", "results/job", "--out", "sub/page.html", "--json")

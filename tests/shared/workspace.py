@@ -43,6 +43,24 @@ kernel = Kernel(
 """
 STORE = "    tl.store(y_ptr"
 
+UNROLLED = [f"U{i}" for i in range(11)]
+WIDE_KERNEL = (
+    KERNEL.replace("BLOCK: tl.constexpr", f"BLOCK: tl.constexpr, {', '.join(f'{u}: tl.constexpr' for u in UNROLLED)}")
+    .replace('choice("num_warps", 2, 4)', f"*(choice(u, *range(1, 11)) for u in {UNROLLED})")
+    .replace('"work", lambda BLOCK, num_warps: BLOCK >= 64 * num_warps', '"budget", LEGAL, "over the budget"')
+    .replace(', "idle warps"', "")
+    .replace('"num_warps": 4}', f"**dict.fromkeys({UNROLLED}, 1)}}")
+)
+"""One constraint, to be written for `LEGAL`, over eleven of twelve parameters: a space that cannot be counted."""
+
+
+def wide_kernel(condition: str) -> str:
+    """`WIDE_KERNEL` with a condition on `total`, the sum of the eleven parameters, which are 1 in the default."""
+    return WIDE_KERNEL.replace(
+        "LEGAL", f"lambda {', '.join(UNROLLED)}: (lambda total: {condition})({'+'.join(UNROLLED)})"
+    )
+
+
 CONFIG = """
 version = 1
 kernel = "kernel.py"

@@ -13,7 +13,8 @@ from tuner.kernel.loader import load_kernel
 from tuner.kernel.problem import Problem
 from tuner.kernel.problem_data import data_of
 from tuner.outcome import Failure, FailureClass, Timing
-from tuner.search.tactic import Tactic
+from tuner.search.tactic import Tactic, Value
+from tuner.store.columns import column_of, param_of
 from tuner.store.results import Trial
 from tuner.store.trials import read_trials, write_trials
 
@@ -89,3 +90,18 @@ def test_each_problem_is_read_by_itself_though_the_labels_are_the_same(tmp_path:
 
 def test_without_a_file_there_are_no_trials(tmp_path: Path) -> None:
     assert read_trials(tmp_path) == []
+
+
+def test_a_parameter_that_is_called_like_another_column_is_kept_apart(tmp_path: Path) -> None:
+    config: dict[str, Value] = {"kind": 3, "time_us": 4, "problem_id": 5, "registers": 6, "message": "m", "BLOCK": 64}
+    failed = Failure(FailureClass.COMPILE, "why")
+    trials = [Trial(0, Tactic(config), measured(10.5)), Trial(1, Tactic({**config, "kind": 4}), failed)]
+    write_trials(tmp_path / "trials.csv", {SMALL: trials})
+    rows = pd.read_csv(tmp_path / "trials.csv", keep_default_na=False, dtype=str)
+    assert (list(rows["kind"]), list(rows["time_us"])) == (["measurement", ""], ["10.5", ""])
+    assert (list(rows["registers"]), list(rows["message"])) == (["16.0", ""], ["", "why"])
+    for name, value in config.items():
+        column = column_of(name, rows.columns)
+        assert (column != name) == (name != "BLOCK")
+        assert param_of(column) == name
+        assert list(rows[column]) == [str(value), "4" if name == "kind" else str(value)]

@@ -473,7 +473,7 @@ def test_a_module_that_raises_is_refused(folder: Path, monkeypatch: pytest.Monke
 def test_a_constraint_that_raises_is_refused(folder: Path) -> None:
     (folder / "kernel.py").write_text(KERNEL.replace("BLOCK <= N,", "BLOCK / (N - 512) > 0,"))
     message = refusal(folder, HEAD + PROBLEM)
-    assert message.startswith("problem: constraint 'block_fits' failed on {'BLOCK': 64}: ZeroDivisionError"), message
+    assert message.startswith("problem: constraint 'block_fits' failed on {'BLOCK': 128}: ZeroDivisionError"), message
 
 
 def test_a_network_is_found_from_any_folder(folder: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -106,7 +107,7 @@ def run(
     *,
     trials: int = 12,
     seed: int = 0,
-    timeout_s: float | None = None,
+    deadline: float = math.inf,
     incumbent: Tactic | None = None,
     progress: Silent | None = None,
     journal: Journal | None = None,
@@ -118,7 +119,7 @@ def run(
         journal or open_journal(folder, None, IDENTITY, problem.space),
         Search(problem.space, problem.kernel.default, seed=seed, budget=trials),
         trials=trials,
-        timeout_s=timeout_s,
+        deadline=deadline,
         finalists=3,
         incumbent=incumbent,
         progress=progress or Silent(),
@@ -152,7 +153,7 @@ def test_a_space_smaller_than_the_budget_is_tried_in_full(problem: Problem, tabl
 def test_the_default_is_tried_even_when_there_is_no_time(
     problem: Problem, table: Table, tmp_path: Path, backwards: bool
 ) -> None:
-    result = run(problem, Recorded(table, batch=4, backwards=backwards), tmp_path, timeout_s=1e-9)
+    result = run(problem, Recorded(table, batch=4, backwards=backwards), tmp_path, deadline=-math.inf)
     assert result.stopped == "time"
     assert len(result.trials) == (4 if backwards else 1)
     assert result.speedup is not None and result.speedup >= 1

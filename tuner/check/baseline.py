@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from codecs import BOM_UTF8
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
@@ -171,7 +172,7 @@ def read_baseline(path: Path) -> Baseline:
         StorageError: when it is missing, damaged, something else, or of another version.
     """
     try:
-        data = path.read_bytes()
+        data = path.read_bytes().removeprefix(BOM_UTF8)  # which some editors write
     except FileNotFoundError:
         raise StorageError(
             f"{path} does not exist; write it with: tuner check CONFIG --baseline {path} --update"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.outcome import Failure, Timing
 from tuner.search.tactic import Tactic
+from tuner.store.results import STOPPED
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -101,8 +102,8 @@ class TerminalProgress:
     def started(self, problem: Problem, backend: Backend, trials: int) -> None:
         self._reset()
         if self._bar is None:
-            origin = backend.origin
-            say(f"{problem}: up to {trials} of {problem.space.size} tactics on {origin.backend} for {origin.device}")
+            origin, size = backend.origin, problem.space.size_text
+            say(f"{problem}: up to {trials} of {size} tactics on {origin.backend} for {origin.device}")
         else:
             self.pause()
             self._task = self._bar.add_task(str(problem), total=trials, best="", rate="", failures="")
@@ -167,14 +168,13 @@ def what_the_number_is(result: Result) -> str:
         trials += f" ({', '.join(f'{n} failed: {kind}' for kind, n in result.failures.items())})"
     if result.resumed:
         trials += f", {result.resumed} of them from earlier runs"
-    stopped = {"trials": "budget reached", "time": "out of time", "space exhausted": "the whole space was tried"}
     shapes = len(result.problem.shares)
     means = f", weighted means over {shapes} shapes" if shapes > 1 else ""
     if result.origin.kind == "prediction":
         kind = f"Times are predictions for an {result.origin.device}{means}; no GPU was used"
     else:
         kind = f"Times were measured on an {result.origin.device}{means}"
-    said = f"{kind}. {trials}, {stopped[result.stopped]}."
+    said = f"{kind}. {trials}, {STOPPED[result.stopped]}."
     if result.confirmed[result.winner].facts.get("launch_bound"):
         said += "\nThe winner is launch-bound: most of its time is the launch itself, which no tactic shortens."
     return said

@@ -86,6 +86,8 @@ def _configs(
             device = find_device(job.target).target
             for problem in job.problems:
                 kernel = problem.kernel
+                if count is None:
+                    legal(problem, {})  # too many are no fault of the plugin
                 if kernel.id not in offers:
                     compiler = Compiler.of(device, job.compile, Store(default_folder()))
                     stack.callback(compiler.close)
@@ -96,7 +98,7 @@ def _configs(
                 if (known, for_device) != (kernel, device):
                     raise ConfigError(f"{kernel.id!r} is another kernel or target in each config; rehearse them apart")
                 rehearsal, broken = rehearse(problem, offer, device)
-                yield _line(str(problem), rehearsal, broken, problem.space.size)
+                yield _line(str(problem), rehearsal, broken, problem.space.size, problem.space.counted)
 
 
 def _module(module: Path, calls: tuple[str, ...], count: int | None, target: str | None) -> Iterator[dict[str, Any]]:
@@ -120,10 +122,12 @@ def _module(module: Path, calls: tuple[str, ...], count: int | None, target: str
             yield _line(plugin, Rehearsal(0), (), 0) | {"mend": f"to play it, name its tensors: --call '{call}'"}
 
 
-def _line(what: str, rehearsal: Any, broken: Any, tactics: int) -> dict[str, Any]:
+def _line(what: str, rehearsal: Any, broken: Any, tactics: int, counted: bool = True) -> dict[str, Any]:
+    """What is said of one rehearsal; unless they were counted there are more tactics than `tactics`."""
     return {
         "what": what,
         "tactics": tactics,
+        "counted": counted,
         "played": [p.tactic for p in rehearsal.played],
         "broken": [asdict(b) for b in broken],
     }
@@ -137,7 +141,8 @@ def _show(line: dict[str, Any]) -> None:
     for b in line["broken"]:
         broken.setdefault((b["rule"], b["message"]), []).extend([] if b["tactic"] is None else [str(b["tactic"])])
     verdict = f"{len(broken) or 'no'} rule{'s' * (len(broken) > 1)} broken"
-    click.echo(f"{line['what']}: {len(line['played'])} of {line['tactics']} tactics played, {verdict}")
+    total = f"{'' if line['counted'] else 'more than '}{line['tactics']}"
+    click.echo(f"{line['what']}: {len(line['played'])} of {total} tactics played, {verdict}")
     for (rule, message), tactics in broken.items():
         by = f" (tactic{'s' * (len(tactics) > 1)} {', '.join(tactics)})" if tactics else ""
         click.echo(f"  {rule}{by}: {message}")

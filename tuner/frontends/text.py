@@ -17,7 +17,7 @@ def read(path: Path) -> str:
         ConfigError: when it cannot be read or is not UTF-8.
     """
     try:
-        return path.read_text("utf-8")
+        return path.read_text("utf-8-sig")
     except OSError as e:
         raise ConfigError(f"{path} cannot be read: {e.strerror}; give read access") from e
     except UnicodeDecodeError as e:

@@ -3,48 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 from tuner.errors import ConfigError
 from tuner.frontends.base import Source
-from tuner.frontends.dtypes import itemsize
+from tuner.kernel.stand_in import TensorArgument
 from tuner.kernel.tensor import Tensor
 from tuner.search.call_by_name import describe
-
-
-@dataclass(frozen=True)
-class TensorArgument:
-    """What stands for a tensor where a function looks at a kernel's arguments.
-
-    Attributes:
-        dtype: the data type's name, for example "fp16".
-        shape: extents; a variadic dimension is one.
-    """
-
-    dtype: str
-    shape: tuple[int, ...]
-
-    def element_size(self) -> int:
-        """Bytes per element."""
-        return itemsize(self.dtype)
-
-    def numel(self) -> int:
-        """The number of elements."""
-        return prod(self.shape)
-
-    def dim(self) -> int:
-        """The number of dimensions."""
-        return len(self.shape)
-
-    def size(self, axis: int) -> int:
-        """The extent along a dimension."""
-        return self.shape[axis]
-
-    def stride(self, axis: int) -> int:
-        """Elements from one place to the next along a dimension."""
-        return prod(self.shape[axis % len(self.shape) + 1 :])
 
 
 def name_arguments(
@@ -63,11 +28,12 @@ def name_arguments(
         integers: the extra integers.
     """
 
-    def argument(tensor: Tensor) -> TensorArgument:
+    def argument(position: int, tensor: Tensor) -> TensorArgument:
         extents = (int(d) if d.isdigit() else int(scope[d.lstrip("*")]) for d in tensor.dims)
-        return TensorArgument(scope.get(tensor.dtype, tensor.dtype), tuple(extents))
+        return TensorArgument(scope.get(tensor.dtype, tensor.dtype), tuple(extents), position)
 
-    values = (*map(argument, inputs.values()), *integers, *map(argument, outputs.values()))
+    tensors = [argument(*pair) for pair in enumerate((*inputs.values(), *outputs.values()))]
+    values = (*tensors[: len(inputs)], *integers, *tensors[len(inputs) :])
     return dict(zip(source.arguments or (), values, strict=True))
 
 

@@ -18,8 +18,8 @@ from tuner.kernel.arguments import name_arguments
 from tuner.kernel.kernel import Attribute, Kernel
 from tuner.kernel.launch import Launch
 from tuner.kernel.tensor import Tensor
-from tuner.search.call_by_name import call
-from tuner.search.constraints import Constraint
+from tuner.search.call_by_name import call, describe
+from tuner.search.constraints import Constraint, listed
 from tuner.search.params import Param
 from tuner.search.tactic import Config, canonical
 
@@ -37,13 +37,14 @@ def from_autotune(
     default: Config | None = None,
     **declared: Any,
 ) -> Kernel:
-    """Declare a kernel under `@triton.autotune`, and `@triton.heuristics`, as it is.
+    """Declare a kernel under `@triton.autotune` or `@triton.heuristics` or both, as it is.
 
-    The space holds the autotuner's configs, less those that `early_config_prune` drops; the hook sees
-    tensors as objects with `dtype`, `shape`, `element_size()`, `numel()`, `size()` and `stride()`. A
-    `perf_model` is not asked: the search finds out. Heuristics are computed for each tactic; one that
-    differs within the range of a dimension refuses it. Parameters may come in any order; those of which
-    nothing here speaks keep their default values.
+    The space holds the autotuner's configs, less those that `early_config_prune` drops; without an
+    autotuner it is what Triton launches, `num_warps=4` and `num_stages=3`. A `perf_model` is not asked: the
+    search finds out. Heuristics are computed for each tactic; one that differs within the range of a
+    dimension refuses it. They and the hook see tensors as contiguous and aligned to 256 bytes, with
+    `dtype`, `shape`, `size()`, `stride()`, `data_ptr()` and the like. Parameters may come in any order;
+    those of which nothing here speaks keep their default values.
 
     Args:
         function: what the decorators made.
@@ -59,7 +60,7 @@ def from_autotune(
             what it says does not fit the declaration.
     """
     try:
-        source, configs, own = _read(function, inputs, outputs, launch, attributes, dtypes)
+        source, configs, params, own = _read(function, inputs, outputs, launch, attributes, dtypes)
     except ConfigError as e:
         raise ConfigError(f"kernel {id!r}: {e}") from None
     return Kernel(
@@ -67,7 +68,7 @@ def from_autotune(
         source=source,
         inputs=inputs,
         outputs=outputs,
-        params=[Param(n, tuple(_distinct(c[n] for c in configs))) for n in configs[0]],
+        params=params,
         default=default or configs[0],
         launch=launch,
         attributes=attributes,
@@ -84,8 +85,8 @@ def _read(
     launch: Callable[..., Launch],
     attributes: Mapping[str, Attribute],
     dtypes: Mapping[str, Sequence[str]],
-) -> tuple[TritonSource, Sequence[Config], Sequence[Constraint]]:
-    """The function itself, the autotuner's configs, every one once, and what a tactic has to meet."""
+) -> tuple[TritonSource, Sequence[Config], Sequence[Param], Sequence[Constraint]]:
+    """The function itself, the autotuner's configs, every one once, their parameters, and what a tactic has to meet."""
     jit, tuner, heuristics = _unwrap(function)
     signature = inspect.signature(jit.fn).parameters
     options = [n for n, get in _OPTIONS.items() if n not in _RARE or any(get(c) != _RARE[n] for c in tuner.configs)]
@@ -95,10 +96,8 @@ def _read(
             raise ConfigError(f"the key {name!r} is no parameter of the kernel{did_you_mean(name, signature)}")
     source = _source(jit, heuristics, inputs, outputs, configs[0], attributes)
     names = tuple(configs[0])
-    listed = set(map(canonical, configs))
-    constraints = [
-        Constraint("listed", lambda **point: canonical(point) in listed, "it is none of the autotuner's configs", names)
-    ]
+    params = [Param(n, tuple(_distinct(c[n] for c in configs))) for n in names]
+    constraints = list(listed(params, configs, "listed", "it is none of the autotuner's configs"))
     if tuner.early_config_prune is not None:
         sizes = tuple(dict.fromkeys((*(d for t in inputs.values() for d in t.names), *dtypes, *attributes)))
 
@@ -109,7 +108,7 @@ def _read(
 
         holds = _pruning(tuner, options, names, sizes, arguments)
         constraints.append(Constraint("early_config_prune", holds, "the autotuner's hook prunes it", (*names, *sizes)))
-    return source, configs, constraints
+    return source, configs, params, constraints
 
 
 def _source(
@@ -133,17 +132,25 @@ def _source(
 
 def _unwrap(function: Any) -> tuple[Any, Any, dict[str, Callable[..., Any]]]:
     """The `@triton.jit` function, the autotuner, and all heuristics, in whatever order they were applied."""
-    from triton.runtime.autotuner import Autotuner, Heuristics
+    from triton.runtime.autotuner import Autotuner, Heuristics, autotune
 
-    tuner, heuristics = None, {}
+    tuner: Any = None
+    heuristics: dict[str, Callable[..., Any]] = {}
     while isinstance(function, (Autotuner, Heuristics)):
         if isinstance(function, Heuristics):
             heuristics.update(function.values)
+        elif tuner is not None:
+            raise ConfigError(
+                "the source is under @triton.autotune twice, which Triton itself cannot launch: both set num_warps; "
+                "put all configs into one of them"
+            )
         else:
             tuner = function
         function = function.fn
-    if tuner is None:
+    if tuner is None and not heuristics:
         raise ConfigError("the source is not under @triton.autotune; declare it with Kernel(…)")
+    if tuner is None:
+        tuner = autotune(configs=[], key=[])(function)  # which is one config: Triton's defaults
     if tuner.reset_to_zero or tuner.restore_value or tuner.user_defined_pre_hook or tuner.user_defined_post_hook:
         raise ConfigError(
             "the autotuner resets or restores tensors around a launch (reset_to_zero, restore_value or a hook), "
@@ -178,6 +185,8 @@ def _configs(configs: Sequence[Any], options: Sequence[str]) -> list[dict[str, A
             raise ConfigError(f"the autotuner's configs set different parameters: ({config}) and ({configs[0]})")
         if config.pre_hook is not None:
             raise ConfigError(f"the config ({config}) has a pre_hook, which TensorRT does not call")
+        if getattr(config, "ir_override", None) is not None:
+            raise ConfigError(f"the config ({config}) replaces the kernel's code (ir_override); declare that code")
     return list({canonical(c): c for c in found}.values())
 
 
@@ -207,7 +216,11 @@ def _pruning(
     @functools.cache
     def kept(values: tuple[Any, ...]) -> frozenset[str]:
         named, constants = arguments(dict(zip(sizes, values, strict=True)))
-        left = tuner.early_config_prune(list(tuner.configs), named, **constants)
+        try:
+            left = tuner.early_config_prune(list(tuner.configs), named, **constants)
+        except Exception as e:
+            where = describe(tuner.early_config_prune)
+            raise ConfigError(f"the hook raised {type(e).__name__}: {e}; see {where}") from e
         return frozenset(map(canonical, _configs(left, options)))
 
     def holds(**point: Any) -> bool:

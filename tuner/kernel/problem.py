@@ -16,6 +16,7 @@ from tuner.kernel.arguments import compute_heuristics, name_arguments
 from tuner.kernel.arith import Int, Multiple, divisibility
 from tuner.kernel.kernel import Attribute, Kernel
 from tuner.kernel.launch import Launch
+from tuner.kernel.stand_in import launch_options
 from tuner.kernel.tensor import Tensor, Tolerance, default_tolerance
 from tuner.outcome import FailureClass, TacticError
 from tuner.search.call_by_name import call, describe
@@ -250,7 +251,7 @@ class Problem:
         integers = self.evaluate(config, {dim: scope[dim] for dim in self.dims}).args
         arguments = name_arguments(kernel.code, kernel.inputs, kernel.outputs, scope, integers)
         try:
-            return compute_heuristics(kernel.code, {**constants, **arguments})
+            return compute_heuristics(kernel.code, {**launch_options(config), **constants, **arguments})
         except ConfigError as e:
             raise ConfigError(f"kernel {kernel.id!r}: {e}") from e
 

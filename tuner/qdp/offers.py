@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeAlias
@@ -14,11 +15,15 @@ from tuner.kernel.identity import kernel_hash
 from tuner.kernel.problem import Problem
 from tuner.kernel.problem_data import data_of
 from tuner.outcome import Failure, TacticError
+from tuner.search.points import LOOKED
 from tuner.search.space import Space
 from tuner.search.tactic import Config, Tactic, by_id, canonical
 from tuner.store.cache import LOOKUP_ORDER, Cache, Hit, lookup
 
 _log = logging.getLogger("tuner.qdp")
+
+MOST = 10_000
+"""How many tactics may be offered: TensorRT compiles and times each of them."""
 
 Choose: TypeAlias = Callable[[Problem, Config], Sequence[Tactic]]
 """Returns the tactics to offer for a problem in which some parameters are pinned to a value."""
@@ -28,7 +33,7 @@ def pinned_space(problem: Problem, pinned: Config) -> Space:
     """The legal tactics of a problem that have the pinned values.
 
     Raises:
-        ConfigError: for a value that its parameter does not have, or when nothing is legal.
+        ConfigError: for a value that its parameter does not have.
     """
     params = []
     for param in problem.space.params:
@@ -36,23 +41,42 @@ def pinned_space(problem: Problem, pinned: Config) -> Space:
             value = param.values[param.index(pinned[param.name])]
             param = replace(param, values=(value,))
         params.append(param)
-    space = replace(problem.space, params=tuple(params))
-    if not space.size:
-        fixed = f" with {Tactic(pinned)}" if pinned else ""
-        raise ConfigError(f"{problem}: no tactic is legal{fixed}")
-    return space
+    return replace(problem.space, params=tuple(params))
 
 
 def default_tactic(problem: Problem, pinned: Config) -> Tactic:
-    """The kernel's default with the pinned values; the first legal tactic where that is not legal."""
+    """The kernel's default with the pinned values; where that is not legal, the first legal tactic that is found.
+
+    Raises:
+        ConfigError: when none is.
+    """
     space = pinned_space(problem, pinned)
     config = {**problem.kernel.default, **pinned}
-    return Tactic(config if config in space else space.point(0))
+    if config in space:
+        return Tactic(config)
+    if space.size and space.counted:
+        return Tactic(space.point(0))
+    rng = random.Random(0)
+    found = next((p for p in (space.hit(rng) for _ in range(LOOKED)) if p is not None), None)
+    if found is None:
+        fixed = f" with {Tactic(pinned)}" if pinned else ""
+        raise ConfigError(f"{problem}: no tactic is legal{fixed}: {space.most_refused()}")
+    return Tactic(space.decode(found))
 
 
 def legal(problem: Problem, pinned: Config) -> list[Tactic]:
-    """Every legal tactic."""
-    return [Tactic(c) for c in pinned_space(problem, pinned)]
+    """Every legal tactic.
+
+    Raises:
+        ConfigError: when there are more than anybody could compile and time, or none.
+    """
+    space = pinned_space(problem, pinned)
+    if not space.counted or space.size > MOST:
+        raise ConfigError(
+            f"{problem} has {space.size_text} legal tactics, and a builder can be offered {MOST} at most; "
+            "choose some of them"
+        )
+    return [Tactic(c) for c in space] or [default_tactic(problem, pinned)]
 
 
 def given(tactics: Sequence[Tactic]) -> Choose:

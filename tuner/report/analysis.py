@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from tuner.report.jobs import Trials
+from tuner.store.columns import param_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,7 +67,7 @@ def trials_until(course: pd.DataFrame, column: str, limit_us: float) -> int | No
 
 
 def varied(trials: Trials) -> tuple[str, ...]:
-    """The parameters of which timed trials have more than one value."""
+    """The columns of the parameters of which timed trials have more than one value."""
     return tuple(p for p in trials.params if trials.timed[p].nunique() > 1)
 
 
@@ -120,7 +121,9 @@ def failure_groups(trials: Trials) -> list[FailureGroup]:
     first_lines = failed["message"].str.split("\n").str[0]
     groups = []
     for (kind, _), rows in failed.groupby([failed["status"], first_lines], sort=False):
-        shared = {p: plain(rows[p].iloc[0]) for p in trials.params if len(rows) > 1 and rows[p].nunique() == 1}
+        shared = {
+            param_of(p): plain(rows[p].iloc[0]) for p in trials.params if len(rows) > 1 and rows[p].nunique() == 1
+        }
         groups.append(FailureGroup(str(kind), rows["message"].iloc[0], len(rows), shared))
     return sorted(groups, key=lambda g: -g.count)
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from tuner.errors import StorageError
 from tuner.outcome import Kind, Origin
 from tuner.store.cache import Cache
+from tuner.store.columns import column_of
 from tuner.store.entry import Entry, TimedTactic
-from tuner.store.results import FinishedJob, TacticRecord, read_summary
+from tuner.store.results import STOPPED, FinishedJob, TacticRecord, read_summary
 from tuner.store.trials import TRIAL_COLUMNS, ProblemTrials, read_trials
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ class Trials:
     """The trials of one problem.
 
     Attributes:
-        params: the names of the tuned parameters.
+        params: the columns of the tuned parameters.
         frame: a row per trial in the order of asking. Columns: `TRIAL_COLUMNS`, one per parameter, one per fact.
             `time_us` is NaN for a failed trial.
     """
@@ -164,9 +165,8 @@ def _is_of(trials: ProblemTrials, job: FinishedJob) -> bool:
 
 def _from_summary(job: FinishedJob, own: ProblemTrials | None, folder: Path) -> TunedProblem:
     trials = None if own is None else _trials(own.frame, tuple(job.winner.config))
-    stopped = {"trials": "budget reached", "time": "out of time", "space exhausted": "the whole space was tried"}
     made = {
-        "trials": f"{job.trials}, {stopped.get(job.stopped, job.stopped or 'unknown end')}",
+        "trials": f"{job.trials}, {STOPPED.get(job.stopped, job.stopped or 'unknown end')}",
         "resumed from earlier runs": str(job.resumed),
         "backend": job.backend,
         "recorded in": str(folder),
@@ -251,4 +251,4 @@ def _from_entry(entry: Entry, path: Path) -> TunedProblem:
 
 
 def _trials(frame: pd.DataFrame, params: tuple[str, ...]) -> Trials:
-    return Trials(tuple(p for p in params if p in frame), frame)
+    return Trials(tuple(c for c in (column_of(p, frame.columns) for p in params) if c in frame), frame)

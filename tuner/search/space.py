@@ -1,25 +1,24 @@
 """Search spaces: the legal combinations of parameters.
 
-Legal points are counted, ranked and drawn by dynamic programming over the parameters in declared
-order. A partial count depends only on those earlier values that a later constraint still looks at,
-so local constraints keep it small however large the full product is.
+Legal points are counted, listed, ranked and drawn by their rank (see `tuner.search.counting`). Where there are
+too many to count, they are drawn by trial from those that the constraints on few parameters leave.
 """
 
 from __future__ import annotations
 
 import random
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from math import prod
+from math import inf, prod
 
 from tuner.errors import ConfigError, did_you_mean
 from tuner.search.constraints import BoundConstraint, Constraint, Scope, settled
+from tuner.search.counting import WORK, Counting, Prefix
 from tuner.search.params import Param
 from tuner.search.tactic import Config, Tactic, Value
-
-Prefix = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -31,11 +30,13 @@ class Space:
         constraints: what a legal point meets, in every scope.
         scopes: values for the other names that constraints ask for; several where a problem's
             dimensions vary, since a tactic must be legal over the whole range.
+        work: how many values may be looked at to count the legal points.
     """
 
     params: tuple[Param, ...]
     constraints: tuple[Constraint, ...] = ()
     scopes: tuple[Scope, ...] = field(default=({},), compare=False)
+    work: int = field(default=WORK, compare=False)
 
     def __post_init__(self) -> None:
         names = [p.name for p in self.params]
@@ -65,7 +66,7 @@ class Space:
                         raise ConfigError(
                             f"constraint {c.name!r} names {name!r}, which is not declared{did_you_mean(name, known)}"
                         )
-        return Space(self.params, self.constraints, scopes)
+        return replace(self, scopes=scopes)
 
     # -- single points ---------------------------------------------------------------------------
 
@@ -146,45 +147,52 @@ class Space:
         """How many points there would be without constraints."""
         return prod(len(p.values) for p in self.params)
 
-    @cached_property
+    def count(self, deadline: float = inf) -> tuple[int, bool]:
+        """`size` and `counted`. The first call counts, which ends at `deadline` (`time.monotonic`) at the latest."""
+        return self._counting.size(deadline)
+
+    @property
     def size(self) -> int:
-        """How many legal points there are."""
-        return self._count(())
+        """How many legal points there are; unless `counted`, how many there are at least."""
+        return self.count()[0]
+
+    @property
+    def counted(self) -> bool:
+        """Whether the legal points are few enough to be counted. Only then can they be listed and ranked."""
+        return self.count()[1]
+
+    @property
+    def size_text(self) -> str:
+        """The size for a reader: ``44``, or ``more than 5000``."""
+        return f"{'' if self.counted else 'more than '}{self.size}"
 
     def __len__(self) -> int:
+        self._require_counted()
         return self.size
 
     def __iter__(self) -> Iterator[dict[str, Value]]:
         """All legal points, the last parameter varying fastest."""
-        return (self.decode(p) for p in self._walk(()))
+        self._require_counted()
+        return map(self.decode, self._counting.walk())
 
     def rank(self, config: Config) -> int:
         """The position of a legal point in the order of iteration."""
+        self._require_counted()
         violated = self.violated(config)
         if violated:
             raise ConfigError(f"({Tactic(config)}) is outside the space: {violated}")
-        indices, before = self.encode(config), 0
-        for level, index in enumerate(indices):
-            prefix = indices[:level]
-            before += sum(self._count((*prefix, i)) for i in self._allowed(prefix) if i < index)
-        return before
+        return self._counting.rank(self.encode(config))
 
     def point(self, rank: int) -> dict[str, Value]:
         """The legal point at a position in the order of iteration."""
+        self._require_counted()
         if not 0 <= rank < self.size:
             raise IndexError(f"rank {rank} is outside a space of {self.size} points")
-        prefix: Prefix = ()
-        while len(prefix) < len(self.params):
-            for i in self._allowed(prefix):
-                below = self._count((*prefix, i))
-                if rank < below:
-                    prefix = (*prefix, i)
-                    break
-                rank -= below
-        return self.decode(prefix)
+        return self.decode(self._counting.at(rank))
 
     def sample(self, rng: random.Random, count: int = 1) -> list[dict[str, Value]]:
         """Distinct legal points, each equally likely; all of them when there are no more."""
+        self._require_counted()
         ranks: Iterable[int]
         if self.size <= sys.maxsize:
             ranks = rng.sample(range(self.size), min(count, self.size))
@@ -194,7 +202,28 @@ class Space:
                 ranks.add(rng.randrange(self.size))
         return [self.point(r) for r in ranks]
 
-    # -- dynamic programming ---------------------------------------------------------------------
+    def hit(self, rng: random.Random) -> Prefix | None:
+        """The indices of a legal point, each equally likely; None when one was drawn that is not legal.
+
+        That happens only where the points are too many to count, and as often as the constraints refuse that
+        look at many parameters.
+        """
+        counting = self._counting if self.counted else self._counting.narrow
+        size, _ = counting.size()
+        drawn = self.decode(counting.at(rng.randrange(size))) if size else None
+        return None if drawn is None or self.violated(drawn) else self.encode(drawn)
+
+    def most_refused(self) -> str:
+        """What part of points drawn at random is refused, and which constraint refuses most of them."""
+        rng = random.Random(0)
+        drawn = [self.decode([rng.randrange(len(p.values)) for p in self.params]) for _ in range(1000)]
+        refused = Counter(str(c) for c in map(self.violated, drawn) if c is not None)
+        (worst, count), *_ = [*refused.most_common(1), ("no constraint", 0)]
+        return f"{count / 10:g} % of all are refused by {worst}"
+
+    def _require_counted(self) -> None:
+        if not self.counted:
+            raise ConfigError(f"the space has {self.size_text} legal points, too many to list; draw some of them")
 
     @cached_property
     def _names(self) -> frozenset[str]:
@@ -226,37 +255,5 @@ class Space:
         return tuple(map(tuple, levels))
 
     @cached_property
-    def _frontiers(self) -> tuple[Prefix, ...]:
-        """For each level, the earlier positions that constraints from there on look at."""
-        frontiers: list[Prefix] = []
-        needed: set[int] = set()
-        for level in range(len(self.params) - 1, -1, -1):
-            for check in self._levels[level]:
-                needed.update(check.looked_at)
-            frontiers.append(tuple(sorted(i for i in needed if i < level)))
-        return (*reversed(frontiers), ())
-
-    @cached_property
-    def _memo(self) -> dict[tuple[int, ...], int]:
-        return {}
-
-    def _allowed(self, prefix: Prefix) -> Iterable[int]:
-        level = len(prefix)
-        checks = self._levels[level]
-        return (i for i in range(len(self.params[level].values)) if all(check((*prefix, i)) for check in checks))
-
-    def _count(self, prefix: Prefix) -> int:
-        level = len(prefix)
-        if level == len(self.params):
-            return 1
-        key = (level, *(prefix[i] for i in self._frontiers[level]))
-        if key not in self._memo:
-            self._memo[key] = sum(self._count((*prefix, i)) for i in self._allowed(prefix))
-        return self._memo[key]
-
-    def _walk(self, prefix: Prefix) -> Iterator[Prefix]:
-        if len(prefix) == len(self.params):
-            yield prefix
-        elif self._count(prefix):
-            for i in self._allowed(prefix):
-                yield from self._walk((*prefix, i))
+    def _counting(self) -> Counting:
+        return Counting([len(p.values) for p in self.params], self._levels, self.work)

@@ -10,11 +10,12 @@ from __future__ import annotations
 import itertools
 import math
 import random
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from tuner.errors import ConfigError
-from tuner.search.points import Elsewhere, Point, Points
+from tuner.search.points import Elsewhere, NoneFoundError, Point, Points
 from tuner.search.samplers import DEFAULT_SAMPLER, GivenSampler, find
 from tuner.search.space import Space
 from tuner.search.tactic import Config, Value, canonical
@@ -30,7 +31,9 @@ class Search:
     The default comes first, then the seeds, then what the sampler finds promising. A space no larger
     than the budget is enumerated instead, shuffled so that a run cut short has seen all parts of it.
     What is asked depends only on the arguments below and on the
-    sequence of asks and tells, so a run that was cut short can be played again from its record.
+    sequence of asks and tells, so a run that was cut short can be played again from its record. Where
+    the space is too large to count, the search ends when next to no point is legal and none is left near
+    those that were tried.
 
     Example:
         >>> from tuner.search.space import Space
@@ -49,6 +52,11 @@ class Search:
         seeds: configurations to try right after the default, best first. One that the space does not
             hold (any more) is left out.
         elsewhere: what was found for the same kernel at other shapes; samplers may learn from it.
+        deadline: when to stop counting the space, and to propose one configuration at a time, on the clock of
+            `time.monotonic`.
+
+    Attributes:
+        gave_up: why no more are proposed although there may be more, or "".
 
     Raises:
         ConfigError: for an unknown sampler, a default outside the space, or a space with no legal point.
@@ -64,20 +72,24 @@ class Search:
         budget: int,
         seeds: Iterable[Config] = (),
         elsewhere: Sequence[Elsewhere] = (),
+        deadline: float = math.inf,
     ) -> None:
         chosen = sampler if isinstance(sampler, GivenSampler) else find(sampler)
-        if space.size == 0:
+        size, counted = space.count(deadline)
+        if counted and size == 0:
             raise ConfigError("the space has no legal point; relax a constraint")
         violated = space.violated(default)
         if violated:
             raise ConfigError(f"the default ({canonical(default)}) is outside the space: {violated}")
         self._points = Points(space, sorted(elsewhere, key=lambda e: math.hypot(*e.offset)))
         self._rng = random.Random(seed)
+        self._deadline = deadline
         self._running: dict[str, optuna.trial.Trial | None] = {}
+        self.gave_up = ""
         self._known: Iterator[Point] = map(space.encode, (default, *(c for c in seeds if c in space)))
         self._study: optuna.Study | None = None
         self._distributions: dict[str, BaseDistribution] = {}
-        if space.size <= budget:
+        if counted and size <= budget:
             everything = list(map(space.encode, space))
             self._rng.shuffle(everything)
             self._known = itertools.chain(self._known, everything)
@@ -89,7 +101,15 @@ class Search:
 
     def ask(self, count: int) -> list[dict[str, Value]]:
         """Propose up to `count` configurations to evaluate side by side; [] once there are no more."""
-        return [self._ask_one() for _ in range(min(count, self._points.left))]
+        asked: list[dict[str, Value]] = []
+        while len(asked) < count and self._points.left and not self.gave_up:
+            if asked and time.monotonic() > self._deadline:
+                break
+            try:
+                asked.append(self._ask_one())
+            except NoneFoundError as e:
+                self.gave_up = f"no further legal tactic was found: {e}"
+        return asked
 
     def tell(self, config: Config, time_us: float | None) -> None:
         """Learn the time of a configuration that was asked for.

@@ -10,6 +10,7 @@ has a line of its own, so the same content is the same bytes, and a change is a 
 from __future__ import annotations
 
 import os
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -284,7 +285,7 @@ def _read(path: Path) -> bytes | None:
     try:
         if path.exists() and not path.is_file():
             raise StorageError(f"{path} is not a file; name a cache file with --cache or TUNER_CACHE")
-        return path.read_bytes()
+        return path.read_bytes().removeprefix(BOM_UTF8)  # which some editors write
     except FileNotFoundError:
         return None
     except OSError as e:

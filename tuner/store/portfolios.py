@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -89,7 +90,7 @@ def read_portfolios(folder: Path) -> tuple[Portfolio, ...]:
     """
     path = folder / FILE
     try:
-        return msgspec.json.decode(path.read_bytes(), type=tuple[Portfolio, ...])
+        return msgspec.json.decode(path.read_bytes().removeprefix(BOM_UTF8), type=tuple[Portfolio, ...])
     except (FileNotFoundError, NotADirectoryError):
         return ()
     except OSError as e:

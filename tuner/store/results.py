@@ -6,6 +6,7 @@ Beside the summary, in the folder ``code``, are the PTX and cubin of each proble
 from __future__ import annotations
 
 import json
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,15 @@ from tuner.store.entry import Samples
 from tuner.store.files import write_atomic
 
 SUMMARY = "summary.json"
+
+
+STOPPED = {
+    "trials": "budget reached",
+    "time": "out of time",
+    "space exhausted": "the whole space was tried",
+    "none found": "no further legal tactic was found",
+}
+"""Why a search ended, and how a reader is told."""
 
 
 class CodeFiles(Struct, frozen=True):
@@ -186,7 +196,7 @@ def read_summary(folder: Path) -> Summary:
     """
     path = folder / SUMMARY
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Summary)
+        return msgspec.json.decode(path.read_bytes().removeprefix(BOM_UTF8), type=Summary)
     except FileNotFoundError:
         raise StorageError(f"{folder} holds no {SUMMARY}; name a folder that tuner tune left (--out)") from None
     except OSError as e:
@@ -247,7 +257,7 @@ class Result:
         ties: tactics that cannot be told from the best, the winner excluded.
         trials: all trials of the study, earlier runs included.
         resumed: how many of them an earlier run had finished.
-        stopped: why the search ended: "trials", "time" or "space exhausted".
+        stopped: why the search ended, a key of `STOPPED`.
         code: what the winner and the default were compiled to, where anything was.
     """
 

@@ -11,6 +11,7 @@ from tuner.errors import StorageError
 from tuner.kernel.problem import Problem
 from tuner.kernel.problem_data import data_of
 from tuner.outcome import Timing
+from tuner.store.columns import param_columns
 from tuner.store.files import write_atomic
 from tuner.store.results import Trial
 
@@ -47,31 +48,33 @@ def write_trials(path: Path, trials: Mapping[Problem, Sequence[Trial]]) -> None:
 
     Columns: problem (for people), number, tactic, status ("ok" or the class of failure), kind, time_us, verified, one
     per parameter, one per fact about the code or the run, problem_id (by which the problem is found in a summary),
-    message.
+    message. A parameter that is called like another column is kept apart, see `tuner.store.columns`.
 
     Raises:
         StorageError: when the file cannot be written.
     """
     import pandas as pd
 
+    ended = [trial for finished in trials.values() for trial in finished]
+    facts = {name for t in ended if isinstance(t.outcome, Timing) for name in t.outcome.facts}
+    columns = param_columns(dict.fromkeys(name for t in ended for name in t.tactic.config), {*_FIRST, *_LAST, *facts})
     rows: list[dict[str, Any]] = []
     for problem, finished in trials.items():
         of_problem = {"problem": str(problem), _ID: data_of(problem).id}
         for trial in finished:
             row: dict[str, Any] = {**of_problem, "number": trial.number, "tactic": trial.tactic.id}
+            config = {columns[name]: value for name, value in trial.tactic.config.items()}
             outcome = trial.outcome
             if isinstance(outcome, Timing):
                 row |= {"status": "ok", "kind": outcome.kind, "time_us": outcome.time_us, "verified": outcome.verified}
-                row |= {**trial.tactic.config, **outcome.facts, "message": ""}
+                row |= {**config, **outcome.facts, "message": ""}
             else:
-                row |= {"status": outcome.kind.value, **trial.tactic.config, "message": outcome.message}
+                row |= {"status": outcome.kind.value, **config, "message": outcome.message}
             rows.append(row)
     known = dict.fromkeys(name for row in rows for name in row)
     frame = pd.DataFrame(rows, columns=[*_FIRST, *(c for c in known if c not in (*_FIRST, *_LAST)), *_LAST])
     # A parameter that some tactics do not have would turn its integers into floats.
-    integers = {
-        n for finished in trials.values() for t in finished for n, v in t.tactic.config.items() if type(v) is int
-    }
+    integers = {columns[n] for t in ended for n, v in t.tactic.config.items() if type(v) is int}
     write_atomic(path, frame.astype(dict.fromkeys(sorted(integers), "Int64")).to_csv(index=False).encode())
 
 

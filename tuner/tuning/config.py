@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import random
 import tomllib
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -177,7 +175,7 @@ def dump_config(config: Job) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_bytes().decode())
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist; name a TOML file, or start one with: tuner new NAME") from None
     except OSError as e:
@@ -248,15 +246,12 @@ def _dim(data: Any, where: str, key: str) -> tuple[Range, ...]:
 def _why_refused(problem: Problem) -> str:
     """Why nothing, or not even the default tactic, is legal for a problem; "" when it is."""
     space, default = problem.space, problem.kernel.default_tactic
-    if not space.size:
-        rng = random.Random(0)
-        points = [space.decode([rng.randrange(len(p.values)) for p in space.params]) for _ in range(1000)]
-        (worst, count), *_ = Counter(str(space.violated(p)) for p in points).most_common(1)
-        return f"no tactic is legal for {problem.label}; {count / 10:.0f} % of all are refused by {worst}"
     violated = space.violated(default.config)
-    if violated:
-        return f"the kernel's default ({default}) is not legal for {problem.label}: {violated}; choose another default"
-    return ""
+    if violated is None:  # how many others are legal is counted when somebody asks
+        return ""
+    if space.counted and not space.size:
+        return f"no tactic is legal for {problem.label}; {space.most_refused()}"
+    return f"the kernel's default ({default}) is not legal for {problem.label}: {violated}; choose another default"
 
 
 def _search_options(data: Mapping[str, Any], where: str) -> SearchOptions:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field, replace
@@ -240,6 +242,7 @@ def _tune(
 ) -> Result:
     """Search a problem from what its neighbours and the cache tell."""
     options, problem, origin = config.search, study.problem, backend.origin
+    deadline = math.inf if options.timeout_s is None else time.monotonic() + options.timeout_s
     budget, place = options.further_trials if neighbours else options.trials, place_of(problem)
     hit = cache.lookup(problem, kernel_hash(problem.kernel), backend=origin.backend, device=origin.device)
     search = Search(
@@ -250,6 +253,7 @@ def _tune(
         budget=budget,
         seeds=[t.config for t in seeds(place, neighbours, SEEDS)],
         elsewhere=elsewhere(place, problem.space, neighbours),
+        deadline=deadline,
     )
     return tune_problem(
         problem,
@@ -257,7 +261,7 @@ def _tune(
         study.journal,
         search,
         trials=budget,
-        timeout_s=options.timeout_s,
+        deadline=deadline,
         finalists=options.finalists,
         incumbent=hit.tactic if hit.tier == "exact" else None,
         progress=progress,

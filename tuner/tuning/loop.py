@@ -43,7 +43,7 @@ def tune_problem(
     search: Search,
     *,
     trials: int,
-    timeout_s: float | None,
+    deadline: float,
     finalists: int,
     incumbent: Tactic | None,
     progress: Progress,
@@ -56,7 +56,7 @@ def tune_problem(
         journal: finished trials, read and extended.
         search: what to try next; told every outcome.
         trials: budget, counting trials that an earlier run finished.
-        timeout_s: end the search after this many seconds, but not before the default was tried.
+        deadline: when to end the search, on the clock of `time.monotonic`, but not before the default was tried.
         finalists: how many of the fastest to confirm, besides ties and the default.
         incumbent: the tactic served so far, which wins a tie. It is tried even when the search missed it,
             so that a shorter search never makes worse what is served.
@@ -65,10 +65,13 @@ def tune_problem(
     Raises:
         NoValidTacticError: when every tactic failed.
     """
-    progress.started(problem, backend, min(trials, problem.space.size))
+    space = problem.space
+    progress.started(problem, backend, min(trials, space.size) if space.counted else trials)
     resumed = len(journal)
     default = problem.kernel.default_tactic
-    asked, stopped = _search(backend, journal, search, default, trials, timeout_s, progress)
+    asked, stopped = _search(backend, journal, search, default, trials, deadline, progress)
+    if search.gave_up:
+        progress.note(f"{problem}: {search.gave_up}")
     if incumbent is not None and incumbent not in journal:
         for trial, again in _evaluate([(asked, incumbent)], backend, journal, {}):
             progress.trial(trial, again)
@@ -109,17 +112,17 @@ def _search(
     search: Search,
     default: Tactic,
     trials: int,
-    timeout_s: float | None,
+    deadline: float,
     progress: Progress,
 ) -> tuple[int, str]:
     """Ask, evaluate, store, tell, until a limit is reached; returns how many were asked for, and which limit."""
-    deadline = float("inf") if timeout_s is None else time.monotonic() + timeout_s
-    asked = 0
+    asked, late = 0, False
     ids: dict[int, Tactic] = {}
 
     def ask() -> list[tuple[int, Tactic]]:
-        nonlocal asked
-        configs = search.ask(min(backend.batch, trials - asked)) if asked < trials else []
+        nonlocal asked, late
+        late = 0 < asked < trials and time.monotonic() > deadline
+        configs = [] if late else search.ask(min(backend.batch, trials - asked))
         batch = [(asked + i, Tactic(c)) for i, c in enumerate(configs)]
         asked += len(batch)
         backend.prepare([t.config for _, t in batch if t not in journal])
@@ -136,7 +139,9 @@ def _search(
             outcome = journal.outcome(tactic)
             search.tell(tactic.config, outcome.time_us if isinstance(outcome, Timing) else None)
         batch = ask() if following is None else following
-    return asked, "trials" if asked >= trials else "space exhausted"
+    if asked < trials:
+        return asked, "time" if late else "none found" if search.gave_up else "space exhausted"
+    return asked, "trials"
 
 
 def _evaluate(

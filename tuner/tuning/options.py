@@ -17,7 +17,7 @@ class SearchOptions(Struct, frozen=True, forbid_unknown_fields=True):
         trials: budget per problem.
         shared_trials: budget of each further problem with the same data types and attributes, which starts from
             what was found for the ones before it; None: a quarter of `trials`, and at least 8.
-        timeout_s: stop asking for new trials after this many seconds; None: never.
+        timeout_s: stop asking for new trials of a problem this many seconds after its turn came; None: never.
         sampler: who proposes what to try.
         seed: of everything random.
         finalists: how many of the fastest are confirmed.

@@ -167,9 +167,9 @@ def bundle(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> Path:
     return prepared(Workspace(tmp_path_factory.mktemp("bundle"), compiled)).export()
 
 
-def prepared(workspace: Workspace) -> Made:
+def prepared(workspace: Workspace, kernel: str = KERNEL) -> Made:
     """A kernel, a config with two problems, and a cache with the winners of both."""
-    workspace.write(kernel=KERNEL)
+    workspace.write(kernel=kernel)
     (workspace.folder / "job.toml").write_text(CONFIG)
     made = Made(workspace)
     made.remember(made.problem({"M": 64, "N": 1024}, dtypes={"T": "fp16"}), BEST)
@@ -248,6 +248,32 @@ def test_it_serves_winner_and_default_without_this_package_or_triton(bundle: Pat
                 launch = played.launches[which]
                 assert (launch.grid, launch.block, launch.extra) == (timed.grid, block, timed.args)
     assert exact.outputs == (("HALF", dict.fromkeys(WHICH, (64, 1024))), ("FLOAT", dict.fromkeys(WHICH, (64, 1024))))
+
+
+def refusing(block: int) -> str:
+    """The kernel, which does not compile with a block of this size."""
+    return KERNEL.replace("    columns =", f"    tl.static_assert(BLOCK != {block}, 'no room')\n    columns =", 1)
+
+
+def test_a_default_that_does_not_compile_is_left_out_and_the_winner_stands_in(workspace: Workspace) -> None:
+    made = prepared(workspace, refusing(128))
+    run = workspace.run("export", "job.toml", "--format", "bundle", "--out", "bundle")
+    assert run.code == 0, run.err
+    said = "leaving out the default (BLOCK=128 num_warps=4), which does not compile for NVIDIA H200: "
+    assert run.err.count(said) == 2, run.err
+    assert "(BLOCK=512 num_warps=4) stands in for it" in run.err
+    (exact,) = answers(made.folder / "bundle", EXACT)
+    assert exact.offered == (Tactic(BEST).id,)
+    default, winner = exact.played
+    assert (default.entry, default.code, default.launches) == (winner.entry, winner.code, winner.launches)
+
+
+def test_a_winner_that_does_not_compile_is_refused(workspace: Workspace) -> None:
+    prepared(workspace, refusing(512))
+    run = workspace.run("export", "job.toml", "--format", "bundle", "--out", "bundle")
+    assert run.code == 1
+    assert "(BLOCK=512 num_warps=4) does not compile: " in run.err
+    assert not (workspace.folder / "bundle").exists()
 
 
 def test_a_range_serves_every_range_within_it(bundle: Path) -> None:

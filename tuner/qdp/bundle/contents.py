@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -22,21 +23,27 @@ from tuner.qdp.dtypes import member
 from tuner.search.tactic import Config, Tactic
 from tuner.store.entry import Entry, TimedTactic
 
+_log = logging.getLogger("tuner.qdp")
+
 
 @dataclass(frozen=True)
 class Held:
-    """A problem's entry in the cache with the code of the tactics it serves, one or a portfolio, and of the default."""
+    """A problem's entry in the cache with the code of the tactics it serves, one or a portfolio, and of the default.
+
+    Where the default does not compile, the first of those that are served stands in for it.
+    """
 
     problem: Problem
     entry: Entry
     tactics: tuple[tuple[TimedTactic, Artifact], ...]
-    default: Artifact
+    default: tuple[Tactic, TimedTactic | None, Artifact]
 
     @property
     def code(self) -> list[tuple[Tactic, Artifact]]:
         """What each tactic compiled to, the default among them."""
         served = [(Tactic(t.config), artifact) for t, artifact in self.tactics]
-        return [*served, (self.problem.kernel.default_tactic, self.default)]
+        tactic, _, artifact = self.default
+        return [*served, (tactic, artifact)]
 
 
 def configs_of(problem: Problem, entry: Entry) -> list[Config]:
@@ -45,20 +52,28 @@ def configs_of(problem: Problem, entry: Entry) -> list[Config]:
 
 
 def hold(problem: Problem, entry: Entry, compiler: Compiles) -> Held:
-    """Compile what an entry records.
+    """Compile what an entry records. A default that does not compile is left out with a warning.
 
     Raises:
-        NoValidTacticError: when one of them does not compile.
+        NoValidTacticError: when a tactic that is served does not compile.
     """
     codes = []
-    for config in configs_of(problem, entry):
-        result = compiler.submit(problem, config).result()
+    for timed in entry.portfolio or (entry.winner,):
+        result = compiler.submit(problem, timed.config).result()
         if isinstance(result, Failure):
             why = result.headline
-            raise NoValidTacticError(f"{problem}: ({Tactic(config)}) does not compile: {why}")
-        codes.append(result)
-    served = entry.portfolio or (entry.winner,)
-    return Held(problem, entry, tuple(zip(served, codes, strict=False)), codes[-1])
+            raise NoValidTacticError(f"{problem}: ({Tactic(timed.config)}) does not compile: {why}")
+        codes.append((timed, result))
+    default = problem.kernel.default_tactic
+    result = compiler.submit(problem, default.config).result()
+    if not isinstance(result, Failure):
+        return Held(problem, entry, tuple(codes), (default, entry.default, result))
+    first, artifact = codes[0]
+    _log.warning(
+        f"{problem}: leaving out the default ({default}), which does not compile for {entry.device}: "
+        f"{result.headline}; ({Tactic(first.config)}) stands in for it"
+    )
+    return Held(problem, entry, tuple(codes), (Tactic(first.config), first, artifact))
 
 
 def bundled_kernel(kernel: Kernel, held: Sequence[Held]) -> BundledKernel:
@@ -80,6 +95,7 @@ def bundled_kernel(kernel: Kernel, held: Sequence[Held]) -> BundledKernel:
 
 def _bundled_problem(held: Held) -> BundledProblem:
     problem, entry = held.problem, held.entry
+    default, timed, code = held.default
     tensors = (*problem.kernel.inputs.values(), *problem.kernel.outputs.values())
     return BundledProblem(
         problem=problem.label,
@@ -90,11 +106,11 @@ def _bundled_problem(held: Held) -> BundledProblem:
         attributes=dict(problem.attributes),
         dims={dim: _extent(problem, dim) for dim in problem.dims},
         tactics=tuple(_bundled_tactic(problem, Tactic(t.config), artifact, t) for t, artifact in held.tactics),
-        default=_bundled_tactic(problem, problem.kernel.default_tactic, held.default, entry.default),
+        default=_bundled_tactic(problem, default, code, timed),
         times=BundledTimes(entry.kind, entry.backend, entry.date.isoformat()),
         verified=entry.verified,
         environment=entry.environment,
-        compiler=held.default.compiler,
+        compiler=code.compiler,
         source=entry.source,
         data=entry.problem,
     )

@@ -13,6 +13,7 @@ from tuner.qdp.offers import default_tactic, pinned_space
 from tuner.qdp.plugin import Offer
 from tuner.qdp.rehearsal.builder import Broken, PlayedLaunch, PlayedTensor, Rehearsal, play
 from tuner.qdp.rehearsal.rules import examine
+from tuner.search.points import drawn
 from tuner.search.tactic import Config, Tactic
 
 
@@ -24,8 +25,8 @@ class Sample:
 
     def __call__(self, problem: Problem, pinned: Config) -> Sequence[Tactic]:
         space, default = pinned_space(problem, pinned), default_tactic(problem, pinned)
-        others = [Tactic(c) for c in space.sample(random.Random(0), self.count)]
-        return [default, *(t for t in others if t != default)][: self.count]
+        others = drawn(space, default.config, random.Random(0), self.count)
+        return [default, *map(Tactic, others)][: self.count]
 
 
 def rehearse(problem: Problem, offer: Offer, target: Target) -> tuple[Rehearsal, tuple[Broken, ...]]:

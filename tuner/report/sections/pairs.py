@@ -9,6 +9,7 @@ from tuner.report.blocks import Chart, Section
 from tuner.report.charts import ACCENT, BAD, SECOND, layered
 from tuner.report.jobs import Trials, TunedProblem
 from tuner.report.text import duration
+from tuner.store.columns import param_of
 
 if TYPE_CHECKING:
     import altair as alt
@@ -32,29 +33,30 @@ def strongest_pair(job: TunedProblem) -> Section | None:
         "darker is faster, a cross marks pairs of which every trial failed, and empty ones were not tried."
     )
     chart = Chart(
-        f"{names[0]} and {names[1]}", says, lambda width: _chart(job, trials, (names[0], names[1]), width), True
+        " and ".join(map(param_of, names)), says, lambda width: _chart(job, trials, (names[0], names[1]), width), True
     )
     return Section("Strongest parameters together", [chart])
 
 
 def _chart(job: TunedProblem, trials: Trials, names: tuple[str, str], width: int) -> alt.LayerChart:
     import altair as alt
+    import pandas as pd
 
     across, down = names
-    data = trials.frame.groupby([across, down])["time_us"].min().reset_index()
-    best = data["time_us"].min()
-    order = {n: [str(plain(v)) for v in sorted(data[n].unique())] for n in names}
-    data["ratio"] = data["time_us"] / best
-    data["shade"] = 1 / data["ratio"]
-    data["x"] = [str(plain(v)) for v in data[across]]
-    data["y"] = [str(plain(v)) for v in data[down]]
-    won = None if job.winner is None else tuple(str(plain(job.winner.config.get(n))) for n in names)
-    data["won"] = [pair == won for pair in zip(data["x"], data["y"], strict=True)]
-    cells = data[["x", "y", "ratio", "shade", "won"]]
+    best = trials.frame.groupby([across, down])["time_us"].min()
+    order = {n: [str(plain(v)) for v in sorted(best.index.unique(n))] for n in names}
+    cells = pd.DataFrame([map(str, map(plain, pair)) for pair in best.index], columns=["x", "y"])
+    cells["ratio"] = best.to_numpy() / best.min()
+    cells["shade"] = 1 / cells["ratio"]
+    won = None if job.winner is None else tuple(str(plain(job.winner.config.get(param_of(n)))) for n in names)
+    cells["won"] = [pair == won for pair in zip(cells["x"], cells["y"], strict=True)]
     x = alt.X(
-        "x:N", sort=order[across], title=across, axis=alt.Axis(labelAngle=0, labelOverlap=True, labelSeparation=5)
+        "x:N",
+        sort=order[across],
+        title=param_of(across),
+        axis=alt.Axis(labelAngle=0, labelOverlap=True, labelSeparation=5),
     )
-    y = alt.Y("y:N", sort=order[down], title=down)
+    y = alt.Y("y:N", sort=order[down], title=param_of(down))
     timed = alt.Chart(cells.dropna()).encode(x=x, y=y)
     opacity = alt.Opacity("shade:Q", scale=alt.Scale(domain=[0.25, 1], range=[0.05, 0.6], clamp=True), legend=None)
     layers = [

@@ -8,6 +8,7 @@ from tuner.report.analysis import LEAST_TRIALS, importances, plain, varied
 from tuner.report.blocks import Chart, Charts, PageBlock, Section, Text
 from tuner.report.charts import ACCENT, SECOND, layered, time_axis
 from tuner.report.jobs import Trials, TunedProblem
+from tuner.store.columns import param_of
 
 if TYPE_CHECKING:
     import altair as alt
@@ -32,7 +33,7 @@ def parameters(job: TunedProblem) -> Section | None:
     else:
         blocks.append(Text(f"Importances need at least {LEAST_TRIALS} trials with different times.", note=True))
     ordered = sorted(names, key=lambda n: -found.get(n, 0.0))
-    slices = [Chart(name, "", lambda width, name=name: _slice(job, trials, name, width)) for name in ordered]  # type: ignore[misc]
+    slices = [Chart(param_of(name), "", lambda width, name=name: _slice(job, trials, name, width)) for name in ordered]  # type: ignore[misc]
     blocks.append(
         Text(
             "Slices, the most important first. A bar goes from the fastest (the dot) to the median trial at a value, "
@@ -47,10 +48,10 @@ def _importance(found: dict[str, float], width: int) -> alt.LayerChart:
     import altair as alt
     import pandas as pd
 
-    data = pd.DataFrame({"parameter": list(found), "importance": list(found.values())})
+    data = pd.DataFrame({"parameter": [param_of(name) for name in found], "importance": list(found.values())})
     base = alt.Chart(data).encode(
         x=alt.X("importance:Q", title="importance", scale=alt.Scale(domain=[0, 1.12 * max(found.values())])),
-        y=alt.Y("parameter:N", sort=list(found), title=None),
+        y=alt.Y("parameter:N", sort=list(data["parameter"]), title=None),
     )
     layers = (
         base.mark_bar(color=ACCENT, height=16),
@@ -63,9 +64,9 @@ def _slice(job: TunedProblem, trials: Trials, name: str, width: int) -> alt.Laye
     import altair as alt
 
     timed = trials.timed
-    won = None if job.winner is None else str(plain(job.winner.config.get(name)))
-    data = timed.groupby(name)["time_us"].agg(best="min", middle="median").reset_index()
-    data = data.assign(value=[str(plain(v)) for v in data[name]])
+    won = None if job.winner is None else str(plain(job.winner.config.get(param_of(name))))
+    data = timed["time_us"].groupby(timed[name]).agg(best="min", middle="median")
+    data = data.assign(value=[str(plain(v)) for v in data.index])
     data["won"] = data["value"] == won
     scale, axis = time_axis("time", [float(data["best"].min()), float(data["middle"].max())])
     axis.title = f"{job.timed_word} (µs)"
@@ -73,7 +74,7 @@ def _slice(job: TunedProblem, trials: Trials, name: str, width: int) -> alt.Laye
     x = alt.X(
         "value:N",
         sort=list(data["value"]),
-        title=name,
+        title=param_of(name),
         axis=alt.Axis(labelAngle=0, labelOverlap=True, labelSeparation=5),
     )
     base = alt.Chart(data[["value", "best", "middle", "won"]]).encode(x=x, color=colour)

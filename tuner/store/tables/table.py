@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import sys
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from tuner.errors import ConfigError, StorageError
 from tuner.outcome import Failure, FailureClass, Kind, Outcome, Timing
-from tuner.search.constraints import Constraint
+from tuner.search.constraints import listed
 from tuner.search.params import Param
 from tuner.search.space import Space
 from tuner.search.tactic import Config, Value, canonical
@@ -58,7 +59,7 @@ def _read_text(path: Path) -> str:
         data = path.read_bytes()
         if data[:2] == b"\x1f\x8b":
             data = gzip.decompress(data)
-        return data.decode()
+        return data.decode("utf-8-sig")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as e:
         reason = getattr(e, "strerror", None) or str(e) or type(e).__name__
         raise StorageError(f"{path}: cannot read this table: {reason}") from e
@@ -101,15 +102,9 @@ def _build(path: Path, device: str, rows: list[Row]) -> Table:
 
 def _space(names: Sequence[str], configs: Sequence[Config]) -> Space:
     params = tuple(Param(n, _values(c[n] for c in configs)) for n in names)
-    constraints: list[Constraint] = []
-    shorter = 1
-    for position, param in enumerate(params):
-        heads = frozenset(tuple(c[n] for n in names[: position + 1]) for c in configs)
-        if len(heads) < shorter * len(param.values):  # else every continuation was recorded
-            why = f"no recorded configuration goes on with this {param.name}"
-            constraints.append(Constraint(f"recorded {param.name}", _Heads(heads), why, tuple(names[: position + 1])))
-        shorter = len(heads)
-    return Space(params, tuple(constraints))
+    why = "no recorded configuration goes on with this {param}"
+    constraints = tuple(listed(params, configs, "recorded {param}", why))
+    return Space(params, constraints, work=sys.maxsize)  # the rows of the table bound it
 
 
 def _values(recorded: Iterable[Value]) -> tuple[Value, ...]:
@@ -117,13 +112,3 @@ def _values(recorded: Iterable[Value]) -> tuple[Value, ...]:
     distinct = tuple(dict.fromkeys(recorded))
     numeric = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in distinct)
     return tuple(sorted(distinct)) if numeric else distinct
-
-
-class _Heads:
-    """Whether the first values of a configuration, given in declared order, begin a recorded one."""
-
-    def __init__(self, heads: frozenset[tuple[Value, ...]]) -> None:
-        self.heads = heads
-
-    def __call__(self, **values: Value) -> bool:
-        return tuple(values.values()) in self.heads
