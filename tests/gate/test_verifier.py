@@ -202,7 +202,6 @@ CHANGES: dict[str, Callable[[Declare, Store], object]] = {
     "the reference": lambda d, s: answer(d("x, amount: x + amount", "x, amount: amount + x"), tactic(), s),
     "the tolerance": lambda d, s: answer(d("rtol=1e-6", "rtol=1e-5"), tactic(), s),
     "an attribute": lambda d, s: answer(d(amount=2), tactic(), s),
-    "an attribute's default": lambda d, s: answer(d('"amount": 1', '"amount": 2', amount=2), tactic(), s),
     "the dtype": lambda d, s: answer(d(dtype="fp16"), tactic(), s),
     "the seed": lambda d, s: answer(d(), tactic(), s, seed=1),
     "the grid": lambda d, s: answer(d("grid=(cdiv(N, BLOCK),)", "grid=(cdiv(N, BLOCK) + 1,)"), tactic(), s),
@@ -216,6 +215,14 @@ def test_what_a_verdict_depends_on_asks_for_another(declare: Declare, tmp_path: 
         before = len(runs(tmp_path))
         assert change(declare, store) == "verified"
         assert len(runs(tmp_path)) > before, what
+
+
+def test_a_value_that_becomes_the_default_leaves_the_verdict(declare: Declare, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    assert answer(declare(amount=2), tactic(), store) == "verified"
+    once = runs(tmp_path)
+    assert answer(declare('"amount": 1', '"amount": 2', amount=2), tactic(), store) == "verified"
+    assert runs(tmp_path) == once
 
 
 def test_an_edit_while_tuning_is_not_taken_for_the_kernel_that_was_loaded(declare: Declare, tmp_path: Path) -> None:

@@ -26,6 +26,11 @@ def test_a_problem_comes_back_from_its_data_and_from_json() -> None:
     assert data_of(again) == data and again.dims == problem.dims
 
 
+def test_a_scalar_has_a_dimension_without_extents() -> None:
+    scalar = data_of(Problem.of(KERNEL, {"N": ()}))
+    assert scalar.dims == {"N": ()} and scalar.key != data_of(Problem.of(KERNEL, {"N": 1})).key
+
+
 def test_timed_shapes_are_part_of_the_data_with_all_their_dimensions() -> None:
     problem = Problem.of(KERNEL, {"N": Range(1, 8, 64)}, timed=[Timed({"N": 4}, 3.0), Timed({})])
     assert data_of(problem).timed == (ShapeData({"N": 4}, 3.0), ShapeData({"N": 8}))

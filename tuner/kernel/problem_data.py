@@ -89,13 +89,10 @@ def data_of(problem: Problem) -> ProblemData:
     """Describe a problem as data."""
     return ProblemData(
         kernel=problem.kernel.id,
-        dims=_dims(problem),
+        dims={name: dim_to_data(ranges) for name, ranges in problem.dims.items()},
         dtypes=dict(problem.dtypes),
         attributes=dict(problem.attributes),
-        timed=tuple(
-            ShapeData(_dims(shape), timed.weight)
-            for (shape, _), timed in zip(problem.shares, problem.timed, strict=False)
-        ),
+        timed=tuple(ShapeData(dict(shape.dims), shape.weight) for shape in problem.timed),
     )
 
 
@@ -123,10 +120,6 @@ def dim_to_data(ranges: tuple[Range, ...]) -> DimData:
     """Write a dimension in its shortest form."""
     data: tuple[ExtentData, ...] = tuple(r.opt if r.fixed else RangeData(r.min, r.opt, r.max) for r in ranges)
     return data[0] if len(data) == 1 else data
-
-
-def _dims(problem: Problem) -> dict[str, DimData]:
-    return {name: dim_to_data(ranges) for name, ranges in problem.dims.items()}
 
 
 def _range(data: ExtentData) -> Range:

@@ -300,7 +300,7 @@ def _refusal(path: Path, data: bytes, error: Exception) -> str:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as e:
         return f"{path} is damaged or no tactic cache: {e}; {remedy}"
     if not isinstance(header, dict) or header.get("format") != FORMAT:
-        return f'{path} is no tactic cache: it has no "format": "{FORMAT}"; name another file, or move it away'
+        return f'{path} is no tactic cache: it lacks "format": "{FORMAT}"; name another file, or move it away'
     version = header.get("version")
     if type(version) is int and version > VERSION:
         return (
