@@ -9,8 +9,10 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from tuner.compile.ptx import parse
@@ -91,7 +93,8 @@ class Numba(Source):
         try:
             kernel = self.make(**{name: values[name] for name in names_of(self.make)})
             signature = (*inputs, *integers, *outputs)
-            text, _ = cuda.compile_ptx(kernel, signature, cc=target.capability, launch_bounds=request["bounds"])
+            with _device_functions_for(target.capability):
+                text, _ = cuda.compile_ptx(kernel, signature, cc=target.capability, launch_bounds=request["bounds"])
         except Exception as e:
             raise CompileError(FailureClass.COMPILE, _explain(e)) from e
         return Emitted(_renamed(text, self.make.__name__))
@@ -100,6 +103,18 @@ class Numba(Source):
         _import()
         versions = {name: importlib.metadata.version(name) for name in ("numba-cuda", "numba")}
         return {**versions, "nvvm": _nvvm()}
+
+
+@contextmanager
+def _device_functions_for(capability: tuple[int, int]) -> Iterator[None]:
+    """Compile functions under `@cuda.jit(device=True)` for a target too; Numba asks the driver what GPU is there."""
+    dispatcher: Any = importlib.import_module("numba.cuda.dispatcher")
+    ask = dispatcher.get_current_device
+    dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=capability)
+    try:
+        yield
+    finally:
+        dispatcher.get_current_device = ask
 
 
 def _nvvm() -> str:
@@ -148,4 +163,5 @@ def _explain(error: Exception) -> str:
     """Numba's message, its first telling line first."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     telling = [line for line in lines if not line.startswith(("Failed in", "During:", "- "))]
-    return "\n".join(telling[:1] + lines) or type(error).__name__
+    end = 2 if telling and telling[0].rstrip().endswith(":") else 1
+    return "\n".join([" ".join(telling[:end]), *lines]) if telling else type(error).__name__

@@ -100,7 +100,7 @@ class AutotunedSource(TritonSource):
 
     def text(self) -> str:
         heuristics = {name: source_text(function) for name, function in sorted(self.heuristics.items())}
-        return json.dumps([super().text(), heuristics, {n: repr(v) for n, v in self.fixed.items()}])
+        return json.dumps([super().text(), heuristics, {n: source_text(v) for n, v in self.fixed.items()}])
 
     def request(self, problem: Problem, config: Config, target: Target) -> Mapping[str, Any]:
         computed = {name: list(map(repr, found)) for name, found in self._computed(problem, config).items()}

@@ -74,6 +74,8 @@ def import_file(path: Path) -> ModuleType:
         ConfigError: with file and line, when it raises.
         UnavailableError: when a package is missing that one of our extras installs.
     """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist")
     try:
         return import_with_siblings(path)
     except BaseException as e:
