@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import importlib.util
+import json
 import sys
 import sysconfig
 from collections.abc import Mapping, Sequence
@@ -39,7 +40,7 @@ def library_of(module: str) -> str | None:
             return ""
         if file.name.endswith(tuple(EXTENSION_SUFFIXES)):
             return f" of {file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}"
-        return "" if top in COMPILERS and top in _distributions() else None
+        return "" if top in COMPILERS and _is_editable(top) else None
     if top in COMPILERS:
         return ""
     names = _owners(top, file)
@@ -107,6 +108,12 @@ def _owners(top: str, file: Path) -> Sequence[str]:
     except importlib.metadata.PackageNotFoundError:
         pass
     return sorted(set(_distributions().get(top, ())))
+
+
+def _is_editable(top: str) -> bool:
+    """Whether a package was installed from a folder where its source stays: a module beside it may have its name."""
+    urls = (importlib.metadata.distribution(n).read_text("direct_url.json") for n in _distributions().get(top, ()))
+    return any(json.loads(url).get("dir_info", {}).get("editable") for url in urls if url)
 
 
 @cache
