@@ -395,6 +395,15 @@ T = defaultdict(lambda: 1)
 # set: '{1, 2}' -> '{1, 3}' in T
 T = {1, 2}
 
+# set of functions: '+ 1' -> '+ 2' in T
+def f(x):
+    return x + 1
+def g(x):
+    return x
+def h(x):
+    return -x
+T = {f, g, h, (f, 1), int}
+
 # fraction: '1, 3' -> '1, 4' in T
 T = Fraction(1, 3)
 
@@ -513,6 +522,8 @@ def test_hashes_are_the_same_in_another_process(load: Load, tmp_path: Path) -> N
         ("", "Path(__file__)", "reads Path, which gives it more"),
         ("", "globals()['K']", "reads globals, which gives it more"),
         ("", "eval('K')", "reads eval, which gives it more"),
+        ("", "(lambda o: o.environ)(os)", "reads os, which gives it more"),
+        ("T = []\nfor _ in range(10**5):\n    T = [T]", "T", "reads what is nested too deeply to be hashed"),
         ("HERE = Path(__file__).parent", "HERE / 'a'", r"reads HERE, a pathlib\.\w+ of a folder, whose files are not"),
     ],
 )

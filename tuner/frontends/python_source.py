@@ -37,12 +37,34 @@ _SEQUENCES = frozenset({tuple, list})
 _SETS = frozenset({set, frozenset})
 _MAPPINGS = frozenset({dict, MappingProxyType})
 
+_WORLDLY = {
+    "builtins": ("eval", "exec", "globals", "input", "open", "__import__"),
+    "importlib": ("import_module",),
+    "inspect": ("currentframe", "stack"),
+    "io": ("FileIO", "open"),
+    "os": (
+        "environ",
+        "environb",
+        "_Environ",
+        "fdopen",
+        "getenv",
+        "getenvb",
+        "listdir",
+        "open",
+        "popen",
+        "scandir",
+        "walk",
+    ),
+    "subprocess": ("Popen", "call", "check_call", "check_output", "getoutput", "run"),
+    "sys": ("_getframe", "argv", "modules"),
+}
+"""Modules of the standard library, and what of them answers with more than is written in code."""
+
 _READS_MORE = frozenset(
     {
-        *(f"builtins.{name}" for name in ("eval", "exec", "globals", "open", "input", "__import__")),
-        *(f"os.{name}" for name in ("environ", "environb", "_Environ", "getenv", "getenvb", "open")),
+        *(f"{module}.{name}" for module, names in _WORLDLY.items() for name in names),
         *(f"numpy.{name}" for name in ("load", "loadtxt", "genfromtxt", "fromfile", "memmap")),
-        *("io.open", "_io.open", "pathlib.Path", "sys.argv", "sys.modules", "importlib.import_module"),
+        *("_io.FileIO", "_io.open", "pathlib.Path", "torch.load"),
     }
 )
 """What answers a function with more than is written in code."""
@@ -78,10 +100,10 @@ def source_text(value: Any) -> str:
     known = _TEXTS.get(id(value))
     if known is not None and known[0]() is value:
         return known[1]
-    walk = _Walk()
-    opening = walk.describe(value)
-    sections = [*([] if opening == "function 0" else [opening]), *walk.sections()]
-    text = "\n\n".join(sections) + "\n"
+    try:
+        text = _Walk(getattr(value, "__name__", type(value).__name__)).text(value) + "\n"
+    except RecursionError:
+        raise ConfigError(f"{describe(value)} reads what is nested too deeply to be hashed; make it flat") from None
     number = id(value)
     with suppress(TypeError):  # plain values cannot be referred to weakly, and need not be remembered
         _TEXTS[number] = ref(value, lambda _: _TEXTS.pop(number, None) and None), text
@@ -95,13 +117,18 @@ _TEXTS: dict[int, tuple[ref[Any], str]] = {}
 class _Walk:
     """One walk over all that a value refers to. What can refer to itself gets a number, and a section of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, where: str) -> None:
         self._numbers: dict[int, int] = {}
         self._met: list[tuple[str, Any, str]] = []  # also keeps the values alive, so that no id is used twice
         self._open: list[int] = []
-        self._where = "it"
+        self._where = where
 
-    def sections(self) -> Iterator[str]:
+    def text(self, value: Any) -> str:
+        """Text for a value and for all that it refers to; of a function, the sections alone."""
+        opening = self.describe(value)
+        return "\n\n".join([*([] if opening == "function 0" else [opening]), *self._sections()])
+
+    def _sections(self) -> Iterator[str]:
         """The sections of all numbered values, those that are met on the way included."""
         make: Mapping[str, Callable[[Any], tuple[str, list[str]]]]
         make = {"function": self._function, "class": self._class, "module": self._module, "object": self._object}
@@ -146,10 +173,10 @@ class _Walk:
             if kind in _MAPPINGS:
                 inner = [f"{self.describe(k)}: {self._part(v, f'{where}[{k!r:.40}]')}" for k, v in value.items()]
                 return f"dict({', '.join(inner)})"
+            if kind in _SETS:  # which has no order to number values in
+                return f"{kind.__name__}({', '.join(sorted(_Walk(where).text(v) for v in value))})"
             inner = [self._part(v, f"{where}[{i}]") for i, v in enumerate(value)]
-            return f"{kind.__name__}({', '.join(sorted(inner) if kind in _SETS else inner)})"
-        except RecursionError:
-            raise self._refusal(value, "that is nested too deeply to be hashed") from None
+            return f"{kind.__name__}({', '.join(inner)})"
         finally:
             self._open.pop()
             self._where = where
@@ -327,7 +354,9 @@ def _followed(chain: tuple[str, ...], value: Any) -> Iterator[tuple[str, Any]]:
             return
         value, length = getattr(value, chain[length]), length + 1
     name = ".".join(chain[:length])
-    yield name, value
+    # Whoever has a module at hand can take everything from it.
+    bare = isinstance(value, ModuleType) and length == len(chain)
+    yield name, _OUTSIDE if bare and value.__name__ in _WORLDLY else value
     if isinstance(value, FunctionType) and library_of(str(value.__globals__.get("__name__"))) is None:
         attributes = vars(value)
         if length < len(chain) and chain[length] in attributes:

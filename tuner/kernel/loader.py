@@ -48,11 +48,9 @@ def load_kernel(spec: str, base: Path) -> Kernel:
 
 def _import_module(spec: str, location: str, base: Path) -> ModuleType:
     """A module on Python's path, or in a package of the folder that relative paths start from or the working one."""
+    top = location.partition(".")[0]
     try:
-        if (
-            location.partition(".")[0] not in sys.modules
-            and importlib.util.find_spec(location.partition(".")[0]) is None
-        ):
+        if top and top not in sys.modules and importlib.util.find_spec(top) is None:
             for folder in (base, Path()):
                 place = folder.resolve().joinpath(*location.split("."))
                 for file in (place.with_name(f"{place.name}.py"), place / "__init__.py"):
