@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
@@ -100,6 +101,23 @@ def test_an_update_moves_the_cache_entry_of_unchanged_code(recorded: Workspace) 
     after = json.loads((recorded.folder / "tactics.json").read_text())["entries"]
     (new,) = [e for e in after if e not in before]
     assert {**new, "source": before[0]["source"]} == before[0]
+
+
+def test_a_baseline_with_an_older_hash_says_so_until_an_update(recorded: Workspace) -> None:
+    for name in ("baseline.json", "tactics.json"):
+        file = recorded.folder / name
+        file.write_text(re.sub(r'"source": "\d+:', '"source": "', file.read_text()))
+    run = check(recorded)
+    assert run.code == 0, run.out
+    (lookup,) = found(run)["lookup"]
+    assert "hold an older hash of the kernel source" in lookup["message"]
+    assert "recorded with an older hash of the kernel source; tune again" in lookup["message"]
+    assert worse(check(recorded, "--served")) == {"lookup"}
+    updated = check(recorded, "--update", "--served")
+    assert updated.code == 0, updated.out
+    assert "moves to the new source" in updated.err
+    (lookup,) = found(check(recorded, "--served"))["lookup"]
+    assert "finds the winner: exact" in lookup["message"]
 
 
 def test_an_update_does_not_move_an_entry_of_another_winner(recorded: Workspace) -> None:

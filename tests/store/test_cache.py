@@ -16,10 +16,11 @@ import pytest
 
 from tuner import Kernel, Launch, Problem, Range, Tactic, Tensor, cdiv
 from tuner.errors import StorageError
+from tuner.kernel.identity import VERSION
 from tuner.kernel.loader import load_kernel
 from tuner.kernel.problem_data import RangeData
 from tuner.outcome import Origin, Timing
-from tuner.store.cache import Cache, Hit, default_path, encode, merge, schema, update
+from tuner.store.cache import LOOKUP_ORDER, Cache, Hit, default_path, encode, lookup, merge, schema, update
 from tuner.store.entry import Entry, entry_of
 from tuner.store.nearest import Nearest
 
@@ -202,6 +203,41 @@ def test_a_lookup_never_crosses(asked: dict[str, Any]) -> None:
     hit = ask(Cache([entry(), entry(dims={"N": 2048})]), **asked)
     assert (hit.tier, hit.tactic, hit.entry) == ("default", INCREMENT.default_tactic, None)
     assert str(hit).startswith("default tactic: 2 of this kernel in the cache, none with this source")
+
+
+OLD, OLDER, NOW = "f" * 64, "e" * 64, f"{VERSION}:{'a' * 64}"
+
+
+def test_an_entry_of_an_older_hash_drops_a_tier_and_says_so() -> None:
+    hit = ask(Cache([entry(source=OLD)]), source=NOW)
+    assert (hit.tier, hit.tactic, hit.older_hash) == ("nearest", Tactic(LARGE), True)
+    assert str(hit).endswith("; recorded with an older hash of the kernel source; tune again)")
+    elsewhere = ask(Cache([entry(source=OLD, device="NVIDIA H100")]), source=NOW)
+    assert (elsewhere.tier, elsewhere.older_hash) == ("device", True)
+    other = f"{VERSION}:{'b' * 64}"
+    assert ask(Cache([entry(source=other)]), source=NOW).tier == "default"  # of the same version, so another source
+
+
+def test_an_entry_of_an_older_hash_comes_after_all_others() -> None:
+    far = entry(source=NOW, dims={"N": 1 << 20}, config=SMALL)
+    hit = ask(Cache([entry(source=OLD), far]), source=NOW)
+    assert (hit.tactic, hit.older_hash) == (Tactic(SMALL), False)
+    old, new = entry(source=OLD, backend="tensorrt"), entry(source=NOW, backend="model", config=SMALL)
+    problem = Problem.of(INCREMENT, {"N": 1024}, {"T": "fp16"})
+    found = [lookup(Cache(c), problem, NOW, LOOKUP_ORDER, "NVIDIA H200", (9, 0)) for c in ([old, new], [old], [])]
+    assert [(h.tier, h.older_hash) for h in found] == [("exact", False), ("nearest", True), ("default", False)]
+
+
+def test_of_two_older_hashes_the_one_recorded_last_serves() -> None:
+    first, last = entry(source=OLD), entry(source=OLDER, config=SMALL)
+    first = msgspec.structs.replace(first, date=last.date - timedelta(days=1))
+    assert ask(Cache([first, last]), source=NOW).tactic == Tactic(SMALL)
+
+
+def test_an_older_hash_crosses_nothing_else() -> None:
+    cache = Cache([entry(source=OLD)])
+    for asked in ({"dtype": "bf16"}, {"backend": "model"}, {"attributes": {"amount": 2}}):
+        assert ask(cache, source=NOW, **asked).tier == "default"
 
 
 def test_an_empty_cache_says_so() -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tuner.check.baseline import Record
 from tuner.check.verdict import Check, Subject
-from tuner.kernel.identity import kernel_hash
+from tuner.kernel.identity import kernel_hash, made_before
 from tuner.search.tactic import Tactic
 from tuner.store.cache import LOOKUP_ORDER, Cache, Hit, lookup
 
@@ -49,8 +49,11 @@ def served(subject: Subject, record: Record, path: Path, cache: Cache, strict: b
         message = f"{path} serves ({hit.tactic}), which is not the recorded winner ({winner}); record it with --update"
         return subject.check("lookup", "regression", message, winner.id, found)
     if now != record.source and find(subject, record, cache, record.source).tier == "exact":
+        why = "the source was edited"
+        if made_before(record.source, now):
+            why = "the baseline and the cache hold an older hash of the kernel source"
         message = (
-            f"the source was edited, so a lookup in {path} no longer finds the winner and gives {_found(hit)}; "
+            f"{why}, so a lookup in {path} no longer finds the winner and gives {_found(hit)}; "
             "where the code is unchanged --update moves the entry, else run: tuner tune"
         )
         return subject.check("lookup", "regression" if strict else "pass", message, winner.id, found)

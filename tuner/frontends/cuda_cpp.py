@@ -19,6 +19,8 @@ from typing import Any
 from tuner.errors import ConfigError, UnavailableError
 from tuner.frontends.base import Emitted, Source, Specialization
 from tuner.frontends.dtypes import DTYPES
+from tuner.frontends.includes import CompilerFlags, digest, read_headers, sort_flags
+from tuner.frontends.origins import INSTALLED
 from tuner.frontends.text import normalised, read
 from tuner.gpu.catalog import architecture_name
 from tuner.outcome import FailureClass, TacticError
@@ -28,9 +30,8 @@ _WORD = re.compile(r"[A-Za-z_]\w*")
 _NAME = "kernel.cu"
 """What NVRTC calls a text that is in no file."""
 _ENTRY = re.compile(r"([A-Za-z_][\w:]*)\s*(<.*>)?")
-_INCLUDE = re.compile(r'^\s*#\s*include\s*(["<])([^">]+)[">]', re.MULTILINE)
-_TOOLKIT = ("cudart", "cccl")
-"""What `cuda.pathfinder` calls the headers of the toolkit that kernels include."""
+_TOOLKIT = {"cudart": "nvidia-cuda-runtime", "cccl": "nvidia-cuda-cccl"}
+"""What `cuda.pathfinder` calls the headers of the toolkit that kernels include, and the distribution of each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +50,8 @@ class CudaCpp(Source):
         entry: the function's name, with template arguments where it is a template.
         dims: dimensions that the code takes as constants.
         include: folders with the user's headers, besides that of the file.
-        flags: more options for NVRTC, for example ``("--use_fast_math",)``.
+        flags: more options for NVRTC, for example ``("--use_fast_math",)``. Folders and headers that they name are
+            taken as those of `include` are.
     """
 
     code: str | Path
@@ -73,8 +75,7 @@ class CudaCpp(Source):
         return (*used, *self.dims)
 
     def text(self) -> str:
-        codes = {name: normalised(text) for name, text in sorted(self._texts.items())}
-        return json.dumps([codes, self.entry, list(self.dims), list(self.flags)])
+        return self._identity
 
     def emit(self, specialization: Specialization) -> Emitted:
         types = {variable: DTYPES[name].cuda for variable, name in specialization.dtypes.items()}
@@ -82,6 +83,7 @@ class CudaCpp(Source):
         entry = _WORD.sub(lambda word: {**types, **values}.get(word[0], word[0]), self.entry)
         # Defined after the toolkit's headers, whose templates have parameters called T and N too.
         opening = [
+            *(f'#include "{header.name}"' for header in self._options.first),
             *(
                 f"#include <cuda_{header}.h>"
                 for header in sorted({DTYPES[name].header for name in specialization.dtypes.values()} - {""})
@@ -94,18 +96,28 @@ class CudaCpp(Source):
         options = [
             f"--gpu-architecture={str(architecture).replace('sm', 'compute')}",
             "--std=c++17",
-            *(f"-I{folder}" for folder in _toolkit_folders()),
-            *self.flags,
+            "--no-source-include",
+            *(f"-I{folder}" for folder in (*_toolkit_folders().values(), *self._options.toolkits)),
+            *self._options.rest,
         ]
         headers = {name: text for name, text in self._texts.items() if name}
         return Emitted(_compile("\n".join((*opening, self._texts[""])), headers, entry, options))
 
     def tools(self) -> Mapping[str, str]:
         nvrtc = _nvrtc()
-        headers = _version("nvidia-cuda-runtime")
         major, minor = _checked(nvrtc.nvrtcVersion())
-        versions = {"nvrtc": _version("nvidia-cuda-nvrtc") or f"{major}.{minor}", "cudart": headers}
-        return {name: version for name, version in versions.items() if version}
+        versions = {"nvrtc": _version("nvidia-cuda-nvrtc") or f"{major}.{minor}"}
+        return {**versions, **{name: _headers_version(name, folder) for name, folder in _toolkit_folders().items()}}
+
+    @cached_property
+    def _options(self) -> CompilerFlags:
+        return sort_flags(self.flags)
+
+    @cached_property
+    def _identity(self) -> str:
+        codes = {name: normalised(text) for name, text in sorted(self._texts.items())}
+        first = [header.name for header in self._options.first]
+        return json.dumps([codes, self.entry, list(self.dims), first, self._options.identity])
 
     @cached_property
     def _template_words(self) -> frozenset[str]:
@@ -120,22 +132,8 @@ class CudaCpp(Source):
     def _texts(self) -> dict[str, str]:
         """The text of each of the user's headers by the name it is included as, and under "" of the code itself."""
         own = self.code.parent if isinstance(self.code, Path) else None
-        texts = {"": read(self.code) if isinstance(self.code, Path) else self.code}
-        waiting = [(texts[""], own)]
-        while waiting:
-            text, folder = waiting.pop()
-            for quote, name in _INCLUDE.findall(text):
-                beside = [folder] if folder is not None and quote == '"' else []
-                path = next((p for d in (*beside, *self.include) if (p := d / name).is_file()), None)
-                if path is None:  # one of the toolkit's, or NVRTC says that it is missing
-                    continue
-                header = read(path)
-                if name not in texts:
-                    texts[name] = header
-                    waiting.append((header, path.parent))
-                elif texts[name] != header:
-                    raise ConfigError(f"{path}: another header is included as {name!r} too; rename one")
-        return texts
+        code = read(self.code) if isinstance(self.code, Path) else self.code
+        return {"": code, **read_headers(code, own, [*self.include, *self._options.folders], self._options.first)}
 
 
 def _spelt(value: Value) -> str:
@@ -201,10 +199,18 @@ def _nvrtc() -> Any:
 
 
 @cache
-def _toolkit_folders() -> tuple[str, ...]:
+def _toolkit_folders() -> Mapping[str, Path]:
+    """Where the toolkit's headers are, by the part of it that they belong to."""
     from cuda.pathfinder import find_nvidia_header_directory
 
-    return tuple(folder for name in _TOOLKIT if (folder := find_nvidia_header_directory(name)))
+    found = {name: find_nvidia_header_directory(name) for name in _TOOLKIT}
+    return {name: Path(folder) for name, folder in found.items() if folder}
+
+
+def _headers_version(name: str, folder: Path) -> str:
+    """The version of a distribution's headers; the content of those that are in none."""
+    version = _version(_TOOLKIT[name])
+    return version if version and not INSTALLED.isdisjoint(folder.parts) else digest(folder)
 
 
 def _version(package: str) -> str | None:

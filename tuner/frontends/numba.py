@@ -10,9 +10,11 @@ import importlib
 import importlib.metadata
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
+from types import SimpleNamespace
 from typing import Any
 
 from tuner.errors import ConfigError, UnavailableError
@@ -73,7 +75,8 @@ class Numba(Source):
         try:
             kernel = self.make(**{name: values[name] for name in names_of(self.make)})
             signature = (*inputs, *integers, *outputs)
-            text, _ = cuda.compile_ptx(kernel, signature, cc=specialization.capability, launch_bounds=bounds)
+            with _device_functions_for(specialization.capability):
+                text, _ = cuda.compile_ptx(kernel, signature, cc=specialization.capability, launch_bounds=bounds)
         except Exception as e:
             raise TacticError(FailureClass.COMPILE, _explain(e)) from e
         # The name that Numba gives depends on where the file lies and on what was compiled before it.
@@ -83,6 +86,18 @@ class Numba(Source):
         _import()
         versions = {name: importlib.metadata.version(name) for name in ("numba-cuda", "numba")}
         return {**versions, "nvvm": _nvvm()}
+
+
+@contextmanager
+def _device_functions_for(capability: tuple[int, int]) -> Iterator[None]:
+    """Compile functions under `@cuda.jit(device=True)` for a target too; Numba asks the driver what GPU is there."""
+    dispatcher: Any = importlib.import_module("numba.cuda.dispatcher")
+    ask = dispatcher.get_current_device
+    dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=capability)
+    try:
+        yield
+    finally:
+        dispatcher.get_current_device = ask
 
 
 def _nvvm() -> str:
@@ -118,4 +133,5 @@ def _explain(error: Exception) -> str:
     """Numba's message, its first telling line first."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     telling = [line for line in lines if not line.startswith(("Failed in", "During:", "- "))]
-    return "\n".join(telling[:1] + lines) or type(error).__name__
+    end = 2 if telling and telling[0].rstrip().endswith(":") else 1
+    return "\n".join([" ".join(telling[:end]), *lines]) if telling else type(error).__name__

@@ -79,7 +79,7 @@ class TritonSource(Source):
         if not self.order:
             return code
         heuristics = {name: source_text(function) for name, function in sorted(self.heuristics.items())}
-        return json.dumps([code, heuristics, {n: repr(v) for n, v in self.fixed.items()}])
+        return json.dumps([code, heuristics, {n: source_text(v) for n, v in self.fixed.items()}])
 
     def tools(self) -> Mapping[str, str]:
         import triton

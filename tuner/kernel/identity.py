@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import TYPE_CHECKING
 
 from tuner.frontends.python_source import source_text
@@ -11,20 +12,25 @@ from tuner.frontends.python_source import source_text
 if TYPE_CHECKING:
     from tuner.kernel.kernel import Kernel
 
+VERSION = 2
+"""Of how the hash is made. 1: values by their type where they were no plain ones; sources of modules by name."""
+
+_HASH = re.compile(r"(?:(\d+):)?[0-9a-f]{64}")
+
 
 def kernel_hash(kernel: Kernel) -> str:
-    """The identity of what a kernel computes and how it is launched, as hexadecimal digits.
+    """The identity of what a kernel computes and how it is launched: `VERSION`, a colon and hexadecimal digits.
 
-    It covers the source and the launch with everything they call, and the tensors. It covers neither
+    It covers the source and the launch with everything they refer to, and the tensors. It covers neither
     the space, the constraints and the default, nor the reference, nor names of files, nor which other
     data types a dtype variable may stand for.
 
     Raises:
-        ConfigError: when the source of a function cannot be read.
+        ConfigError: when the source of a function, or something that it refers to, cannot be read.
     """
     tensors = [[[name, t.dtype, *t.dims] for name, t in group.items()] for group in (kernel.inputs, kernel.outputs)]
     parts = [_text(kernel), source_text(kernel.launch), tensors]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    return f"{VERSION}:{hashlib.sha256(json.dumps(parts).encode()).hexdigest()}"
 
 
 def _text(kernel: Kernel) -> str:
@@ -32,3 +38,9 @@ def _text(kernel: Kernel) -> str:
     if kernel.alternatives:
         return json.dumps({name: kernel_hash(k) for name, k in kernel.alternatives.items()})
     return kernel.code.text()
+
+
+def made_before(source: str, now: str) -> bool:
+    """Whether a kernel hash was made by an older version of `kernel_hash` than another, so that they do not compare."""
+    versions = [int(m[1] or 1) if (m := _HASH.fullmatch(s)) else None for s in (source, now)]
+    return versions[0] is not None and versions[1] is not None and versions[0] < versions[1]

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
-from tuner.errors import ConfigError, UnavailableError, did_you_mean
+from tuner.errors import ConfigError, TunerError, UnavailableError, did_you_mean
 from tuner.frontends import EXTRAS
 from tuner.kernel.kernel import Kernel
-from tuner.workers import WorkInChild
+from tuner.kernel.siblings import import_with_siblings
 
 
 def load_kernel(spec: str, base: Path) -> Kernel:
@@ -37,15 +34,7 @@ def load_kernel(spec: str, base: Path) -> Kernel:
             raise ConfigError(f"kernel file {path} does not exist")
         where, module = str(path), import_file(path)
     else:
-        where = f"module {location}"
-        try:
-            module = importlib.import_module(location)
-        except ImportError as e:
-            raise ConfigError(f"kernel {spec!r}: {e}; name a file as path/to/file.py, or package.module:name") from e
-        except (Exception, SystemExit) as e:
-            if isinstance(e, ConfigError | MemoryError):
-                raise
-            raise ConfigError(f"kernel {spec!r} raised {type(e).__name__} on import: {e}") from e
+        where, module = f"module {location}", _import_module(spec, location, base)
     kernels = kernels_in(module)
     if attribute:
         if attribute not in kernels:
@@ -57,28 +46,39 @@ def load_kernel(spec: str, base: Path) -> Kernel:
     return next(iter(kernels.values()))
 
 
-FILE_PREFIX = "tuner_kernel_file_"
+def _import_module(spec: str, location: str, base: Path) -> ModuleType:
+    """A module on Python's path, or in a package of the folder that relative paths start from or the working one."""
+    top = location.partition(".")[0]
+    try:
+        if top and top not in sys.modules and importlib.util.find_spec(top) is None:
+            for folder in (base, Path()):
+                place = folder.resolve().joinpath(*location.split("."))
+                for file in (place.with_name(f"{place.name}.py"), place / "__init__.py"):
+                    if file.is_file():
+                        return import_file(file)
+        return importlib.import_module(location)
+    except ImportError as e:
+        raise ConfigError(f"kernel {spec!r}: {e}; name a file as path/to/file.py, or package.module:name") from e
+    except (Exception, SystemExit) as e:
+        if isinstance(e, TunerError | MemoryError):
+            raise
+        raise ConfigError(f"kernel {spec!r} raised {type(e).__name__} on import: {e}") from e
 
 
 def import_file(path: Path) -> ModuleType:
-    """Execute a Python file as a module of its own, once per process and content.
+    """Execute a Python file as a module of its own, once per process and content of it and its siblings.
 
     In a child process, a script is executed up to where it starts to tune: what it tunes is declared before.
+
+    Raises:
+        ConfigError: with file and line, when it raises.
+        UnavailableError: when a package is missing that one of our extras installs.
     """
-    name = FILE_PREFIX + hashlib.sha256(str(path).encode() + path.read_bytes()).hexdigest()[:16]
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist")
     try:
-        with _importable(path.parent):
-            spec.loader.exec_module(module)
-    except WorkInChild:
-        return module
+        return import_with_siblings(path)
     except BaseException as e:
-        del sys.modules[name]
         if isinstance(e, ConfigError):
             raise ConfigError(f"{path}: {e}") from e
         if isinstance(e, ModuleNotFoundError) and (extra := EXTRAS.get((e.name or "").split(".")[0])):
@@ -86,17 +86,6 @@ def import_file(path: Path) -> ModuleType:
         if isinstance(e, MemoryError) or not isinstance(e, (Exception, SystemExit)):
             raise
         raise ConfigError(f"{path}{_line(e, path)} raised {type(e).__name__} on import: {e}") from e
-    return module
-
-
-@contextmanager
-def _importable(folder: Path) -> Iterator[None]:
-    """Let a kernel file import its siblings, as a script can."""
-    sys.path.insert(0, str(folder))
-    try:
-        yield
-    finally:
-        sys.path.remove(str(folder))
 
 
 def _line(error: BaseException, path: Path) -> str:

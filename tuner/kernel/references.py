@@ -12,8 +12,9 @@ from types import ModuleType
 
 from tuner.errors import ConfigError
 from tuner.kernel.kernel import Attribute, Kernel
-from tuner.kernel.loader import FILE_PREFIX, import_file, kernels_in
+from tuner.kernel.loader import import_file, kernels_in
 from tuner.kernel.problem import Problem, Range, Timed
+from tuner.kernel.siblings import PREFIX
 from tuner.workers import out_of_memory
 
 
@@ -107,7 +108,7 @@ def ref_of(kernel: Kernel) -> KernelRef:
         module = sys.modules.get(place)
         held = kernels_in(module) if isinstance(module, ModuleType) else {}
         for name in (n for n, k in held.items() if k is kernel):
-            if place not in _MAIN and not place.startswith(FILE_PREFIX):
+            if place not in _MAIN and not place.startswith(PREFIX):
                 return KernelRef(place, name, kernel.id)
             if file := getattr(module, "__file__", None):
                 return KernelRef(str(Path(file).resolve()), name, kernel.id)

@@ -14,6 +14,7 @@ from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -22,6 +23,7 @@ import msgspec
 from msgspec import Struct
 
 from tuner.errors import StorageError
+from tuner.kernel.identity import made_before
 from tuner.kernel.problem import Problem
 from tuner.search.tactic import Tactic
 from tuner.store.entry import Entry
@@ -56,6 +58,8 @@ class Hit:
         distance: how far the entry's dimensions are from those asked for: Euclidean, between their binary logarithms.
         others: for the default, how many entries of this kernel the cache holds that do not fit.
         portfolio: where the entry has one, its tactics that are legal here, `tactic` first.
+        older_hash: whether the entry was recorded with an older hash of the kernel source, so that nobody knows whether
+            the source is the same; never of an exact hit.
     """
 
     tier: Tier
@@ -64,6 +68,7 @@ class Hit:
     distance: float = 0.0
     others: int = 0
     portfolio: tuple[Tactic, ...] = ()
+    older_hash: bool = False
 
     @property
     def tactics(self) -> tuple[Tactic, ...]:
@@ -82,6 +87,8 @@ class Hit:
         origin = f"{self.entry.label} on {self.entry.device}"
         away = f"{self.distance:.2f} away in log2 of the dimensions" if self.distance else "of the same dimensions"
         by = f"{self.entry.kind} by {self.entry.backend}, {self.entry.date:%Y-%m-%d}"
+        if self.older_hash:
+            by += "; recorded with an older hash of the kernel source; tune again"
         match self.tier:
             case "exact":
                 return f"exact: {origin} ({by})"
@@ -143,7 +150,8 @@ class Cache:
         """Find the tactic to use for a problem.
 
         Only entries of the same kernel, source, backend, data types and attributes are considered, and
-        only winners that are legal for the problem.
+        only winners that are legal for the problem. Where there is none, an entry whose source was hashed
+        by an older version serves as the nearest would, and the hit says so.
 
         Args:
             problem: the problem to find a tactic for.
@@ -165,11 +173,12 @@ class Cache:
         places: list[tuple[Tier, str | tuple[int, int]]] = [("nearest", device)]
         if capability is not None:
             places.append(("device", capability))
-        for tier, place in places:
-            found = self._search(key, place, problem)
-            if found is not None:
-                distance, entry = found
-                return Hit(tier, Tactic(entry.winner.config), entry, distance)
+        for asked in (key.group, *self._of_older_hash(key.group)):
+            for tier, place in places:
+                found = self._search(key._replace(group=asked), place, problem)
+                if found is not None:
+                    distance, entry = found
+                    return Hit(tier, Tactic(entry.winner.config), entry, distance, older_hash=asked != key.group)
         return Hit("default", problem.kernel.default_tactic, others=self._counts[problem.kernel.id])
 
     def covering(self, problem: Problem, source: str, *, backend: str, device: str) -> Entry | None:
@@ -218,6 +227,15 @@ class Cache:
             if entry.capability is not None:
                 groups.setdefault((key.group, entry.capability), []).append(key)
         return groups
+
+    def _of_older_hash(self, group: Group) -> list[Group]:
+        """The groups that differ in a source of an older hash, that of the latest entry first."""
+        latest: dict[Group, datetime] = {}
+        for key, entry in self._by_key.items():
+            other = key.group
+            if made_before(other.source, group.source) and other._replace(source=group.source) == group:
+                latest[other] = max(entry.date, latest.get(other, entry.date))
+        return sorted(latest, key=lambda other: (latest[other], other), reverse=True)
 
     @cached_property
     def _counts(self) -> Counter[str]:
@@ -342,10 +360,9 @@ def lookup(
         backends: at least one.
 
     Returns:
-        The first answer that is not the default, else the default.
+        The first answer that is not the default, else the default. What may be of another source, because its hash
+        is older, comes after all that is not.
     """
-    for backend in backends:
-        hit = cache.lookup(problem, source, backend=backend, device=device, capability=capability)
-        if hit.tier != "default":
-            break
-    return hit
+    hits = [cache.lookup(problem, source, backend=b, device=device, capability=capability) for b in backends]
+    served = sorted((h for h in hits if h.tier != "default"), key=lambda h: h.older_hash)
+    return served[0] if served else hits[-1]
