@@ -1,0 +1,19 @@
+"""What a kernel declares, and a problem of it.
+
+- `alternatives`: one operator with several sources: each a complete declaration, and a parameter that chooses among
+  them
+- `arguments`: a kernel's run-time arguments by name, as hooks and heuristics look at them
+- `arith`: launch arithmetic that is written once and evaluated on more than one kind of integer
+- `autotune`: kernels under `@triton.autotune` and `@triton.heuristics`, as they are
+- `identity`: what identifies a kernel: the hash that its cache entries and verdicts are kept under
+- `kernel`: what a kernel declares: one operator with its source, tensors, launch, space, default and reference
+- `launch`: how a kernel is started: grid, block, shared memory and extra integers
+- `loader`: find a kernel in a Python file or module. Only a file or module the user names is executed
+- `problem`: a kernel at given shapes and data types: what is tuned, and what a cached tactic is good for
+- `problem_data`: a problem as plain data: the one description that files hold, and that is compared, joined and
+  hashed
+- `references`: a problem as plain data, for worker processes: a kernel holds functions, which cannot be sent
+- `siblings`: import a file together with the modules beside it, apart from those of any other folder
+- `stand_in`: what heuristics and pruning hooks see in place of the arguments of a launch
+- `tensor`: inputs and outputs of a kernel: their shapes and types, and how exact an output has to be
+"""

@@ -1,5 +1,10 @@
 """Play TensorRT's engine builder over a plugin on NVIDIA's own Python layer, with no GPU and no TensorRT runtime.
 
-`bindings`, `calling` and `builder` need the bindings and the standard library alone, so that they can be
-used where neither this package nor Triton is installed.
+- `bindings`: make `tensorrt` and `tensorrt.plugin` importable from the bindings wheel alone
+- `builder`: the part of the engine builder: the calls it makes to a plugin, in order, and what it refuses
+- `call`: a call of a plugin as text: ``example::increment(fp32[1:64:1024, 1024], block_size=256)``
+- `calling`: which rule an exception speaks of that comes out of a call to a plugin
+- `kernels`: rehearse a kernel: its plugin is played for a problem, and compared with what is timed for that problem
+- `modules`: rehearse a Python file that registers plugins of its own
+- `rules`: hold the code of a rehearsed tactic against its launch
 """
