@@ -314,7 +314,7 @@ def test_a_task_that_takes_too_long_is_killed_with_its_children(
 ) -> None:
     run(pool, pid)  # so that starting the worker takes none of the time
     failure = pool.submit(task, str(tmp_path / "pids"), timeout_s=1.5).result(timeout=PATIENCE_S)
-    assert failure == Failure(FailureClass.TIMEOUT, "took longer than 1.5 s")
+    assert failure == Failure(FailureClass.TIMEOUT, "took longer than 1.5 s", lasting=False)
     for process in processes(tmp_path / "pids"):
         wait_for_the_end(process)
     assert run(pool, square, 3) == 9
@@ -328,7 +328,7 @@ def test_a_task_that_takes_too_long_is_killed_with_its_children(
 def test_eating_memory_is_a_failure_that_names_the_ceiling(
     pool: WorkerPool, task: Callable[..., None], args: tuple[int, ...]
 ) -> None:
-    assert run(pool, task, *args) == Failure(FailureClass.COMPILE, "took more than 1 GiB of memory")
+    assert run(pool, task, *args) == Failure(FailureClass.COMPILE, "took more than 1 GiB of memory", lasting=False)
     assert run(pool, square, 2) == 4
 
 

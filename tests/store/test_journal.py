@@ -129,8 +129,10 @@ def test_optuna_itself_opens_the_study(tmp_path: Path, storage: str | None) -> N
         "samples_us": [3.0, 3.25, 3.5],
         "verified": "verified",
         "facts": {},
+        "checked": "",
+        "lasting": True,
     }
-    assert attributes[4]["failure"] == {"kind": "correctness", "message": "y[3] is 4.0, not 5.0"}
+    assert attributes[4]["failure"] == {"kind": "correctness", "message": "y[3] is 4.0, not 5.0", "lasting": True}
 
 
 # -- crashes ---------------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ class Recompiled:
 
 
 def compile_today(
-    problem: Problem, tactics: Sequence[Tactic], device: str, job: Job, store: Store
+    problem: Problem, tactics: Sequence[Tactic], device: str, job: Job, store: Store, proofs: Mapping[str, str]
 ) -> Mapping[Tactic, Recompiled | Failure]:
     """Compile, check on the CPU and predict tactics for a device that need not be present.
 
@@ -52,6 +52,7 @@ def compile_today(
         device: a name that `find_device` knows.
         job: what a compile may take, and the seed of the correctness gate's inputs.
         store: keeps compiled tactics.
+        proofs: PTX that a GPU has found correct, as `open_backend` takes it.
     """
     found: dict[Tactic, Recompiled | Failure] = {}
     legal: list[Tactic] = []
@@ -63,7 +64,8 @@ def compile_today(
             found[tactic] = Failure(FailureClass.CONSTRAINT, why)
     if not legal:
         return found
-    with closing(open_backend(BackendChoice("model"), problem, replace(job, target=device), store)) as backend:
+    opened = open_backend(BackendChoice("model"), problem, replace(job, target=device), store, proofs)
+    with closing(opened) as backend:
         for i, outcome in backend.evaluate([t.config for t in legal]):
             if isinstance(outcome, Failure):
                 found[legal[i]] = outcome

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -74,3 +75,8 @@ class Artifact:
     cubin: bytes
     compiler: str
     seconds: float
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the PTX, as hexadecimal digits."""
+        return hashlib.sha256(self.ptx.encode()).hexdigest()

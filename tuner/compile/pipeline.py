@@ -28,7 +28,7 @@ from tuner.kernel.problem import WHICH, Problem
 from tuner.outcome import CompileError, FailureClass
 from tuner.search.tactic import Config
 
-_RECIPE = 2
+_RECIPE = 3
 """Raised whenever what comes out changes though the source, the request and the tools do not."""
 
 _MAX_INT32 = 2**31 - 1
@@ -78,7 +78,7 @@ def compile_tactic(problem: Problem, config: Config, target: Target) -> Artifact
     """
     started = time.perf_counter()
     problem, config = problem.chosen(config)
-    launch = _checked_launch(problem, config)
+    launch = check_launch(problem, config)
     emitted = problem.kernel.code.emit(problem, config, target)
     _check_scratch(problem, config, emitted.scratch_bytes)
     shared_bytes = launch.shared_bytes if emitted.shared_bytes is None else emitted.shared_bytes
@@ -100,7 +100,7 @@ def compile_tactic(problem: Problem, config: Config, target: Target) -> Artifact
         mend = "a newer driver takes more" if older_driver else "TRITON_PTXAS_PATH may name a newer ptxas"
         newest = "{}.{}".format(*module.version)
         raise CompileError(
-            e.kind, f"the PTX was lowered to version {newest}, which it may be too new for ({mend}): {e}"
+            e.kind, f"the PTX was lowered to version {newest}, which it may be too new for ({mend}): {e}", e.lasting
         ) from e
     check_shared_memory(shared_bytes + resources.shared_bytes, target.capability)
     return Artifact(
@@ -126,8 +126,14 @@ def tools(kernel: Kernel, target: Target) -> Mapping[str, str]:
     return {**kernel.code.tools(), "ptxas": ptxas(target).version}
 
 
-def _checked_launch(problem: Problem, config: Config) -> Launch:
-    """The launch, whose grid and extra integers are what CUDA takes over the whole range of the dimensions."""
+def check_launch(problem: Problem, config: Config) -> Launch:
+    """Return the launch, whose grid and extra integers are what CUDA takes over the whole range of the dimensions.
+
+    A refusal holds for these dimensions alone, and most compile keys are the same at others: it is not stored.
+
+    Raises:
+        CompileError: of class constraint, otherwise.
+    """
     for which in WHICH if problem.dynamic else ("opt",):
         launch = problem.launch(config, which)
         for value in launch.args:

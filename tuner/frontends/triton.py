@@ -79,8 +79,6 @@ class TritonSource(Source):
         return source_text(self.jit)
 
     def request(self, problem: Problem, config: Config, target: Target) -> Mapping[str, Any]:
-        from triton._C.libtriton import get_cache_invalidating_env_vars
-
         request = _request(self, problem, config, target)
         return {
             "arguments": self.arguments,
@@ -88,7 +86,6 @@ class TritonSource(Source):
             "constants": dict(request.constants),
             "aligned": request.aligned,
             "options": dict(request.options),
-            "environment": dict(get_cache_invalidating_env_vars()),
         }
 
     def emit(self, problem: Problem, config: Config, target: Target) -> Emitted:

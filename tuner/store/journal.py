@@ -3,6 +3,9 @@
 The search itself runs in memory; what is stored is one finished trial per write, so a process killed
 at any instant leaves whole trials or nothing. A run that starts again asks the same questions in the
 same order and finds the answers here.
+
+A trial whose outcome is no verdict on its code (`lasting` is false) is stored too, for who reads what happened, but
+the next run does not take it for finished: it tries the tactic again, and then the later trial counts.
 """
 
 from __future__ import annotations
@@ -10,14 +13,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tuner.errors import StorageError
-from tuner.outcome import Failure, Outcome, Timing
+from tuner.outcome import VERIFIED, Failure, FailureClass, Outcome, Timing
 from tuner.search.space import Space
 from tuner.search.tactic import Tactic
 
@@ -45,9 +48,8 @@ class Journal:
         self.study_name = study.study_name
         self.news = news
         self._outcomes: dict[Tactic, tuple[int, Outcome]] = {}
-        for trial in guard(where, lambda: study.get_trials(deepcopy=False)):
-            number, tactic, outcome = read_trial(trial, where)
-            self._outcomes[tactic] = (number, outcome)
+        found = latest(read_trial(t, where) for t in guard(where, lambda: study.get_trials(deepcopy=False)))
+        self._outcomes.update((tactic, (number, outcome)) for number, tactic, outcome in found if outcome.lasting)
 
     def __len__(self) -> int:
         return len(self._outcomes)
@@ -231,6 +233,11 @@ def _distributions(space: Space) -> dict[str, Any]:
     return {p.name: optuna.distributions.CategoricalDistribution(p.values) for p in space.params}
 
 
+def latest(trials: Iterable[tuple[int, Tactic, Outcome]]) -> list[tuple[int, Tactic, Outcome]]:
+    """The last trial of each tactic, of trials in the order in which they ended."""
+    return list({tactic: (number, tactic, outcome) for number, tactic, outcome in trials}.values())
+
+
 @dataclass(frozen=True)
 class _TrialRecord:
     """The user attributes of a trial: all there is to say about it but its parameters."""
@@ -253,8 +260,17 @@ def read_trial(trial: optuna.trial.FrozenTrial, where: str) -> tuple[int, Tactic
         outcome = record.failure or record.timing
         if outcome is None:
             raise ValueError("it has neither a timing nor a failure")
+        if "lasting" not in trial.user_attrs["failure" if record.failure else "timing"]:
+            outcome = replace(outcome, lasting=_was_verdict(outcome))
     except ValueError as e:
         raise StorageError(
             f"{where}: trial {trial.number} is not one of tuner's: {e}; move it away, or choose another"
         ) from e
     return record.number, tactic, outcome
+
+
+def _was_verdict(outcome: Outcome) -> bool:
+    """Whether an outcome that was stored before outcomes said so is lasting, as far as can be told."""
+    if isinstance(outcome, Timing):
+        return outcome.verified == VERIFIED
+    return outcome.kind in (FailureClass.CORRECTNESS, FailureClass.CONSTRAINT)

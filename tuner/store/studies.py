@@ -11,7 +11,7 @@ from typing import Any
 from tuner.errors import ConfigError, StorageError
 from tuner.outcome import Kind, Outcome, Timing
 from tuner.search.tactic import Tactic
-from tuner.store.journal import IDENTITY, JOURNAL_NAME, guard, open_storage, read_trial, shown
+from tuner.store.journal import IDENTITY, JOURNAL_NAME, guard, latest, open_storage, read_trial, shown
 from tuner.store.selection import Selection
 
 
@@ -111,5 +111,5 @@ def _read_study(storage: Any, name: str, where: str) -> tuple[datetime, Study]:
     identity = guard(where, lambda: study.user_attrs).get(IDENTITY)
     finished = guard(where, lambda: study.get_trials(deepcopy=False)) if isinstance(identity, dict) else []
     ended = max((t.datetime_complete for t in finished if t.datetime_complete), default=datetime.min)
-    trials = sorted((read_trial(t, where) for t in finished), key=lambda row: (row[0], row[1].id))
+    trials = sorted(latest(read_trial(t, where) for t in finished), key=lambda row: (row[0], row[1].id))
     return ended, Study(identity or dict.fromkeys(("kernel", "problem", "device", "backend"), ""), tuple(trials))

@@ -23,7 +23,7 @@ from tuner.outcome import Timing
 from tuner.search import Search
 from tuner.search.space import Space
 from tuner.store.cache import Cache, default_path, update
-from tuner.store.entry import entry_of
+from tuner.store.entry import entry_of, proofs
 from tuner.store.journal import Journal, exclusive, open_journal
 from tuner.store.results import Result, Trial, write_summary, write_trials
 from tuner.tuning.config import Job
@@ -171,7 +171,7 @@ def _tune(
     """Tune one problem and record it; its finished trials go into `trials` however it ends."""
     options, source = config.search, kernel_hash(problem.kernel)
     budget, place = options.further_trials if neighbours else options.trials, place_of(problem)
-    with closing(open_backend(choice, problem, config, Store(places.store))) as backend:
+    with closing(open_backend(choice, problem, config, Store(places.store), proofs(cache.entries))) as backend:
         identity = _identity(problem, backend, source)
         labels = [p.label for p in config.problems]
         reopen = partial(open_journal, places.out, places.storage, identity, problem.space, beside=labels)
@@ -229,6 +229,7 @@ def _entry(result: Result, source: str) -> Any:
         ties=result.ties,
         trials=len(result.trials),
         environment=result.environment,
+        code={tactic: artifact.digest for tactic, artifact in result.code.items()},
     )
 
 

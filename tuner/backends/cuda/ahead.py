@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 
 from tuner.backends.cuda.isolated import Factory, Isolated, WorkerError
-from tuner.gpu.driver import DriverError
+from tuner.gpu.driver import REFUSALS, DriverError
 from tuner.outcome import Failure, FailureClass
 
 LIMIT_S = 60.0
@@ -51,6 +51,7 @@ class AheadCompiler:
             process.call("compile", ptx, timeout_s=LIMIT_S)
             return None
         except (DriverError, WorkerError) as e:
-            return Failure(FailureClass.COMPILE, f"the driver does not compile the PTX: {e}")
+            refused = isinstance(e, DriverError) and e.name in REFUSALS
+            return Failure(FailureClass.COMPILE, f"the driver does not compile the PTX: {e}", lasting=refused)
         finally:
             self._idle.put(process)
