@@ -140,7 +140,7 @@ def verdict(file: Path, dims: Dims, dtype: str, config: Config) -> Verdict:
         inputs, outputs = make_inputs(instance, 0), poisoned(instance)
         before = {name: array.tobytes() for name, array in inputs.items()}
         try:
-            interpret.run(instance, config, inputs, outputs)
+            interpret.run(instance, config, inputs, outputs, 500_000)
         except (AccessError, interpret.InterpretationError, interpret.KernelRaisedError) as e:
             return f"{type(e).__name__}: {e}"
         assert before == {name: array.tobytes() for name, array in inputs.items()}

@@ -75,9 +75,23 @@ def declare(tmp_path: Path) -> Declare:
 
 @contextmanager
 def verifying(
-    problem: Problem, store: Store | None = None, *, seed: int = 0, timeout_s: float = 60.0, memory_gib: int = 4
+    problem: Problem,
+    store: Store | None = None,
+    *,
+    seed: int = 0,
+    timeout_s: float = 60.0,
+    memory_gib: int = 4,
+    operations: int = 20_000,
 ) -> Iterator[Verifier]:
-    verifier = Verifier(problem, seed=seed, store=store, workers=1, timeout_s=timeout_s, memory_bytes=memory_gib << 30)
+    verifier = Verifier(
+        problem,
+        seed=seed,
+        store=store,
+        workers=1,
+        timeout_s=timeout_s,
+        memory_bytes=memory_gib << 30,
+        operations=operations,
+    )
     try:
         yield verifier
     finally:
@@ -182,16 +196,15 @@ def test_what_does_not_end_fails_by_a_count_that_lasts(declare: Declare, tmp_pat
     with verifying(declare(old, new), store, timeout_s=600.0) as verifier:
         verdict = verifier.submit(tactic()).result(timeout=600)
     failure = verdict.failure()
-    assert failure == Failure(FailureClass.TIMEOUT, "runs too long: takes more than 500,000 operations at N=1 T=fp32")
+    assert failure == Failure(FailureClass.TIMEOUT, "runs too long: takes more than 20,000 operations at N=1 T=fp32")
     assert len(list((tmp_path / "store").glob("*/*"))) == 1
 
 
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("tl.device_assert(n > 4, 'too short')", "AssertionError"),
         ("assert n > 4, 'too short'", "AssertionError"),
-        ("n // (int(n) - 1)", "ZeroDivisionError"),
+        ("1 // int(n > 4)", "ZeroDivisionError"),
     ],
 )
 def test_a_kernel_that_raises_has_failed(declare: Declare, line: str, said: str) -> None:
@@ -268,7 +281,7 @@ def test_the_record_says_whether_large_offsets_were_followed(
     with verifying(rows(tmp_path, m, 1024, *edits)) as verifier:
         verdict = verifier.submit({"BLOCK": 512}).result(timeout=60)
     assert verdict.verified == "verified"
-    assert verdict.checked.startswith("interpreted at 5 small sizes; ") and verdict.checked.endswith(how)
+    assert verdict.checked.startswith("interpreted at 7 small sizes; ") and verdict.checked.endswith(how)
 
 
 def test_offsets_that_take_too_long_to_follow_leave_a_tactic_unverified(tmp_path: Path) -> None:

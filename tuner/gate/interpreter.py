@@ -4,7 +4,7 @@ The interpreter asks for torch tensors but uses little of them; `_Pointer` has t
 atomic reaches memory without its addresses being checked first (`tuner.gate.memory`), so a kernel that leaves its
 tensors is told where instead of ending the process.
 
-Operations are counted, and a launch that takes more than `MOST_OPERATIONS` is ended: a count is the same on a
+Operations are counted, and a launch that takes more than it may is ended: a count is the same on a
 busy machine as on an idle one, which a limit of time is not.
 
 Triton 3.6 reads bfloat16 and float8 as plain integers, truncates where the hardware rounds to nearest
@@ -36,10 +36,6 @@ from tuner.gate.memory import AccessError, AddressSpace, Memory, Regions
 from tuner.kernel.problem import Problem
 from tuner.search.tactic import Config
 
-MOST_OPERATIONS = 500_000
-"""Operations of the interpreter in one launch, whatever the size of their blocks. Of the kernels that come with this
-package the longest takes 98,307: a depthwise convolution, 14 rows to a program."""
-
 _EXTENDED = ("bf16", "fp8e4nv", "fp8e5")
 """The element types that come from ml_dtypes."""
 
@@ -60,10 +56,10 @@ class KernelRaisedError(Exception):
 
 
 class TooLongError(Exception):
-    """A launch takes more than `MOST_OPERATIONS`."""
+    """A launch takes more operations than it may."""
 
 
-def run(problem: Problem, config: Config, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> int:
+def run(problem: Problem, config: Config, inputs: Mapping[str, Array], outputs: Mapping[str, Array], limit: int) -> int:
     """Launch a tactic on the CPU, block by block. What the kernel prints is dropped.
 
     Args:
@@ -71,6 +67,7 @@ def run(problem: Problem, config: Config, inputs: Mapping[str, Array], outputs: 
         config: the tactic's configuration.
         inputs: contiguous arrays in the declared shapes and data types; left as they are.
         outputs: likewise; overwritten with what the kernel leaves in them.
+        limit: how many operations that may take, whatever the size of their blocks.
 
     Returns:
         How many operations that took.
@@ -78,12 +75,12 @@ def run(problem: Problem, config: Config, inputs: Mapping[str, Array], outputs: 
     Raises:
         AccessError: the kernel accesses memory that is not its own.
         KernelRaisedError: the kernel raises an exception of its own.
-        TooLongError: it takes more than `MOST_OPERATIONS`.
+        TooLongError: it takes more operations than the limit.
         MemoryError: as Python raises it.
         InterpretationError: anything else that the kernel or the interpreter raises.
         UnavailableError: the environment variable was not set when triton was imported.
     """
-    memory, operations = Memory(inputs, outputs), _Operations()
+    memory, operations = Memory(inputs, outputs), _Operations(limit)
     with _arguments(problem, config, memory, operations) as (jit, named, grid):
         jit[grid](**named)
     for name, array in outputs.items():
@@ -91,7 +88,7 @@ def run(problem: Problem, config: Config, inputs: Mapping[str, Array], outputs: 
     return operations.count
 
 
-def follow(problem: Problem, config: Config, programs: Sequence[tuple[int, int, int]], seed: int) -> None:
+def follow(problem: Problem, config: Config, programs: Sequence[tuple[int, int, int]], seed: int, limit: int) -> None:
     """Run single programs of a launch at full size, for the addresses alone: nothing is allocated.
 
     Args:
@@ -99,12 +96,13 @@ def follow(problem: Problem, config: Config, programs: Sequence[tuple[int, int, 
         config: the tactic's configuration.
         programs: positions in the grid, such as `spread` gives.
         seed: of what is loaded.
+        limit: how many operations all the programs together may take.
 
     Raises:
-        Exception: as from `run`; `MOST_OPERATIONS` is for all the programs together.
+        Exception: as from `run`.
     """
     memory = AddressSpace(problem, seed)
-    with _arguments(problem, config, memory, _Operations()) as (jit, named, grid):
+    with _arguments(problem, config, memory, _Operations(limit)) as (jit, named, grid):
         function = jit.rewrite()
         constants = interpreter.GridExecutor(function, jit.arg_names, grid).constexprs
         scope = interpreter._patch_lang(function)
@@ -162,14 +160,14 @@ def _arguments(
 class _Operations:
     """Counts what the interpreter does, and ends what does not end."""
 
-    def __init__(self) -> None:
-        self.count = 0
+    def __init__(self, limit: int) -> None:
+        self.count, self._limit = 0, limit
 
     def counted(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
             self.count += 1
-            if self.count > MOST_OPERATIONS:
-                raise TooLongError(f"takes more than {MOST_OPERATIONS:,} operations")
+            if self.count > self._limit:
+                raise TooLongError(f"takes more than {self._limit:,} operations")
             return function(*args, **kwargs)
 
         return call

@@ -21,6 +21,7 @@ import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass
 from functools import partial
 from math import prod
 from typing import Literal
@@ -46,6 +47,10 @@ _PACKAGES = ("triton", "numpy", "ml_dtypes")
 
 _ENVIRONMENT = {"TRITON_INTERPRET": "1", "OPENBLAS_NUM_THREADS": "1"}
 
+
+MOST_OPERATIONS = 500_000
+"""Operations of the interpreter in one launch, whatever the size of their blocks. Of the kernels that come with this
+package the longest takes 98,307: a depthwise convolution, 14 rows to a program."""
 
 LARGE_BYTES = 1 << 31
 """From this size of a tensor on, an offset into it can leave the range of 32-bit integers."""
@@ -80,6 +85,14 @@ class Verdict(Struct, frozen=True, forbid_unknown_fields=True):
         return None if kind is None else Failure(kind, self.why, self.lasting)
 
 
+@dataclass(frozen=True)
+class _Effort:
+    """With which inputs a tactic is checked, and how many operations a launch may take."""
+
+    seed: int
+    operations: int
+
+
 class Verifier:
     """Tells whether the tactics of one problem are correct.
 
@@ -91,13 +104,22 @@ class Verifier:
         timeout_s: how long one tactic may take; where it takes more, it is unverified for now. A backstop: what
             does not end is ended by the count of its operations, which is the same on a busy machine.
         memory_bytes: how much private memory it may take.
+        operations: how many operations each of its launches may take.
     """
 
     def __init__(
-        self, problem: Problem, *, seed: int, store: Store | None, workers: int, timeout_s: float, memory_bytes: int
+        self,
+        problem: Problem,
+        *,
+        seed: int,
+        store: Store | None,
+        workers: int,
+        timeout_s: float,
+        memory_bytes: int,
+        operations: int = MOST_OPERATIONS,
     ) -> None:
         self._problem = problem
-        self._seed = seed
+        self._effort = _Effort(seed, operations)
         self._store = store
         self._timeout_s = timeout_s
         self._pool = WorkerPool(
@@ -123,7 +145,7 @@ class Verifier:
             # For now: a GPU may judge this very code at any time.
             unverified.set_result(Verdict("unverified", f"{source.language} runs on a GPU only", lasting=False))
             return unverified
-        key = _key(problem, own, self._seed)
+        key = _key(problem, own, self._effort)
         with self._lock:
             if key in self._answers:
                 return self._answers[key]
@@ -133,7 +155,7 @@ class Verifier:
             answer.set_result(known)
             return answer
         spec = ProblemSpec.of(self._problem)
-        attempt = partial(self._pool.submit, _check, spec, dict(config), self._seed, key, timeout_s=self._timeout_s)
+        attempt = partial(self._pool.submit, _check, spec, dict(config), self._effort, key, timeout_s=self._timeout_s)
         attempt().add_done_callback(lambda done: self._checked(key, answer, done, attempt))
         return answer
 
@@ -169,14 +191,15 @@ def _lost(failure: Failure) -> Verdict:
     return Verdict("unverified", f"the interpreter {failure.message}", lasting=False)
 
 
-def _key(problem: Problem, config: Config, seed: int) -> str:
+def _key(problem: Problem, config: Config, effort: _Effort) -> str:
     """Everything that a verdict depends on, as one hash."""
     kernel = problem.kernel
     outputs = {problem.dtype(t) for t in kernel.results.values()}
     checked = instances(problem, config)
     launches = {p.label: p.launch(config) for p in checked}
     parts = [
-        [VERSION, [importlib.metadata.version(package) for package in _PACKAGES], seed],
+        [VERSION, [importlib.metadata.version(package) for package in _PACKAGES]],
+        [effort.seed, effort.operations],
         [kernel_hash(kernel), source_hash(kernel.reference), [t.positions for t in kernel.inputs.values()]],
         {name: [[t.rtol, t.atol] for t in (p.tolerance(name) for p in checked)] for name in sorted(outputs)},
         [dict(problem.dtypes), dict(problem.attributes)],
@@ -187,28 +210,28 @@ def _key(problem: Problem, config: Config, seed: int) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _check(spec: ProblemSpec, config: Config, seed: int, key: str) -> Verdict:
+def _check(spec: ProblemSpec, config: Config, effort: _Effort, key: str) -> Verdict:
     """Check a tactic in a worker."""
     try:
         problem, config = spec.load().chosen(config)
     except LoadError as e:
         return Verdict("unverified", str(e), lasting=False)
-    if _key(problem, config, seed) != key:
+    if _key(problem, config, effort) != key:
         return Verdict("unverified", f"{spec.kernel.location} was edited while it was being tuned", lasting=False)
     try:
-        return _run(problem, config, seed)
+        return _run(problem, config, effort)
     except OSError as e:
         return Verdict("unverified", f"the machine failed, not the kernel: {e}", lasting=False)
 
 
-def _run(problem: Problem, config: Config, seed: int) -> Verdict:
+def _run(problem: Problem, config: Config, effort: _Effort) -> Verdict:
     """Run a tactic at all its small sizes, then single programs at a large one, up to the first fault."""
     from tuner.gate import interpreter
 
     sizes = instances(problem, config)
     for instance in sizes:
-        inputs, outputs = make_inputs(instance, seed), poisoned(instance)
-        fault = _fault(instance, partial(interpreter.run, instance, config, inputs, outputs))
+        inputs, outputs = make_inputs(instance, effort.seed), poisoned(instance)
+        fault = _fault(instance, partial(interpreter.run, instance, config, inputs, outputs, effort.operations))
         if fault:
             return fault
         wrong = judge(instance, inputs, outputs)
@@ -222,7 +245,7 @@ def _run(problem: Problem, config: Config, seed: int) -> Verdict:
         return Verdict("verified", checked=f"{checked}; no tensor has {LARGE_BYTES} bytes")
     launch = large.launch(config)
     programs = interpreter.spread(tuple(int(n) for n in launch.grid))  # type: ignore[arg-type]
-    fault = _fault(large, partial(interpreter.follow, large, config, programs, seed))
+    fault = _fault(large, partial(interpreter.follow, large, config, programs, effort.seed, effort.operations))
     if fault and fault.kind == "wrong":
         hint = "offsets that do not fit 32 bits wrap around: widen them, as in tl.program_id(0).to(tl.int64)"
         return Verdict("wrong", f"{fault.why}; {hint}")
