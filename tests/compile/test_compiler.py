@@ -280,7 +280,7 @@ def assembler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str]
         ("exit 3", "exit status 3"),
         ("echo 'ptxas fatal   : Memory allocation failure' >&2; exit 255", "took more than 2 GiB of memory"),
         ("echo 'ptxas fatal   : Could not open output file kernel.cubin' >&2; exit 255", "Could not open output file"),
-        ('$real "$@" && truncate -s 4000 kernel.cubin', "4000 bytes that are no whole cubin"),
+        ('$real "$@" && truncate -s 2000 kernel.cubin', "2000 bytes that are no whole cubin"),
         ('$real "$@" && rm kernel.cubin', "the machine failed, not the compiler: [Errno 2]"),
     ],
 )
