@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -18,7 +19,7 @@ import pytest
 
 from tuner.errors import ConfigError
 from tuner.outcome import Failure, FailureClass
-from tuner.workers import WorkerPool
+from tuner.workers import WorkerPool, child_environment, machine_at_fault
 
 GIB = 1 << 30
 LONG_S = 600
@@ -182,7 +183,7 @@ import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 import test_workers as tasks
 from tuner.outcome import FailureClass
-from tuner.workers import WorkerPool
+from tuner.workers import WorkerPool, child_environment, machine_at_fault
 
 pool = WorkerPool(1, memory_bytes=1 << 30, died=FailureClass.COMPILE)
 """
@@ -314,7 +315,7 @@ def test_a_task_that_takes_too_long_is_killed_with_its_children(
 ) -> None:
     run(pool, pid)  # so that starting the worker takes none of the time
     failure = pool.submit(task, str(tmp_path / "pids"), timeout_s=1.5).result(timeout=PATIENCE_S)
-    assert failure == Failure(FailureClass.TIMEOUT, "took longer than 1.5 s")
+    assert failure == Failure(FailureClass.TIMEOUT, "took longer than 1.5 s", lasting=False)
     for process in processes(tmp_path / "pids"):
         wait_for_the_end(process)
     assert run(pool, square, 3) == 9
@@ -328,7 +329,7 @@ def test_a_task_that_takes_too_long_is_killed_with_its_children(
 def test_eating_memory_is_a_failure_that_names_the_ceiling(
     pool: WorkerPool, task: Callable[..., None], args: tuple[int, ...]
 ) -> None:
-    assert run(pool, task, *args) == Failure(FailureClass.COMPILE, "took more than 1 GiB of memory")
+    assert run(pool, task, *args) == Failure(FailureClass.COMPILE, "took more than 1 GiB of memory", lasting=False)
     assert run(pool, square, 2) == 4
 
 
@@ -369,7 +370,7 @@ def test_variables_are_set_in_workers_only(pool: WorkerPool) -> None:
 MAIN = """
 import triton
 from tuner.outcome import FailureClass
-from tuner.workers import WorkerPool
+from tuner.workers import WorkerPool, child_environment, machine_at_fault
 import interpreted
 
 print(interpreted.kind())
@@ -452,3 +453,46 @@ except KeyboardInterrupt:
         os.killpg(parent.pid, signal.SIGINT)
         assert parent.communicate(timeout=PATIENCE_S) == ("False\n", "")
     assert not running(worker)
+
+
+# -- what a worker inherits ------------------------------------------------------------------------
+
+
+def test_whatever_triton_reads_from_the_environment_is_kept_from_children_or_says_where_something_is() -> None:
+    from triton import knobs
+
+    source = Path(knobs.__file__).read_text()
+    read = set(re.findall(r'env_\w+(?:\[\w+\])?\(\s*"(\w+)"', source))
+    assert {"TRITON_INTERPRET", "PTXAS_OPTIONS", "DISABLE_PTXAS_OPT", "USE_IR_LOC"} <= read
+    kept = child_environment(dict.fromkeys(read, "1"))
+    tools = {"ptxas", "cuobjdump", "nvdisasm"}  # of which Triton makes TRITON_PTXAS_PATH and so on
+    assert set(kept) <= {"TRITON_HOME", "TRITON_CACHE_DIR", "TRITON_LIBCUDA_PATH", "CC", *tools}
+
+
+def test_children_inherit_the_rest(pool: WorkerPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"TRITON_PTXAS_PATH": "/opt/ptxas", "CUDA_VISIBLE_DEVICES": "1", "MY_KERNEL": "x", "PATH": "/bin"}
+    names = (
+        "TRITON_INTERPRET",
+        "NUMBA_ENABLE_CUDASIM",
+        "CUDA_LAUNCH_BLOCKING",
+        "NVCC_APPEND_FLAGS",
+        "LLVM_IR_ENABLE_DUMP",
+    )
+    assert child_environment({**given, **dict.fromkeys(names, "1")}) == given
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    assert run(pool, os.getenv, "TRITON_INTERPRET") is None
+
+
+def test_the_machine_is_at_fault_for_files_memory_and_missing_modules() -> None:
+    def raised(cause: Exception) -> Exception:
+        try:
+            try:
+                raise cause
+            except Exception as e:
+                raise RuntimeError("the pass failed") from e
+        except RuntimeError as e:
+            return e
+
+    for cause in (OSError(28, "No space left on device"), PermissionError(), MemoryError(), ModuleNotFoundError()):
+        assert machine_at_fault(cause) and machine_at_fault(raised(cause))
+    assert not machine_at_fault(raised(ValueError())) and not machine_at_fault(None)

@@ -13,6 +13,21 @@ VERIFIED = "verified"
 """What `Timing.verified` says of a tactic that passed the correctness gate."""
 
 
+def caution(verified: str) -> str | None:
+    """Say that nobody knows whether a tactic is right, in the words that every command and page uses.
+
+    Args:
+        verified: what `Timing.verified` says; "" where nothing was recorded.
+
+    Returns:
+        A sentence; None for a tactic that is verified.
+    """
+    if verified == VERIFIED:
+        return None
+    why = verified.removeprefix("unverified").removeprefix(": ") or "no verdict was recorded"
+    return f"UNVERIFIED: nothing has held its results against the reference ({why})"
+
+
 class FailureClass(StrEnum):
     """Why a tactic has no time."""
 
@@ -25,10 +40,18 @@ class FailureClass(StrEnum):
 
 @dataclass(frozen=True)
 class Failure:
-    """A tactic that cannot be used, and why: one or more lines, the first of which suffices."""
+    """A tactic that cannot be used, and why: one or more lines, the first of which suffices.
+
+    Attributes:
+        kind: the class of failure.
+        message: why.
+        lasting: whether it is a verdict on this code, which another attempt would give again. A limit of time or
+            memory, a process that was killed or a full disk is none: that is tried again.
+    """
 
     kind: FailureClass
     message: str
+    lasting: bool = True
 
     @property
     def headline(self) -> str:
@@ -47,6 +70,8 @@ class Timing:
         samples_us: the raw samples in microseconds, in the order taken; empty for a prediction.
         verified: whether the tactic passed the correctness gate, or "unverified: " and why not.
         facts: numbers about the compiled code or the run, by name with the unit in the name.
+        checked: how the verdict was found; "" where that was not recorded.
+        lasting: whether `verified` is a verdict on this code, which another attempt would give again.
     """
 
     time_us: float
@@ -55,6 +80,8 @@ class Timing:
     samples_us: tuple[float, ...] = ()
     verified: str = VERIFIED
     facts: Mapping[str, float] = field(default_factory=dict)
+    checked: str = ""
+    lasting: bool = True
 
 
 Outcome: TypeAlias = Timing | Failure
@@ -84,13 +111,11 @@ class TacticError(Exception):
 
     Attributes:
         failure: of its trial.
-        lasting: whether another attempt would end the same way.
     """
 
     def __init__(self, kind: FailureClass, message: str, lasting: bool = True) -> None:
         super().__init__(kind, message, lasting)
-        self.failure = Failure(kind, message)
-        self.lasting = lasting
+        self.failure = Failure(kind, message, lasting)
 
     @property
     def kind(self) -> FailureClass:

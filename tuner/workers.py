@@ -124,7 +124,7 @@ class Child:
 
         Args:
             limits: what it may take.
-            environment: variables that it has from its very start, besides those of this process.
+            environment: variables that it has from its very start, besides those of `child_environment`.
         """
         stop_in_child()
         self.calls = 0
@@ -137,7 +137,7 @@ class Child:
             serve = f"import sys; sys.path[:] = {_search_path()!r}; from tuner.workers import serve; serve{fds}"
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-c", serve],
-                env={**os.environ, **(environment or {})},
+                env={**child_environment(os.environ), **(environment or {})},
                 pass_fds=fds,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,  # stdout belongs to the results of the command
@@ -229,13 +229,70 @@ def task_of(function: Callable[P, object], *args: P.args, **kwargs: P.kwargs) ->
     return pickle.dumps((function, args, kwargs))
 
 
+_COMPILERS = (
+    "TRITON_", "LLVM_", "MLIR_", "NVPTX_", "AMDGCN_", "PTXAS_", "NVCC_", "NVRTC_", "CUDA_", "NUMBA_", "NUMBAPRO_",
+    "CUTE_", "CUTLASS_",
+)  # fmt: skip
+"""How the names of variables begin by which compilers, interpreters and the CUDA driver change what they do."""
+
+_TRITON = frozenset(
+    {
+        "ALLOW_LHS_TMEM_LAYOUT_CONVERSION",
+        "DISABLE_FAST_REDUCTION",
+        "DISABLE_LLVM_OPT",
+        "DISABLE_MMA_V3",
+        "DISABLE_MMA_V5",
+        "DISABLE_PTXAS_OPT",
+        "STORE_TMEM_TO_GLOBAL_BYPASS_SMEM",
+        "USE_IR_LOC",
+        "USE_TTGIR_LOC",
+    }
+)
+"""Those of Triton whose names begin otherwise."""
+
+_WHERE = frozenset(
+    {
+        "TRITON_PTXAS_PATH",
+        "TRITON_PTXAS_BLACKWELL_PATH",
+        "TRITON_NVDISASM_PATH",
+        "TRITON_CUOBJDUMP_PATH",
+        "TRITON_LIBCUDA_PATH",
+        "TRITON_HOME",
+        "TRITON_CACHE_DIR",
+        "CUDA_VISIBLE_DEVICES",
+        "CUDA_DEVICE_ORDER",
+        "CUDA_HOME",
+        "CUDA_PATH",
+        "CUDA_CACHE_PATH",
+        "CUDA_MPS_PIPE_DIRECTORY",
+        "CUDA_MPS_LOG_DIRECTORY",
+    }
+)
+"""Those that only say where something is; the versions of tools are in every key."""
+
+
+def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that a child process inherits: all but those by which a compiler changes what it makes.
+
+    What a child finds is stored, under a key that knows nothing of a shell's variables: with `TRITON_INTERPRET=1`
+    left over from debugging nothing compiles, and with `DISABLE_LLVM_OPT=1` something else does.
+    """
+    return {name: value for name, value in environment.items() if not changes_compilers(name)}
+
+
+def changes_compilers(variable: str) -> bool:
+    """Tell whether compilers, interpreters or the driver behave otherwise with this environment variable."""
+    return variable not in _WHERE and (variable in _TRITON or variable.startswith(_COMPILERS))
+
+
 class WorkerPool:
     """Runs tasks in child processes, which start when there are tasks for them.
 
     Args:
         count: processes; 0 for one per core.
         memory_bytes: the private memory that a worker, and each program it runs, may take; see `Limits`.
-        died: the class of failure of a task whose worker died or ran out of memory.
+        died: the class of failure of a task whose worker died.
+        exhausted: the class of failure of one that ran out of memory; `died` by default.
         environment: variables that workers have from their very start.
     """
 
@@ -245,11 +302,12 @@ class WorkerPool:
         *,
         memory_bytes: int,
         died: FailureClass,
+        exhausted: FailureClass | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         stop_in_child()
         self._limits = Limits(memory_bytes, file_bytes=1 << 30, niceness=10)
-        self._died = died
+        self._died, self._exhausted = died, exhausted or died
         self._environment = dict(environment or {})
         self._threads = ThreadPoolExecutor(count or len(os.sched_getaffinity(0)), thread_name_prefix="tuner-worker")
         self._lock = threading.Lock()
@@ -266,9 +324,15 @@ class WorkerPool:
             timeout_s: seconds from the moment a worker takes the task up; then the worker is killed.
 
         Returns:
-            A future: what the function returns, or a `Failure` when it took too long, died or ran out of
-            memory. It raises what the function raises.
+            A future: what the function returns, or a `Failure` that is not lasting when it took too long, died or
+            ran out of memory. It raises what the function raises.
+
+        Raises:
+            CancelledError: after `close`.
         """
+        with self._lock:
+            if self._closed:
+                raise CancelledError
         return self._threads.submit(self._run, task_of(function, *args), timeout_s)
 
     def close(self) -> None:
@@ -286,15 +350,16 @@ class WorkerPool:
             value = worker.receive(timeout_s)
         except WorkerTimeout:
             self._end(worker)
-            return Failure(FailureClass.TIMEOUT, f"took longer than {timeout_s:g} s")
+            return Failure(FailureClass.TIMEOUT, f"took longer than {timeout_s:g} s", lasting=False)
         except WorkerDied as e:
             self._end(worker)
-            return Failure(self._died, f"the worker process died: {e.how}\n{e.printed}".strip())
+            return Failure(self._died, f"the worker process died: {e.how}\n{e.printed}".strip(), lasting=False)
         except WorkerOutOfMemory:
             self._end(worker)
             if worker.calls > 1:  # a compiler keeps some memory of every task, so this one may not be to blame
                 return self._run(task, timeout_s)
-            return Failure(self._died, f"took more than {(self._limits.memory_bytes or 0) / 2**30:g} GiB of memory")
+            memory = f"{(self._limits.memory_bytes or 0) / 2**30:g} GiB of memory"
+            return Failure(self._exhausted, f"took more than {memory}", lasting=False)
         except Exception:
             self._keep(worker)
             raise
@@ -371,6 +436,20 @@ def out_of_memory(error: BaseException | None) -> bool:
     while error is not None and not isinstance(error, MemoryError):
         error = error.__cause__
     return error is not None
+
+
+def machine_at_fault(error: BaseException | None) -> bool:
+    """Tell whether an exception, or one that led to it, comes of the machine: files, memory, a missing module.
+
+    Such an exception says nothing about the task, which may succeed another time.
+    """
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, (OSError, MemoryError, ImportError)):
+            return True
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _answer(task: bytes) -> bytes:

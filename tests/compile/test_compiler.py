@@ -256,28 +256,105 @@ esac
 """
 
 
+@pytest.fixture
+def assembler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Puts a script in the place of ptxas, which may call the real one as $real."""
+    from triton.backends.nvidia.compiler import get_ptxas
+
+    real, path = get_ptxas(90).path, tmp_path / "ptxas"
+
+    def put(instead: str) -> Path:
+        path.write_text(ASSEMBLER.format(real=real, instead=f"real={real}\n{instead}"))
+        path.chmod(0o755)
+        monkeypatch.setenv("TRITON_PTXAS_PATH", str(path))
+        return path
+
+    return put
+
+
 @pytest.mark.parametrize(
     ("instead", "said"),
     [
         ("kill -KILL $$", "exit status -9"),
+        ("exit 137", "exit status 137"),
+        ("exit 3", "exit status 3"),
         ("echo 'ptxas fatal   : Memory allocation failure' >&2; exit 255", "took more than 2 GiB of memory"),
+        ("echo 'ptxas fatal   : Could not open output file kernel.cubin' >&2; exit 255", "Could not open output file"),
+        ('$real "$@" && truncate -s 2000 kernel.cubin', "2000 bytes that are no whole cubin"),
+        ('$real "$@" && rm kernel.cubin', "the machine failed, not the compiler: [Errno 2]"),
     ],
 )
-def test_an_assembler_that_is_killed_or_lacks_memory_fails_the_trial_for_now(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, instead: str, said: str
+def test_an_assembler_that_is_kept_from_its_work_fails_the_trial_for_now(
+    tmp_path: Path, assembler: Callable[[str], Path], instead: str, said: str
 ) -> None:
-    from triton.backends.nvidia.compiler import get_ptxas
-
-    assembler = tmp_path / "ptxas"
-    assembler.write_text(ASSEMBLER.format(real=get_ptxas(90).path, instead=instead))
-    assembler.chmod(0o755)
-    monkeypatch.setenv("TRITON_PTXAS_PATH", str(assembler))
+    assembler(instead)
     with compiler(tmp_path) as made:
         failure = made.submit(increment(), CONFIG).result()
     assert isinstance(failure, Failure)
-    assert failure.kind is FailureClass.COMPILE
+    assert (failure.kind, failure.lasting) == (FailureClass.COMPILE, False)
     assert said in failure.message.splitlines()[0]
     assert entries(tmp_path) == []
+
+
+def test_a_tool_that_is_gone_fails_the_trial_for_now(tmp_path: Path, assembler: Callable[[str], Path]) -> None:
+    path = assembler('exec $real "$@"')
+    with compiler(tmp_path) as made:
+        assert isinstance(made.submit(increment(), CONFIG).result(), Artifact)
+        path.unlink()
+        failure = made.submit(increment(), {**CONFIG, "BLOCK_SIZE": 1024}).result()
+    assert isinstance(failure, Failure) and not failure.lasting
+    assert entries(tmp_path) == [".artifact"]
+
+
+def test_what_was_killed_from_outside_is_tried_again(tmp_path: Path, assembler: Callable[[str], Path]) -> None:
+    assembler(f'mkdir {tmp_path}/once 2>/dev/null && kill -KILL $$\nexec $real "$@"')
+    with compiler(tmp_path) as made:
+        assert isinstance(made.submit(increment(), CONFIG).result(), Artifact)
+        assert made.counts == Counts(compiled=1)
+
+
+def test_what_the_assembler_says_of_the_source_is_remembered(tmp_path: Path, assembler: Callable[[str], Path]) -> None:
+    assembler("echo 'ptxas kernel.ptx, line 20; error   : Unknown symbol' >&2; exit 255")
+    with compiler(tmp_path) as made:
+        failure = made.submit(increment(), CONFIG).result()
+    assert isinstance(failure, Failure) and failure.lasting
+    assert entries(tmp_path) == [".failure"]
+
+
+def test_launch_limits_are_those_of_the_sizes_asked_for(tmp_path: Path) -> None:
+    for sizes in ([1 << 31, 4096], [4096, 1 << 31]):  # a cold store, then one that holds the code
+        for size in sizes:
+            with compiler(tmp_path) as made:
+                result = made.submit(increment(size=size), CONFIG).result()
+            if size == 4096:
+                assert isinstance(result, Artifact)
+            else:
+                assert isinstance(result, Failure) and result.kind is FailureClass.CONSTRAINT
+                assert "passes 2147483648, which does not fit" in result.message
+    assert entries(tmp_path) == [".artifact"]
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"TRITON_INTERPRET": "1"},
+        {"DISABLE_LLVM_OPT": "1", "TRITON_DEFAULT_FP_FUSION": "0", "PTXAS_OPTIONS": "-O0"},
+        {"TRITON_OVERRIDE_ARCH": "sm80", "TRITON_F32_DEFAULT": "ieee", "USE_IR_LOC": "ttir"},
+    ],
+    ids=lambda variables: " ".join(variables),
+)
+def test_variables_of_the_shell_change_nothing(
+    compiled: tuple[Path, Artifact], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with compiler(tmp_path) as made:
+        artifact = made.submit(increment(), CONFIG).result()
+    assert isinstance(artifact, Artifact)
+    assert (artifact.ptx, artifact.cubin) == (compiled[1].ptx, compiled[1].cubin)
+    with compiler(compiled[0]) as made:
+        made.submit(increment(), CONFIG).result()
+        assert made.counts == Counts(stored=1)
 
 
 def test_a_problem_that_no_tactic_could_serve_is_refused_at_once(tmp_path: Path) -> None:

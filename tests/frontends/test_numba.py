@@ -90,7 +90,7 @@ def test_ptx_does_not_depend_on_the_place_of_the_file_nor_on_what_was_compiled_b
     assert done.stdout.strip() == compile_tactic(double(Numba(twice), **PARAMS), TACTIC, H100).ptx.strip(), done.stderr
 
 
-def test_the_key_follows_the_code_the_constants_the_types_and_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_key_follows_the_code_the_constants_and_the_types(monkeypatch: pytest.MonkeyPatch) -> None:
     problem = double(Numba(twice), **PARAMS)
     keys = {
         compile_key(p, config, H100)
@@ -101,9 +101,9 @@ def test_the_key_follows_the_code_the_constants_the_types_and_the_environment(mo
             (double(Numba(thrice), **PARAMS), TACTIC),
         ]
     }
-    monkeypatch.setenv("NUMBA_OPT", "0")
-    keys.add(compile_key(problem, TACTIC, H100))
-    assert len(keys) == 5
+    assert len(keys) == 4
+    monkeypatch.setenv("NUMBA_OPT", "0")  # which is kept from the processes that compile
+    assert compile_key(problem, TACTIC, H100) in keys
     assert kernel_hash(problem.kernel) != kernel_hash(declare(Numba(thrice), **PARAMS))
 
 

@@ -135,7 +135,7 @@ def test_the_gate_looks_at_results_alone(declare: Callable[..., Problem]) -> Non
     problem = declare()
     verifier = Verifier(problem, seed=0, store=None, workers=1, timeout_s=60, memory_bytes=4 << 30)
     try:
-        assert verifier.submit({"ROWS": 16}).result(timeout=60) == "verified"
+        assert verifier.submit({"ROWS": 16}).result(timeout=60).verified == "verified"
     finally:
         verifier.close()
     assert list(expected(problem, make_inputs(problem, 0))) == ["y"]

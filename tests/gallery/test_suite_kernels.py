@@ -156,7 +156,7 @@ def test_tactic_is_right_at_every_edge(
     problem = Problem.of(kernel(name), dims, dtypes, attributes)
     verifier = Verifier(problem, seed=1, store=None, workers=1, timeout_s=100, memory_bytes=4 << 30)
     try:
-        assert verifier.submit(tactic).result(timeout=120) == "verified"
+        assert verifier.submit(tactic).result(timeout=120).verified == "verified"
     finally:
         verifier.close()
 

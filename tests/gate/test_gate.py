@@ -286,3 +286,53 @@ def test_a_reference_that_does_not_fit_the_declaration_is_a_config_error(
     p = problem(matmul(tmp_path, reference), {"M": 6, "K": 4, "N": 5})
     with pytest.raises(ConfigError, match="kernel 'test::matmul': reference at M=6 K=4 N=5 T=fp32 " + what):
         judge(p, *right_answer(p))
+
+
+LARGE = """
+import numpy as np
+import triton
+import triton.language as tl
+
+from tuner import Kernel, Launch, Tensor, choice
+
+
+@triton.jit
+def source(x, n, y, B: tl.constexpr):
+    tl.store(y, 0)
+
+
+kernel = Kernel(
+    id="test::large",
+    source=source,
+    inputs={"x": Tensor("T", "N")},
+    outputs={"y": Tensor("T", "N")},
+    dtypes={"T": ("i64", "i32")},
+    params=[choice("B", 16)],
+    default={"B": 16},
+    launch=lambda N: Launch(grid=(1,), args=(N,)),
+    reference=lambda x: REFERENCE,
+)
+"""
+
+
+@pytest.mark.parametrize(
+    ("dtype", "reference", "value"),
+    [
+        ("i64", "np.full(4, 2**60 + 1, np.int64)", 2**60 + 1),
+        ("i64", "np.full(4, -(2**63), np.int64)", -(2**63)),
+        ("i32", "np.full(4, 2**31 - 1, np.int64)", 2**31 - 1),
+    ],
+)
+def test_integers_are_compared_in_all_their_bits(tmp_path: Path, dtype: str, reference: str, value: int) -> None:
+    (tmp_path / "large.py").write_text(LARGE.replace("REFERENCE", reference))
+    declared = load_kernel("large.py", tmp_path)
+    asked = Problem.of(declared, {"N": 4}, {"T": dtype})
+    right = np.full(4, value, poisoned(asked)["y"].dtype)
+    assert judge(asked, make_inputs(asked, 0), {"y": right}) is None
+    wrong = right.copy()
+    wrong[2] -= 1 if value > 0 else -1
+    fault = judge(asked, make_inputs(asked, 0), {"y": wrong})
+    assert fault is not None and f"at (2,): {wrong[2]} instead of {value}" in fault
+    opposite = right.copy()
+    opposite[1] = np.iinfo(right.dtype).max if value < 0 else np.iinfo(right.dtype).min
+    assert judge(asked, make_inputs(asked, 0), {"y": opposite}) is not None

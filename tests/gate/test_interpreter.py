@@ -133,14 +133,15 @@ def choose_interpreter() -> None:
 def verdict(file: Path, dims: Dims, dtype: str, config: Config) -> Verdict:
     """Runs in the other process: what the gate says of a tactic, exceptions with the name of their class."""
     from tuner.gate import interpreter as interpret
+    from tuner.gate.memory import AccessError
 
     problem = Problem.of(load_kernel(str(file), file.parent), dims, {"T": dtype})
     for instance in instances(problem, config):
         inputs, outputs = make_inputs(instance, 0), poisoned(instance)
         before = {name: array.tobytes() for name, array in inputs.items()}
         try:
-            interpret.run(instance, config, inputs, outputs)
-        except (interpret.AccessError, interpret.InterpretationError) as e:
+            interpret.run(instance, config, inputs, outputs, 500_000)
+        except (AccessError, interpret.InterpretationError, interpret.KernelRaisedError) as e:
             return f"{type(e).__name__}: {e}"
         assert before == {name: array.tobytes() for name, array in inputs.items()}
         fault = judge(instance, inputs, outputs)

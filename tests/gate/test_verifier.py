@@ -75,9 +75,23 @@ def declare(tmp_path: Path) -> Declare:
 
 @contextmanager
 def verifying(
-    problem: Problem, store: Store | None = None, *, seed: int = 0, timeout_s: float = 60.0, memory_gib: int = 4
+    problem: Problem,
+    store: Store | None = None,
+    *,
+    seed: int = 0,
+    timeout_s: float = 60.0,
+    memory_gib: int = 4,
+    operations: int = 20_000,
 ) -> Iterator[Verifier]:
-    verifier = Verifier(problem, seed=seed, store=store, workers=1, timeout_s=timeout_s, memory_bytes=memory_gib << 30)
+    verifier = Verifier(
+        problem,
+        seed=seed,
+        store=store,
+        workers=1,
+        timeout_s=timeout_s,
+        memory_bytes=memory_gib << 30,
+        operations=operations,
+    )
     try:
         yield verifier
     finally:
@@ -86,7 +100,13 @@ def verifying(
 
 def answer(problem: Problem, config: Config, store: Store | None = None, seed: int = 0) -> str | Failure:
     with verifying(problem, store, seed=seed) as verifier:
-        return verifier.submit(config).result(timeout=60)
+        return told(verifier, config)
+
+
+def told(verifier: Verifier, config: Config) -> str | Failure:
+    """What a trial records of a tactic."""
+    verdict = verifier.submit(config).result(timeout=60)
+    return verdict.failure() or verdict.verified
 
 
 def tactic(block: int = 64, warps: int = 1, stages: int = 1) -> Config:
@@ -118,7 +138,7 @@ def test_a_wrong_tactic_fails_with_what_is_wrong(declare: Declare, old: str, new
 
 def test_a_tactic_that_is_wrong_alone_fails_alone(declare: Declare) -> None:
     with verifying(declare("offsets < n", "offsets < n - BLOCK // 1024")) as verifier:
-        answers = [verifier.submit(tactic(block)).result(timeout=60) for block in (64, 1024, 128)]
+        answers = [told(verifier, tactic(block)) for block in (64, 1024, 128)]
     assert answers[0] == answers[2] == "verified"
     assert isinstance(answers[1], Failure)
 
@@ -134,23 +154,138 @@ def test_where_no_small_size_is_legal_a_tactic_is_unverified(declare: Declare) -
     assert answer(declare("constraints=[]", rule), tactic()) == "unverified: no small size is legal for this tactic"
 
 
+CRASH = "raised: the kernel took the interpreter down: the worker process died: SIGABRT"
+
+
 @pytest.mark.parametrize(
     ("code", "why"),
     [
-        ("while True: pass", "took longer than 5 s"),
-        ("os.abort()", "the worker process died: SIGABRT"),
-        ("bytearray(1 << 40)", "took more than 4 GiB of memory"),
+        ("while True: pass", "unverified: the interpreter took longer than 5 s"),
+        ("bytearray(1 << 40)", "unverified: the interpreter took more than 4 GiB of memory"),
+        ("os.abort()", CRASH),
     ],
 )
-def test_a_lost_worker_leaves_a_tactic_unverified_for_now(
-    declare: Declare, tmp_path: Path, code: str, why: str
-) -> None:
+def test_a_lost_worker_judges_nothing_for_good(declare: Declare, tmp_path: Path, code: str, why: str) -> None:
     store = Store(tmp_path / "store")
     problem = declare("(block):", f"(block):\n    if block == 128:\n        {code}")
     with verifying(problem, store, timeout_s=5.0) as verifier:
-        assert verifier.submit(tactic(128)).result(timeout=60) == f"unverified: the interpreter {why}"
-        assert verifier.submit(tactic(64)).result(timeout=60) == "verified"
+        verdict = verifier.submit(tactic(128)).result(timeout=60)
+        assert (verdict.verified, verdict.lasting) == (why, False)
+        assert (verdict.failure() is not None) == (why == CRASH), "a kernel that crashes the gate has failed"
+        assert told(verifier, tactic(64)) == "verified"
     assert len(list((tmp_path / "store").glob("*/*"))) == 1
+
+
+def test_a_worker_that_is_killed_from_outside_is_tried_again(declare: Declare, tmp_path: Path) -> None:
+    once = f"Path({str(tmp_path / 'once')!r})"
+    code = f"if not {once}.exists():\n        {once}.touch()\n        import os; os.kill(os.getpid(), 9)"
+    assert answer(declare('file.write(f"{block}\\n")', f"pass\n    {code}"), tactic()) == "verified"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("mask = offsets < n", "mask = offsets < n\n    while tl.load(x_ptr) != 12345.5:\n        pass"),
+        ("mask = offsets < n", "mask = offsets < n\n    i = n\n    while i > 0:\n        i = i + 0"),
+        ("mask = offsets < n", "mask = offsets < n\n    for i in range(0, 1 << 30):\n        offsets += 0"),
+    ],
+)
+def test_what_does_not_end_fails_by_a_count_that_lasts(declare: Declare, tmp_path: Path, old: str, new: str) -> None:
+    store = Store(tmp_path / "store")
+    with verifying(declare(old, new), store, timeout_s=600.0) as verifier:
+        verdict = verifier.submit(tactic()).result(timeout=600)
+    failure = verdict.failure()
+    assert failure == Failure(FailureClass.TIMEOUT, "runs too long: takes more than 20,000 operations at N=1 T=fp32")
+    assert len(list((tmp_path / "store").glob("*/*"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("assert n > 4, 'too short'", "AssertionError"),
+        ("1 // int(n > 4)", "ZeroDivisionError"),
+    ],
+)
+def test_a_kernel_that_raises_has_failed(declare: Declare, line: str, said: str) -> None:
+    failure = answer(declare("mask = offsets < n", f"mask = offsets < n\n    {line}"), tactic())
+    assert isinstance(failure, Failure) and failure.kind is FailureClass.RUNTIME and failure.lasting
+    assert failure.message.startswith(f"the kernel raised {said}")
+
+
+# -- at the problem's own size ---------------------------------------------------------------------
+
+ROWS = """
+import triton
+import triton.language as tl
+
+from tuner import Kernel, Launch, Tensor, cdiv, choice
+
+
+@triton.jit
+def scale(x_ptr, m, n, y_ptr, BLOCK: tl.constexpr):
+    row = tl.program_id(0)
+    for start in range(0, n, BLOCK):
+        columns = start + tl.arange(0, BLOCK)
+        offsets = row * n + columns
+        tl.store(y_ptr + offsets, tl.load(x_ptr + offsets, mask=columns < n) * 2, mask=columns < n)
+
+
+kernel = Kernel(
+    id="test::rows",
+    source=scale,
+    inputs={"x": Tensor("i8", "M N")},
+    outputs={"y": Tensor("i8", "M N")},
+    params=[choice("BLOCK", 64, 512)],
+    default={"BLOCK": 512},
+    launch=lambda M, N: Launch(grid=(M,), args=(M, N)),
+    reference=lambda x: 2 * x,
+    tiles={"N": "BLOCK"},
+)
+"""
+WIDE = ("tl.program_id(0)", "tl.program_id(0).to(tl.int64)")
+FIRST = ("tl.program_id(0)", "m - 1 - tl.program_id(0)")
+
+
+def rows(folder: Path, m: int, n: int = 1024, *edits: tuple[str, str]) -> Problem:
+    text = ROWS
+    for old, new in edits:
+        assert old in text
+        text = text.replace(old, new)
+    (folder / "rows.py").write_text(text)
+    return Problem.of(load_kernel("rows.py", folder), {"M": m, "N": n})
+
+
+@pytest.mark.parametrize("m", [(1 << 21) + 1, 1 << 22, (1 << 22) + 5, 1 << 25], ids=hex)
+@pytest.mark.parametrize("edits", [(), (FIRST,)], ids=["last", "first"])
+def test_offsets_that_overflow_at_the_problems_own_size_are_found(
+    tmp_path: Path, m: int, edits: tuple[tuple[str, str], ...]
+) -> None:
+    failure = answer(rows(tmp_path, m, 1024, *edits), {"BLOCK": 512})
+    assert isinstance(failure, Failure) and failure.kind is FailureClass.CORRECTNESS
+    assert "'x' out of bounds: element -" in failure.message and f"at M={m} N=1024" in failure.message
+    assert "widen them, as in tl.program_id(0).to(tl.int64)" in failure.message
+
+
+@pytest.mark.parametrize(
+    ("m", "edits", "how"),
+    [
+        (1 << 22, (WIDE,), "offsets of 10 programs followed at M=4194304 N=1024"),
+        ((1 << 21) - 1, (), "no tensor has 2147483648 bytes"),
+        (1 << 21, (), "offsets of 10 programs followed at M=2097152 N=1024"),  # the last offset is 2**31 - 1
+    ],
+)
+def test_the_record_says_whether_large_offsets_were_followed(
+    tmp_path: Path, m: int, edits: tuple[tuple[str, str], ...], how: str
+) -> None:
+    with verifying(rows(tmp_path, m, 1024, *edits)) as verifier:
+        verdict = verifier.submit({"BLOCK": 512}).result(timeout=60)
+    assert verdict.verified == "verified"
+    assert verdict.checked.startswith("interpreted at 7 small sizes; ") and verdict.checked.endswith(how)
+
+
+def test_offsets_that_take_too_long_to_follow_leave_a_tactic_unverified(tmp_path: Path) -> None:
+    verdict = answer(rows(tmp_path, 16, 1 << 27, WIDE), {"BLOCK": 64})
+    assert isinstance(verdict, str) and verdict.startswith("unverified: offsets at full size could not be followed")
 
 
 @pytest.mark.parametrize(
@@ -165,13 +300,13 @@ def test_a_reference_that_does_not_fit_is_a_config_error(declare: Declare, refer
 
 def test_tactics_that_compute_the_same_share_one_run(declare: Declare, tmp_path: Path) -> None:
     with verifying(declare()) as verifier:
-        assert verifier.submit(tactic(64, 1, 1)).result(timeout=60) == "verified"
+        assert told(verifier, tactic(64, 1, 1)) == "verified"
         once = runs(tmp_path)
         assert set(once) == {"64"}
         for warps, stages in ((2, 1), (4, 2), (1, 2)):
-            assert verifier.submit(tactic(64, warps, stages)).result(timeout=60) == "verified"
+            assert told(verifier, tactic(64, warps, stages)) == "verified"
         assert runs(tmp_path) == once
-        verifier.submit(tactic(128)).result(timeout=60)
+        told(verifier, tactic(128))
         assert set(runs(tmp_path)) == {"64", "128"}
 
 
@@ -182,8 +317,8 @@ def test_a_shared_run_covers_only_tactics_that_are_legal_at_the_same_sizes(decla
     file.write_text(file.read_text().replace("offsets < n", "offsets < n - n % 2"))
     problem = Problem.of(load_kernel(str(file), tmp_path), {"N": 2**20})
     with verifying(problem) as verifier:
-        assert verifier.submit(tactic(warps=2)).result(timeout=60) == "verified"
-        assert isinstance(verifier.submit(tactic(warps=1)).result(timeout=60), Failure)
+        assert told(verifier, tactic(warps=2)) == "verified"
+        assert isinstance(told(verifier, tactic(warps=1)), Failure)
 
 
 @pytest.mark.parametrize(("old", "new"), [("", ""), (", x + amount, mask=mask", ", x + amount")])

@@ -106,8 +106,8 @@ def test_workers_compile_and_check_both(problem: Problem, compiler: Compiler) ->
     verifier = Verifier(problem, seed=0, store=None, workers=1, timeout_s=60, memory_bytes=4 << 30)
     try:
         assert all(isinstance(compiler.submit(problem, c).result(), Artifact) for c in (TRITON, CUDA))
-        assert verifier.submit(TRITON).result() == "verified"
-        assert verifier.submit(CUDA).result() == "unverified: CUDA C++ runs on a GPU only"
+        assert verifier.submit(TRITON).result().verified == "verified"
+        assert verifier.submit(CUDA).result().verified == "unverified: CUDA C++ runs on a GPU only"
     finally:
         verifier.close()
     assert set(compiler.versions()) - {"cccl"} == {"triton", "nvrtc", "cudart", "ptxas"}

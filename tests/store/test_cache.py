@@ -6,7 +6,7 @@ import sys
 import textwrap
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,9 @@ from tuner.errors import StorageError
 from tuner.kernel.identity import VERSION
 from tuner.kernel.loader import load_kernel
 from tuner.kernel.problem_data import RangeData
-from tuner.outcome import Origin, Timing
+from tuner.outcome import Kind, Origin, Timing
 from tuner.store.cache import LOOKUP_ORDER, Cache, Hit, default_path, encode, lookup, merge, schema, update
-from tuner.store.entry import Entry, entry_of
+from tuner.store.entry import Entry, Evidence, differences, entry_of, proofs
 from tuner.store.nearest import Nearest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -285,6 +285,49 @@ def test_of_two_equally_old_entries_the_second_cache_wins() -> None:
     b = msgspec.structs.replace(entry(time_us=21), date=a.date)
     assert merge(Cache([a]), Cache([b])).entries == (b,)
     assert merge(Cache([b]), Cache([a])).entries == (a,)
+
+
+def test_a_date_that_lies_ahead_beats_nothing(tmp_path: Path) -> None:
+    now = datetime.now(UTC).replace(microsecond=0)
+    ahead = msgspec.structs.replace(entry(time_us=20), date=now + timedelta(hours=1))
+    today = msgspec.structs.replace(entry(time_us=21), date=now)
+    assert merge(Cache([ahead]), Cache([today])).entries == merge(Cache([today]), Cache([ahead])).entries == (today,)
+    found = msgspec.structs.replace(entry(time_us=22), date=now - timedelta(days=1))  # by a clock that is behind
+    for held in (ahead, today):
+        update(tmp_path / "c.json", [held])
+        assert update(tmp_path / "c.json", [found], by_date=True).entries == ((found,) if held is ahead else (today,))
+        assert update(tmp_path / "c.json", [found]).entries == (found,)
+
+
+def test_what_differs_today_is_said() -> None:
+    now = datetime(2026, 5, 1, tzinfo=UTC)
+    recorded = msgspec.structs.replace(
+        entry(), environment={"triton": "3.1.0", "ptxas": "12.8.93", "driver": "580"}, date=now
+    )
+    assert differences(recorded, {"triton": "3.1.0", "ptxas": "12.8.93"}, now) == ""
+    assert differences(recorded, {"triton": "3.6.0", "ptxas": "12.8.93", "nvrtc": "13.0"}, now) == (
+        "recorded with triton 3.1.0, and 3.6.0 is installed: tune again"
+    )
+    ahead = differences(recorded, {}, now - timedelta(hours=1))
+    assert ahead == "its date, 2026-05-01 00:00 UTC, lies ahead of this machine's clock: tune again"
+
+
+def test_what_a_gpu_found_correct_travels_with_the_entry(tmp_path: Path) -> None:
+    def recorded(backend: str, kind: Kind, verified: str = "verified") -> Entry:
+        return msgspec.structs.replace(
+            entry(backend=backend), kind=kind, verified=verified, evidence=Evidence("looked at", {"7": backend * 8})
+        )
+
+    entries = [
+        recorded("cuda", "measurement"),
+        recorded("model", "prediction"),
+        recorded("tensorrt", "measurement", ""),
+    ]
+    update(tmp_path / "c.json", entries)
+    held = Cache.open(tmp_path / "c.json").entries
+    assert [e.evidence for e in held] == [e.evidence for e in sorted(entries, key=lambda e: e.backend)]
+    (ptx,) = proofs(held)
+    assert ptx == "cuda" * 8 and proofs(held)[ptx].startswith("found correct on ")
 
 
 # -- files that are refused --------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from tuner.search.space import Space
 from tuner.search.tactic import Tactic
 from tuner.store.alone import exclusive
 from tuner.store.journal import JOURNAL_NAME, Journal, open_journal
+from tuner.store.studies import read_studies
 from tuner.store.study_data import StudyIdentity, read_identity
 
 SPACE = Space((powers_of_two("BLOCK", 64, 1024), choice("split", False, True), choice("order", "row", "column")))
@@ -98,8 +99,54 @@ def test_optuna_itself_opens_the_study(tmp_path: Path, storage: str | None) -> N
         "samples_us": [3.0, 3.25, 3.5],
         "verified": "verified",
         "facts": {},
+        "checked": "",
+        "lasting": True,
     }
-    assert attributes[4]["failure"] == {"kind": "correctness", "message": "y[3] is 4.0, not 5.0"}
+    assert attributes[4]["failure"] == {"kind": "correctness", "message": "y[3] is 4.0, not 5.0", "lasting": True}
+
+
+# -- what is no verdict ----------------------------------------------------------------------------
+
+LOST = Failure(FailureClass.COMPILE, "the worker process died: SIGKILL", lasting=False)
+DOUBTFUL = Timing(3.0, "prediction", "model", verified="unverified: the interpreter took too long", lasting=False)
+
+
+@pytest.mark.parametrize("outcome", [LOST, DOUBTFUL])
+def test_what_is_no_verdict_is_kept_for_readers_and_not_taken_for_finished(
+    tmp_path: Path, storage: str | None, outcome: Outcome
+) -> None:
+    journal = reopen(tmp_path, storage)
+    journal.add(0, TACTICS[0], outcome)
+    assert TACTICS[0] in journal and journal.trials() == [(0, TACTICS[0], outcome)]
+    assert read_studies(tmp_path, storage)[0].trials == ((0, TACTICS[0], outcome),)
+    again = reopen(tmp_path, storage)
+    assert TACTICS[0] not in again and again.trials() == []
+    again.add(0, TACTICS[0], OUTCOMES[0])
+    assert reopen(tmp_path, storage).trials() == [(0, TACTICS[0], OUTCOMES[0])]
+    assert read_studies(tmp_path, storage)[0].trials == ((0, TACTICS[0], OUTCOMES[0]),)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "finished"),
+    [
+        (Failure(FailureClass.TIMEOUT, "took longer than 60 s"), False),
+        (Failure(FailureClass.COMPILE, "the worker process died: SIGKILL"), False),
+        (Failure(FailureClass.CORRECTNESS, "y is wrong"), True),
+        (Failure(FailureClass.CONSTRAINT, "shares its id"), True),
+        (OUTCOMES[0], True),
+        (OUTCOMES[3], False),
+    ],
+)
+def test_a_trial_that_was_stored_before_outcomes_said_so_is_judged_by_its_class(
+    tmp_path: Path, outcome: Outcome, finished: bool
+) -> None:
+    path = tmp_path / JOURNAL_NAME
+    reopen(tmp_path).add(0, TACTICS[0], outcome)
+    text = path.read_text()
+    older = text.replace(',"lasting":true', "").replace(',"checked":""', "")
+    assert "lasting" in text and "lasting" not in older
+    path.write_text(older)
+    assert (TACTICS[0] in reopen(tmp_path)) == finished
 
 
 # -- crashes ---------------------------------------------------------------------------------------

@@ -75,5 +75,15 @@ def test_a_crowd_of_ties_is_bounded() -> None:
 def test_an_unverified_tactic_wins_only_where_nothing_could_be_verified() -> None:
     doubtful = Timing(5.0, "prediction", "model", verified="unverified: the interpreter lacks an operation")
     assert shortlist({A: us(10), B: doubtful, C: us(12)}, 1, [], near) == [A]
-    assert choose({A: us(10), B: doubtful, C: us(12)}, B, None, near).winner == A
+    assert choose({A: us(10), B: doubtful, C: us(12)}, C, None, near).winner == A
     assert choose({B: doubtful}, A, None, near).winner == B
+
+
+def test_a_default_that_could_not_be_verified_stays_in_the_race() -> None:
+    def unverified(time_us: float) -> Timing:
+        return Timing(time_us, "prediction", "model", verified="unverified: no time", lasting=False)
+
+    assert choose({A: us(10), B: unverified(5.0)}, B, None, near).winner == B, "nothing slower than it may win"
+    assert choose({A: us(10), B: unverified(12.0)}, B, None, near).winner == A
+    assert choose({A: us(10), B: unverified(10.0)}, B, None, near).winner == A, "what is verified wins a tie"
+    assert choose({A: us(10.2), B: unverified(10.0)}, B, None, near).winner == B

@@ -267,6 +267,60 @@ def test_a_finalist_that_fails_when_confirmed_is_passed_over(problem: Problem, t
     assert progress.notes == ["finalist (BLOCK=2048 num_warps=1) failed when it was confirmed: wrong now"]
 
 
+class Flaky(Recorded):
+    """Fails some tactics, by no fault of theirs, so many times before they succeed."""
+
+    def __init__(self, table: Table, times: dict[Tactic, int]) -> None:
+        super().__init__(table, batch=4)
+        self._times = times
+
+    def evaluate(self, configs: Sequence[Config]) -> Iterator[tuple[int, Outcome]]:
+        for position, outcome in super().evaluate(configs):
+            tactic = Tactic(configs[position])
+            if self._times.get(tactic, 0):
+                self._times[tactic] -= 1
+                outcome = Failure(FailureClass.TIMEOUT, "took longer than 4 s", lasting=False)
+            yield position, outcome
+
+
+def test_what_is_no_verdict_is_tried_once_more_within_a_run_and_again_by_the_next(
+    problem: Problem, table: Table, tmp_path: Path
+) -> None:
+    whole = run(problem, Recorded(table, batch=4), tmp_path / "whole")
+    once, often = whole.trials[3].tactic, whole.trials[5].tactic
+    backend = Flaky(table, {once: 1, often: 3})
+    first = run(problem, backend, tmp_path / "flaky")
+    assert (backend.evaluated.count(once), backend.evaluated.count(often)) == (2, 2)
+    outcomes = {t.tactic: t.outcome for t in first.trials}
+    assert isinstance(outcomes[once], Timing) and first.failures == {"timeout": 1}
+    second = Flaky(table, {often: 1})
+    result = run(problem, second, tmp_path / "flaky")
+    assert second.evaluated[:2] == [often, often] and not set(second.evaluated[2:]) & set(backend.evaluated)
+    assert {t.tactic: t.outcome for t in result.trials}[often] == whole.trials[5].outcome and not result.failures
+
+
+def test_without_a_judged_default_nothing_wins(problem: Problem, table: Table, tmp_path: Path) -> None:
+    with pytest.raises(NoValidTacticError) as e:
+        run(problem, Flaky(table, {DEFAULT: 2}), tmp_path)
+    assert str(e.value) == (
+        "test::scale N=4096 T=fp32: the default (BLOCK=256 num_warps=4) could not be judged, so no winner can be held "
+        "against it; it failed with: timeout, took longer than 4 s; run the same command again"
+    )
+    assert run(problem, Recorded(table), tmp_path).confirmed[DEFAULT].time_us == SLOW
+
+
+def test_a_winner_that_nothing_verified_is_said(problem: Problem, table: Table, tmp_path: Path) -> None:
+    doubtful = {
+        k: replace(o, verified="unverified: CUDA C++ runs on a GPU only")
+        for k, o in table.outcomes.items()
+        if isinstance(o, Timing)
+    }
+    progress = Noted()
+    result = run(problem, Recorded(replace(table, outcomes=doubtful)), tmp_path, progress=progress)
+    said = "UNVERIFIED: nothing has held its results against the reference (CUDA C++ runs on a GPU only)"
+    assert progress.notes == [f"test::scale N=4096 T=fp32: the winner ({result.winner}) is {said}"]
+
+
 def test_a_configuration_whose_id_is_taken_is_refused(problem: Problem, tmp_path: Path) -> None:
     ids: dict[int, int] = {}
     first = second = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +22,8 @@ from tuner.qdp.library import version
 if TYPE_CHECKING:
     from tuner.backends.tensorrt.loader import EngineOptions
 
-_GATE_TIMEOUT_S = 60.0
+_GATE_TIMEOUT_S = 300.0
+"""A backstop: the slowest check of a kernel that comes with this package takes 15 s on one busy core."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,13 @@ class BackendSetting:
     tensorrt: TensorrtOptions = field(default_factory=TensorrtOptions)
 
 
-def open_backend(choice: BackendChoice, problem: Problem, setting: BackendSetting, store: Store) -> Backend:
+def open_backend(
+    choice: BackendChoice,
+    problem: Problem,
+    setting: BackendSetting,
+    store: Store,
+    proofs: Mapping[str, str] | None = None,
+) -> Backend:
     """Make the backend for a problem. The caller closes it.
 
     Args:
@@ -91,6 +98,8 @@ def open_backend(choice: BackendChoice, problem: Problem, setting: BackendSettin
         problem: whose tactics it will time.
         setting: what it is opened with.
         store: keeps compiled tactics and verdicts.
+        proofs: what GPUs have found correct, for which a backend that runs nothing takes their word: by the SHA-256
+            of the PTX, how it was found.
     """
     if choice.name == "replay":
         from tuner.backends.replay import ReplayBackend
@@ -122,7 +131,7 @@ def open_backend(choice: BackendChoice, problem: Problem, setting: BackendSettin
         memory_bytes=setting.compile.memory_mb << 20,
         store=store,
     )
-    return ModelBackend(problem, device, Compiler.of(device.target, setting.compile, store), verifier)
+    return ModelBackend(problem, device, Compiler.of(device.target, setting.compile, store), verifier, proofs)
 
 
 def _engine_options(options: TensorrtOptions, device: str) -> EngineOptions:

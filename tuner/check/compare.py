@@ -8,12 +8,14 @@ from tuner.check.baseline import RecordedTactic, Role
 from tuner.check.recompile import Recompiled
 from tuner.check.rules import RULES, Margins, broken_rules
 from tuner.check.verdict import Check, Subject
-from tuner.outcome import VERIFIED, Failure, FailureClass
+from tuner.outcome import VERIFIED, Failure, FailureClass, caution
 from tuner.search.tactic import Tactic
 
 _FAILED = {
     FailureClass.CONSTRAINT: ("legal", "is no longer in the space", "what is served for it now is another tactic"),
     FailureClass.CORRECTNESS: ("correct", "gives wrong results", "a wrong result is never worth its time"),
+    FailureClass.RUNTIME: ("correct", "fails when it runs", "no result is never worth its time"),
+    FailureClass.TIMEOUT: ("correct", "does not end", "no result is never worth its time"),
 }
 
 
@@ -26,8 +28,8 @@ def compare_tactic(
     that has changed.
     """
     who = f"{role} ({Tactic(recorded.config)})"
-    if isinstance(today, Failure) and today.kind is FailureClass.TIMEOUT:
-        message = f"{who} could not be compiled in time: {today.headline}; check on a quieter machine"
+    if isinstance(today, Failure) and not today.lasting:
+        message = f"{who} could not be judged: {today.headline}; that may be the machine's doing, so check again"
         yield subject.check("compiles", "inconclusive", message, recorded.id, None, role)
         return
     if isinstance(today, Failure):
@@ -38,10 +40,12 @@ def compare_tactic(
         yield subject.check(failed, "regression", f"{who} {what}: {why}; {cost}", recorded.id, None, role)
         return
     if today.verified != VERIFIED and recorded.verified == VERIFIED:
-        message = f"{who} passed the correctness gate when it was recorded and is now {today.verified}"
+        message = f"{who} passed the correctness gate when it was recorded and is now {caution(today.verified)}"
         yield subject.check("correct", "inconclusive", message, recorded.verified, today.verified, role)
     else:
-        yield subject.check("correct", "pass", f"{who}: {today.verified}", recorded.verified, today.verified, role)
+        yield subject.check(
+            "correct", "pass", f"{who}: {caution(today.verified) or VERIFIED}", recorded.verified, today.verified, role
+        )
     before, now = recorded.fingerprint[:12], today.fingerprint[:12]
     tools = "" if today.artifact.compiler == recorded.compiler else f" by {today.artifact.compiler}"
     if recorded.fingerprint == today.fingerprint:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from tuner.check.verdict import Check, Number, as_document, overall
+from tuner.outcome import VERIFIED
 
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that XML cannot hold in any spelling, such as those that colour a compiler's message."""
@@ -75,7 +76,8 @@ def differs(check: Check) -> bool:
 
 def matters(check: Check) -> bool:
     """Whether a check has something to tell beyond its numbers."""
-    return check.verdict != "pass" or (check.rule in ("accepted", "lookup") and check.baseline != check.now)
+    doubtful = check.rule == "correct" and check.now != VERIFIED
+    return check.verdict != "pass" or doubtful or (check.rule in ("accepted", "lookup") and check.baseline != check.now)
 
 
 def rule_of(check: Check) -> str:

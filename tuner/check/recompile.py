@@ -40,7 +40,7 @@ class Recompiled:
 
 
 def compile_today(
-    problem: Problem, tactics: Sequence[Tactic], device: str, job: Job, store: Store
+    problem: Problem, tactics: Sequence[Tactic], device: str, job: Job, store: Store, proofs: Mapping[str, str]
 ) -> Mapping[Tactic, Recompiled | Failure]:
     """Compile, check on the CPU and predict tactics for a device that need not be present.
 
@@ -52,6 +52,7 @@ def compile_today(
         device: a name that `find_device` knows.
         job: what a compile may take, and the seed of the correctness gate's inputs.
         store: keeps compiled tactics.
+        proofs: PTX that a GPU has found correct, as `open_backend` takes it.
     """
     found: dict[Tactic, Recompiled | Failure] = {}
     legal: list[Tactic] = []
@@ -64,7 +65,7 @@ def compile_today(
     if not legal:
         return found
     setting = replace(job.setting, target=device)
-    with closing(open_backend(BackendChoice("model"), problem, setting, store)) as backend:
+    with closing(open_backend(BackendChoice("model"), problem, setting, store, proofs)) as backend:
         for i, outcome in backend.evaluate([t.config for t in legal]):
             if isinstance(outcome, Failure):
                 found[legal[i]] = outcome

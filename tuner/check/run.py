@@ -14,6 +14,7 @@ from tuner.check.setting import Setting
 from tuner.check.verdict import Check, CheckVerdict, Subject
 from tuner.errors import StorageError
 from tuner.search.tactic import Tactic
+from tuner.store.entry import proofs
 from tuner.tuning.config import Job
 
 
@@ -51,7 +52,9 @@ def check_record(subject: Subject, record: Record, setting: Setting) -> Iterator
         yield subject.check("recorded", "inconclusive", str(e), record.code.ptx)
     recorded = record.tactics()
     target = target_of(record.device, record.capability)
-    today = compile_today(subject.problem, [Tactic(t.config) for _, t in recorded], target, subject.job, setting.store)
+    tactics = [Tactic(t.config) for _, t in recorded]
+    proven = proofs(setting.cache.entries)
+    today = compile_today(subject.problem, tactics, target, subject.job, setting.store, proven)
     for role, tactic in recorded:
         found = today[Tactic(tactic.config)]
         yield from compare_tactic(subject, role, tactic, found, setting.baseline.margins)

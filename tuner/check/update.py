@@ -35,7 +35,7 @@ from tuner.kernel.problem_data import data_of
 from tuner.outcome import Failure
 from tuner.search.tactic import Tactic
 from tuner.store.cache import Cache, update
-from tuner.store.entry import Entry
+from tuner.store.entry import Entry, proofs
 from tuner.tuning.config import Job
 
 
@@ -103,7 +103,7 @@ def update_baseline(
             _record(Subject(job, problem), config, here, old, setting, reason, done)
     if not done.refused:
         if done.moved:  # first: once a record names the new source, nothing leads to the old entry
-            update(setting.cache_path, done.moved)
+            update(setting.cache_path, done.moved, by_date=True)
         records = tuple((known | done.records).values())
         after = msgspec.structs.replace(setting.baseline, records=records)
         write_baseline(setting.path, after, done.codes, setting.baseline)
@@ -131,10 +131,13 @@ def _record(
             f"run tuner tune {config} first, or name another cache with --cache"
         )
     target = target_of(here.device, here.capability)
-    today = compile_today(problem, [tactic, problem.kernel.default_tactic], target, subject.job, setting.store)
+    tactics, proven = [tactic, problem.kernel.default_tactic], proofs(setting.cache.entries)
+    today = compile_today(problem, tactics, target, subject.job, setting.store, proven)
     winner, default = today[tactic], today[problem.kernel.default_tactic]
     if isinstance(winner, Failure):
         raise NoValidTacticError(f"{problem}: the winner ({tactic}) is not recorded: {winner.headline}")
+    if isinstance(default, Failure) and not default.lasting:
+        raise NoValidTacticError(f"{problem}: the default could not be judged: {default.headline}; run again")
     worse = list(_worse(subject, old, today, setting)) if old else []
     if old and entry and entry.kind == "prediction":
         worse += _slower_winner(subject, old, tactic, winner, setting)

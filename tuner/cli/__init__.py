@@ -21,6 +21,7 @@ from tuner.cli.report import report
 from tuner.cli.show import show
 from tuner.cli.tune import tune
 from tuner.errors import TunerError
+from tuner.workers import changes_compilers
 
 _CONFIG_ERRORS = 2
 
@@ -43,6 +44,8 @@ for _command in (tune, portfolio, show, report, export, import_, rehearse, check
 def main() -> NoReturn:
     """Run the command: errors are one line on stderr and an exit code, never a traceback."""
     debug = "--debug" in sys.argv
+    for name in filter(changes_compilers, list(os.environ)):
+        del os.environ[name]  # as for every child: nothing that is stored may depend on them
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     try:
         cli.main(prog_name="tuner", standalone_mode=False)

@@ -8,7 +8,7 @@ from collections import Counter
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from tuner.outcome import Failure, Timing
+from tuner.outcome import Failure, Timing, caution
 from tuner.search.tactic import Tactic
 from tuner.store.results import STOPPED
 
@@ -177,7 +177,8 @@ def what_the_number_is(result: Result) -> str:
     said = f"{kind}. {trials}, {STOPPED[result.stopped]}."
     if result.confirmed[result.winner].facts.get("launch_bound"):
         said += "\nThe winner is launch-bound: most of its time is the launch itself, which no tactic shortens."
-    return said
+    doubtful = caution(result.confirmed[result.winner].verified)
+    return f"{said}\nThe winner is {doubtful}." if doubtful else said
 
 
 def _why_failed(result: Result, tactic: Tactic) -> str:

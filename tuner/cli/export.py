@@ -24,6 +24,7 @@ class Request:
         selection: which problems.
         cache: the tactic cache.
         storage: the Optuna storage of the trials, where they are in no results folder.
+        unverified: whether a bundle may hold tactics that nothing has found correct.
     """
 
     out: Path
@@ -31,6 +32,7 @@ class Request:
     selection: Selection
     cache: Path
     storage: str | None = None
+    unverified: bool = False
 
 
 def _t4(request: Request) -> list[Path]:
@@ -55,6 +57,8 @@ def _studies(request: Request) -> list[Any]:
 
 def _json(request: Request) -> list[Path]:
     """The selected entries of the cache in one file, which `tuner import` merges into another."""
+    from tuner.cli.console import say
+    from tuner.outcome import caution
     from tuner.store.cache import Cache, encode
     from tuner.store.files import write_atomic
 
@@ -69,17 +73,23 @@ def _json(request: Request) -> list[Path]:
             else f"{request.cache} holds nothing; fill it with: tuner tune CONFIG"
         )
     write_atomic(request.out, encode(Cache(entries)))
+    for e in entries:
+        if doubtful := caution(e.verified):
+            say(f"{e}: the winner is {doubtful}")
     return [request.out]
 
 
 def _bundle(request: Request) -> list[Path]:
+    from tuner.cli.console import say
     from tuner.qdp.bundle.export import export_bundle
     from tuner.tuning.config import load_config
 
     if not request.sources:
         raise ConfigError("--format bundle is made from configs; name them: tuner export CONFIG... --format bundle")
     problems = [problem for path in request.sources for problem in load_config(path).problems]
-    return export_bundle(problems, request.out, request.cache, request.selection)
+    return export_bundle(
+        problems, request.out, request.cache, request.selection, unverified=request.unverified, note=say
+    )
 
 
 FORMATS: Mapping[str, Callable[[Request], list[Path]]] = {
@@ -98,6 +108,7 @@ selects nothing, `StorageError` when something cannot be read or written."""
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="PATH", help="File or folder to write.")
 @click.option("--cache", type=click.Path(path_type=Path), help="json, bundle: tactic cache.  [default: the user's own]")
 @click.option("--storage", metavar="URL", help="t4, kernel-tuner: database of the trials.  [env: TUNER_STORAGE]")
+@click.option("--allow-unverified", is_flag=True, help="bundle: ship tactics too that nothing has found correct.")
 @selection_options
 @common_options
 def export(
@@ -106,6 +117,7 @@ def export(
     out: Path,
     cache: Path | None,
     storage: str | None,
+    allow_unverified: bool,
     as_json: bool,
     **selected: Any,
 ) -> None:
@@ -121,7 +133,7 @@ def export(
     """
     from tuner.store.cache import default_path
 
-    request = Request(out, sources, Selection(**selected), cache or default_path(), storage)
+    request = Request(out, sources, Selection(**selected), cache or default_path(), storage, allow_unverified)
     written = FORMATS[format_name](request)
     if as_json:
         print_json({"format": format_name, "files": [str(path) for path in written]})

@@ -24,7 +24,7 @@ def import_(files: tuple[Path, ...], cache: Path | None, as_json: bool) -> None:
     path = cache or default_path()
     before = Cache.open(path)
     entries = [entry for file in files for entry in Cache.open(file).entries]
-    changed = changes(before.entries, update(path, entries).entries)
+    changed = changes(before.entries, update(path, entries, by_date=True).entries)
     added = sum(change.before is None for change in changed)
     replaced = len(changed) - added
     if as_json:

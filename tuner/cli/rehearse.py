@@ -7,12 +7,17 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tuner.cli.common import common_options, print_json
 from tuner.errors import ConfigError, UnavailableError
+from tuner.outcome import caution
+
+if TYPE_CHECKING:
+    from tuner.kernel.problem import Problem
+    from tuner.store.cache import Cache
 
 
 @click.command()
@@ -77,10 +82,12 @@ def _configs(
     from tuner.qdp import plugin
     from tuner.qdp.offers import CompilingOffer, legal
     from tuner.qdp.rehearsal.kernels import Sample, rehearse
+    from tuner.store.cache import Cache, default_path
     from tuner.tuning.config import load_config, with_overrides
 
     jobs = [with_overrides(load_config(path), target=target, workers=workers or None) for path in configs]
     offers: dict[str, tuple[Any, Any, Any]] = {}
+    cache = Cache.open(default_path())
     with ExitStack() as stack:
         for job in jobs:
             device = find_device(job.target).target
@@ -98,7 +105,20 @@ def _configs(
                 if (known, for_device) != (kernel, device):
                     raise ConfigError(f"{kernel.id!r} is another kernel or target in each config; rehearse them apart")
                 rehearsal, broken = rehearse(problem, offer, device)
-                yield _line(str(problem), rehearsal, broken, problem.space.size, problem.space.counted)
+                line = _line(str(problem), rehearsal, broken, problem.space.size, problem.space.counted)
+                verified = _verified(cache, problem, job.target)
+                yield line if verified is None else line | {"verified": verified}
+
+
+def _verified(cache: Cache, problem: Problem, target: str) -> str | None:
+    """What the cache says of the winner that a build would be served; None where it holds none."""
+    from tuner.gpu.catalog import find_device
+    from tuner.kernel.identity import kernel_hash
+    from tuner.store.cache import LOOKUP_ORDER, lookup
+
+    gpu = find_device(target)
+    hit = lookup(cache, problem, kernel_hash(problem.kernel), LOOKUP_ORDER, gpu.name, gpu.capability)
+    return None if hit.entry is None else hit.entry.verified
 
 
 def _module(module: Path, calls: tuple[str, ...], count: int | None, target: str | None) -> Iterator[dict[str, Any]]:
@@ -143,6 +163,8 @@ def _show(line: dict[str, Any]) -> None:
     verdict = f"{len(broken) or 'no'} rule{'s' * (len(broken) > 1)} broken"
     total = f"{'' if line['counted'] else 'more than '}{line['tactics']}"
     click.echo(f"{line['what']}: {len(line['played'])} of {total} tactics played, {verdict}")
+    if "verified" in line and (doubtful := caution(line["verified"])):
+        click.echo(f"  the winner in the cache is {doubtful}")
     for (rule, message), tactics in broken.items():
         by = f" (tactic{'s' * (len(tactics) > 1)} {', '.join(tactics)})" if tactics else ""
         click.echo(f"  {rule}{by}: {message}")

@@ -62,6 +62,7 @@ def _show_entries(path: Path, entries: list[Entry], selection: Selection, as_jso
         click.echo(f"{path} holds nothing{f' of {asked}' if asked else ''} yet; fill it with: tuner tune CONFIG")
         return
     from tuner.cli.console import format_us, new_table, print_table
+    from tuner.outcome import caution
 
     table = new_table("kernel", "problem", "device", "backend", "winner", "time", "default", "ties", "correct")
     for e in entries:
@@ -70,6 +71,9 @@ def _show_entries(path: Path, entries: list[Entry], selection: Selection, as_jso
             e.kernel, e.label, e.device, e.backend, _tactic(e), _time(e), default, str(len(e.ties)), e.verified
         )
     print_table(table)
+    for e in entries:
+        if doubtful := caution(e.verified):
+            click.echo(f"{e}: the winner is {doubtful}")
     click.echo(f"{len(entries)} {'entry' if len(entries) == 1 else 'entries'} in {path}")
 
 
@@ -110,8 +114,13 @@ def _time(entry: Entry) -> str:
 
 
 def _show_lookups(cache: Cache, config: Path, selection: Selection, as_json: bool) -> None:
+    from datetime import UTC, datetime
+
+    from tuner.compile.pipeline import tools
     from tuner.gpu.catalog import find_device
     from tuner.kernel.identity import kernel_hash
+    from tuner.outcome import caution
+    from tuner.store.entry import differences
     from tuner.tuning.config import load_config
 
     job = load_config(config)
@@ -122,8 +131,15 @@ def _show_lookups(cache: Cache, config: Path, selection: Selection, as_json: boo
         hit = cache.lookup(
             problem, kernel_hash(problem.kernel), backend=backend, device=gpu.name, capability=gpu.capability
         )
-        rows.append({"problem": str(problem), "tier": hit.tier, "id": hit.tactic.id, "config": hit.tactic.config})
+        row = {"problem": str(problem), "tier": hit.tier, "id": hit.tactic.id, "config": hit.tactic.config}
+        remarks: list[str] = []
+        if hit.entry is not None:
+            today = tools(problem.source(hit.tactic.config), gpu.target)
+            differing = differences(hit.entry, today, datetime.now(UTC))
+            row |= {"verified": hit.entry.verified, "differs": differing}
+            remarks = [said for said in (differing, caution(hit.entry.verified)) if said]
+        rows.append(row)
         if not as_json:
-            click.echo(f"{problem} on {gpu.name}: {hit}")
+            click.echo("; ".join([f"{problem} on {gpu.name}: {hit}", *remarks]))
     if as_json:
         print_json({"lookups": rows})

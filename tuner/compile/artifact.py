@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -89,3 +90,8 @@ class Artifact:
     def loadable(self) -> Loadable:
         """What a device loads: the PTX, as TensorRT hands it to the driver."""
         return Loadable(self.ptx, self.entry, self.block, self.shared_bytes)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the PTX, as hexadecimal digits."""
+        return hashlib.sha256(self.ptx.encode()).hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import struct
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -44,8 +45,36 @@ def assemble(module: Module, assembler: Assembler) -> tuple[bytes, Resources]:
         gpu = f"--gpu-name={module.target}"
         log = _run(folder, assembler.path, *assembler.arguments, gpu, "kernel.ptx", "-o", "kernel.cubin").stderr
         nvdisasm = assembler.disassembler
+        cubin = Path(folder, "kernel.cubin").read_bytes()
+        if not is_whole(cubin):
+            raise TacticError(
+                FailureClass.COMPILE,
+                f"ptxas left {len(cubin)} bytes that are no whole cubin; see that {tempfile.gettempdir()} has room",
+                lasting=False,
+            )
         sass = None if nvdisasm is None else _run(folder, nvdisasm, "-c", "kernel.cubin").stdout
-        return Path(folder, "kernel.cubin").read_bytes(), read_resources(log, sass, module.entry.name)
+        return cubin, read_resources(log, sass, module.entry.name)
+
+
+def is_whole(elf: bytes) -> bool:
+    """Tell whether a 64-bit little-endian ELF file has all that its headers name.
+
+    On a full disk ptxas writes what fits and reports success.
+    """
+    if len(elf) < _ELF_HEADER.size or elf[:6] != b"\x7fELF\x02\x01":
+        return False
+    header = _ELF_HEADER.unpack_from(elf)
+    tables = [(header[i], header[j] * header[k]) for i, j, k in ((5, 9, 10), (6, 11, 12))]  # programs, sections
+    if any(at + size > len(elf) for at, size in tables):
+        return False
+    sections = [_ELF_SECTION.unpack_from(elf, header[6] + i * header[11]) for i in range(header[12])]
+    return all(s[1] == _NOBITS or s[4] + s[5] <= len(elf) for s in sections)
+
+
+_ELF_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
+_ELF_SECTION = struct.Struct("<IIQQQQIIQQ")
+_NOBITS = 8
+"""The type of a section that takes no place in the file."""
 
 
 def assembler_version(path: str) -> str:
@@ -70,6 +99,13 @@ def check_shared_memory(size: int, capability: tuple[int, int]) -> None:
 
 
 def _run(folder: str, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run a tool.
+
+    Raises:
+        TacticError: when it fails; lasting only where it says what is wrong with the source.
+        MemoryError: when it says that it had too little memory.
+        OSError: when it cannot be started.
+    """
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         printed = (done.stderr + done.stdout).strip()
@@ -77,9 +113,27 @@ def _run(folder: str, *command: str) -> subprocess.CompletedProcess[str]:
             raise MemoryError
         cause = re.search(r"^.*(?:error|fatal)\s*:\s*(.*)$", printed, re.MULTILINE)
         what = cause[1] if cause else f"exit status {done.returncode}"
-        # A signal may come from outside, for example when the machine runs out of memory.
-        raise TacticError(FailureClass.COMPILE, f"{Path(command[0]).name}: {what}\n{printed}", done.returncode > 0)
+        message = f"{Path(command[0]).name}: {what}\n{printed}"
+        raise TacticError(FailureClass.COMPILE, message, lasting=_is_verdict(done.returncode, printed))
     return done
+
+
+_MACHINE = re.compile(r"could not open|cannot open|can't open|not readable|no space|input/output|i/o error", re.I)
+"""What tools say about files, not about the source."""
+
+
+def _is_verdict(status: int, printed: str) -> bool:
+    """Whether a tool that failed has judged the source.
+
+    A signal (a negative status, or one above 128 from a shell) may come from outside, for example when the
+    machine runs out of memory; and what has no error to tell did not get as far as the source.
+    """
+    told = re.search(r"^ptxas\b.*\b(?:error|fatal)\s*:", printed, re.MULTILINE)
+    return status > 0 and status not in _SIGNALLED and told is not None and not _MACHINE.search(printed)
+
+
+_SIGNALLED = range(129, 129 + 64)
+"""With which status a shell ends whose command was ended by a signal."""
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol, TypeAlias
 
 from tuner.compile.artifact import Artifact
@@ -16,7 +17,7 @@ from tuner.kernel.problem import Problem
 from tuner.kernel.references import LoadError, ProblemSpec
 from tuner.outcome import Failure, FailureClass, TacticError
 from tuner.search.tactic import Config
-from tuner.workers import WorkerPool, out_of_memory
+from tuner.workers import WorkerPool, machine_at_fault, out_of_memory
 
 Compiled: TypeAlias = Artifact | Failure
 
@@ -52,6 +53,9 @@ class Counts:
 class Compiler:
     """Compiles tactics for one target. What a compiler refuses is remembered as what it accepts is.
 
+    Whatever else keeps a tactic from being compiled (a limit, a process that was killed, a full disk) is tried
+    once more, then a failure that is not lasting, and never stored.
+
     Args:
         target: what to compile for.
         store: keeps results for other runs; None keeps them for this object's life only.
@@ -84,14 +88,13 @@ class Compiler:
         Raises:
             ConfigError, UnavailableError: when no tactic of the problem can be compiled.
         """
-        from tuner.compile.pipeline import compile_key, tools
+        from tuner.compile.pipeline import check_launch, compile_key, tools
 
         try:
+            check_launch(problem, config)  # of these sizes, which are not in the key
             key = compile_key(problem, config, self._target)
         except TacticError as e:  # there is nothing that could be compiled
-            refused: Future[Compiled] = Future()
-            self._finish(refused, e.failure, stored=False)
-            return refused
+            return self._refused(e.failure)
         self._tools.update(tools(problem.source(config), self._target))
         with self._lock:
             if key in self._answers:
@@ -101,10 +104,11 @@ class Compiler:
         if known is not None:
             self._finish(answer, known, stored=True)
             return answer
-        task = self._pool.submit(
-            _compile, ProblemSpec.of(problem), dict(config), self._target, key, timeout_s=self._timeout_s
-        )
-        task.add_done_callback(lambda done: self._compiled(key, answer, done))
+        attempt = partial(
+            self._pool.submit, _compile, ProblemSpec.of(problem), dict(config), self._target, key,
+            timeout_s=self._timeout_s,
+        )  # fmt: skip
+        attempt().add_done_callback(lambda done: self._attempted(key, answer, done, attempt))
         return answer
 
     def versions(self) -> Mapping[str, str]:
@@ -120,12 +124,23 @@ class Compiler:
             return None
         return self._store.get(key, Artifact) or self._store.get(key, Failure)
 
-    def _compiled(self, key: str, answer: Future[Compiled], done: Future[tuple[Compiled, bool] | Failure]) -> None:
+    def _refused(self, failure: Failure) -> Future[Compiled]:
+        answer: Future[Compiled] = Future()
+        self._finish(answer, failure, stored=False)
+        return answer
+
+    def _attempted(
+        self, key: str, answer: Future[Compiled], done: Future[Compiled], again: Callable[[], Future[Compiled]] | None
+    ) -> None:
+        """Take the outcome of an attempt; where it says nothing about the code, make one more."""
         try:
-            result = done.result()
-            outcome, lasting = (result, False) if isinstance(result, Failure) else result
-            if lasting and self._store is not None:
-                self._store.put(key, outcome)
+            outcome = done.result()
+            if _lasting(outcome):
+                if self._store is not None:
+                    self._store.put(key, outcome)
+            elif again is not None:
+                again().add_done_callback(lambda done: self._attempted(key, answer, done, None))
+                return
         except Exception as e:  # an answer that never comes would be waited for without end
             answer.set_exception(e)
         else:
@@ -139,20 +154,26 @@ class Compiler:
         answer.set_result(outcome)
 
 
-def _compile(spec: ProblemSpec, config: Config, target: Target, key: str) -> tuple[Compiled, bool]:
-    """Compile in a worker; says whether the outcome would be the same another time."""
+def _lasting(outcome: Compiled) -> bool:
+    return isinstance(outcome, Artifact) or outcome.lasting
+
+
+def _compile(spec: ProblemSpec, config: Config, target: Target, key: str) -> Compiled:
+    """Compile in a worker."""
     from tuner.compile.pipeline import compile_key, compile_tactic
 
     try:
         problem = spec.load()
     except LoadError as e:
-        return Failure(FailureClass.COMPILE, str(e)), False
-    if compile_key(problem, config, target) != key:
-        message = f"{spec.kernel.location} was edited while it was being tuned; run again"
-        return Failure(FailureClass.COMPILE, message), False
+        return Failure(FailureClass.COMPILE, str(e), lasting=False)
     try:
-        return compile_tactic(problem, config, target), True
-    except TacticError as e:
+        if compile_key(problem, config, target) != key:
+            message = f"{spec.kernel.location} was edited while it was being tuned; run again"
+            return Failure(FailureClass.COMPILE, message, lasting=False)
+        return compile_tactic(problem, config, target)
+    except (TacticError, OSError) as e:
         if out_of_memory(e):
             raise
-        return e.failure, e.lasting
+        if isinstance(e, OSError):
+            return Failure(FailureClass.COMPILE, f"the machine failed, not the compiler: {e}", lasting=False)
+        return replace(e.failure, lasting=e.failure.lasting and not machine_at_fault(e))

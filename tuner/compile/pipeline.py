@@ -27,6 +27,7 @@ from tuner.kernel.launch import Launch
 from tuner.kernel.problem import WHICH, Problem
 from tuner.outcome import FailureClass, TacticError
 from tuner.search.tactic import Config
+from tuner.workers import child_environment
 
 _RECIPE = 3
 """Raised whenever what comes out changes though the source, its specialization and the tools do not."""
@@ -38,7 +39,7 @@ def compile_key(problem: Problem, config: Config, target: Target) -> str:
     """The identity of the artifact that `compile_tactic` makes, as hexadecimal digits.
 
     It covers the source with everything it calls, all that a front end is told, the launch's block and dynamic
-    shared memory, the target, and the compilers' versions and environment: equal keys, equal PTX.
+    shared memory, the target, and the compilers' versions and what environment reaches them: equal keys, equal PTX.
 
     Raises:
         TacticError: when a heuristic differs within the range of a dimension.
@@ -56,7 +57,7 @@ def compile_key(problem: Problem, config: Config, target: Target) -> str:
         "scratch": _scratch(problem, config),
         "shared_bytes": problem.launch(config).shared_bytes,
         "tools": tools(source, target),
-        "environment": source.environment(),
+        "environment": child_environment(source.environment()),
     }
     # Constants that are no plain data, such as a data type that a heuristic chooses, say what they are.
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=repr).encode()).hexdigest()
@@ -76,7 +77,7 @@ def compile_tactic(problem: Problem, config: Config, target: Target) -> Artifact
         ConfigError, UnavailableError: when no tactic of this problem could be compiled.
     """
     started = time.perf_counter()
-    source, launch = problem.source(config), _checked_launch(problem, config)
+    source, launch = problem.source(config), check_launch(problem, config)
     emitted = source.emit(problem.specialize(config, target.capability, newest_ptx(target)))
     _check_scratch(problem, config, emitted.scratch_bytes)
     shared_bytes = launch.shared_bytes if emitted.shared_bytes is None else emitted.shared_bytes
@@ -98,7 +99,9 @@ def compile_tactic(problem: Problem, config: Config, target: Target) -> Artifact
         mend = "a newer driver takes more" if older_driver else "TRITON_PTXAS_PATH may name a newer ptxas"
         newest = "{}.{}".format(*module.version)
         raise TacticError(
-            e.kind, f"the PTX was lowered to version {newest}, which it may be too new for ({mend}): {e}"
+            e.kind,
+            f"the PTX was lowered to version {newest}, which it may be too new for ({mend}): {e}",
+            e.failure.lasting,
         ) from e
     check_shared_memory(shared_bytes + resources.shared_bytes, target.capability)
     return Artifact(
@@ -124,8 +127,14 @@ def tools(source: Source, target: Target) -> Mapping[str, str]:
     return {**source.tools(), "ptxas": ptxas(target).version}
 
 
-def _checked_launch(problem: Problem, config: Config) -> Launch:
-    """The launch, whose grid and extra integers are what CUDA takes over the whole range of the dimensions."""
+def check_launch(problem: Problem, config: Config) -> Launch:
+    """Return the launch, whose grid and extra integers are what CUDA takes over the whole range of the dimensions.
+
+    A refusal holds for these dimensions alone, and most compile keys are the same at others: it is not stored.
+
+    Raises:
+        TacticError: of class constraint, otherwise.
+    """
     for which in WHICH if problem.dynamic else ("opt",):
         launch = problem.launch(config, which)
         for value in launch.args:

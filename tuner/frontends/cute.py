@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import inspect
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -45,9 +44,6 @@ class CuteDsl(Source):
 
     def text(self) -> str:
         return source_text(self.host)
-
-    def environment(self) -> Mapping[str, str]:
-        return {name: value for name, value in os.environ.items() if name.startswith("CUTE_DSL_")}
 
     def emit(self, specialization: Specialization) -> Emitted:
         cutlass, cute = _import()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -58,9 +57,6 @@ class Numba(Source):
 
     def text(self) -> str:
         return source_text(self.make)
-
-    def environment(self) -> Mapping[str, str]:
-        return {name: value for name, value in os.environ.items() if name.startswith("NUMBA_")}
 
     def emit(self, specialization: Specialization) -> Emitted:
         cuda, types = _import()

@@ -33,9 +33,6 @@ LAUNCH_OPTIONS = MappingProxyType({"num_warps": 4, "num_stages": 3, "num_ctas": 
 _SCRATCH_ALIGNMENT = 128
 """Bytes that scratch memory may ask to be aligned to, as a tensor descriptor does; device allocators give 256."""
 
-_ENVIRONMENT = ("PTXAS_OPTIONS", "TRITON_INSTRUMENTATION_MODE", "TRITON_LIBDEVICE_PATH")
-"""What Triton reads while it compiles and does not count among the variables that its own cache follows."""
-
 _WARP = 32
 _TENSOR_MEMORY_COLUMNS = 512
 
@@ -89,8 +86,7 @@ class TritonSource(Source):
     def environment(self) -> Mapping[str, str]:
         from triton._C.libtriton import get_cache_invalidating_env_vars
 
-        own = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-        return {**get_cache_invalidating_env_vars(), **own}
+        return dict(get_cache_invalidating_env_vars())
 
     def emit(self, specialization: Specialization) -> Emitted:
         if (ctas := specialization.options["num_ctas"]) != 1:

@@ -1,9 +1,11 @@
 """Run a Triton kernel on the CPU: Triton's interpreter on numpy arrays, each access checked.
 
-The interpreter asks for torch tensors but uses little of them; `_Pointer` has that little. Memory is
-one buffer in which every tensor lies between wide gaps, and no load, store or atomic reaches it
-without its addresses being checked first, so a kernel that leaves its tensors is told where instead
-of ending the process.
+The interpreter asks for torch tensors but uses little of them; `_Pointer` has that little. No load, store or
+atomic reaches memory without its addresses being checked first (`tuner.gate.memory`), so a kernel that leaves its
+tensors is told where instead of ending the process.
+
+Operations are counted, and a launch that takes more than it may is ended: a count is the same on a
+busy machine as on an idle one, which a limit of time is not.
 
 Triton 3.6 reads bfloat16 and float8 as plain integers, truncates where the hardware rounds to nearest
 even, and cannot count loops with numpy 2.4. `_patched` mends these three for the length of a run: the
@@ -12,11 +14,14 @@ element types come from ml_dtypes, which calculates and rounds as the hardware d
 
 from __future__ import annotations
 
+import inspect
 import io
+import traceback
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,35 +31,35 @@ from triton.runtime import interpreter
 from tuner.errors import UnavailableError
 from tuner.frontends.dtypes import DTYPES
 from tuner.frontends.triton import TritonSource
+from tuner.gate.inputs import Array
+from tuner.gate.memory import AccessError, AddressSpace, Memory, Regions
 from tuner.kernel.problem import Problem
 from tuner.search.tactic import Config
 
-Array = np.ndarray[Any, Any]
-
-_GAP = 1 << 20
-"""Bytes between tensors. Never touched, so they take address space and no memory."""
-_ALIGNMENT = 256
-"""Bytes; what device allocators give, and more than a tensor descriptor asks for."""
 _EXTENDED = tuple(name for name, dtype in DTYPES.items() if dtype.extended)
 """The element types that come from ml_dtypes."""
 
+_GOLDEN = 0.6180339887498949
+"""Its multiples, without their whole parts, spread evenly and fall in step with no power of two."""
+_SPREAD = 8
+
 # What `_patched` replaces and still needs.
-_native, _np_dtype, _patch_tensor = (
-    interpreter._interpreter,
-    interpreter._get_np_dtype,
-    interpreter._patch_lang_tensor,
-)
-
-
-class AccessError(Exception):
-    """A program loads or stores outside its tensors, or stores to an input."""
+_np_dtype, _patch_tensor = interpreter._get_np_dtype, interpreter._patch_lang_tensor
 
 
 class InterpretationError(Exception):
     """The interpreter cannot run the kernel, which says nothing about its results."""
 
 
-def run(problem: Problem, config: Config, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> None:
+class KernelRaisedError(Exception):
+    """The kernel itself raises: an assertion of its own fails, or it divides by zero."""
+
+
+class TooLongError(Exception):
+    """A launch takes more operations than it may."""
+
+
+def run(problem: Problem, config: Config, inputs: Mapping[str, Array], outputs: Mapping[str, Array], limit: int) -> int:
     """Launch a tactic on the CPU, block by block. What the kernel prints is dropped.
 
     Args:
@@ -62,109 +67,110 @@ def run(problem: Problem, config: Config, inputs: Mapping[str, Array], outputs: 
         config: the tactic's configuration.
         inputs: contiguous arrays in the declared shapes and data types; left as they are.
         outputs: likewise; overwritten with what the kernel leaves in them.
+        limit: how many operations that may take, whatever the size of their blocks.
+
+    Returns:
+        How many operations that took.
 
     Raises:
         AccessError: the kernel accesses memory that is not its own.
+        KernelRaisedError: the kernel raises an exception of its own.
+        TooLongError: it takes more operations than the limit.
         MemoryError: as Python raises it.
         InterpretationError: anything else that the kernel or the interpreter raises.
         UnavailableError: the environment variable was not set when triton was imported.
     """
+    memory, operations = Memory(inputs, outputs), _Operations(limit)
+    with _arguments(problem, config, memory, operations) as (jit, named, grid):
+        jit[grid](**named)
+    for name, array in outputs.items():
+        np.copyto(array, memory.read(name, array))
+    return operations.count
+
+
+def follow(problem: Problem, config: Config, programs: Sequence[tuple[int, int, int]], seed: int, limit: int) -> None:
+    """Run single programs of a launch at full size, for the addresses alone: nothing is allocated.
+
+    Args:
+        problem: fixed sizes, as large as they are; its kernel must have been loaded with TRITON_INTERPRET=1.
+        config: the tactic's configuration.
+        programs: positions in the grid, such as `spread` gives.
+        seed: of what is loaded.
+        limit: how many operations all the programs together may take.
+
+    Raises:
+        Exception: as from `run`.
+    """
+    memory = AddressSpace(problem, seed)
+    with _arguments(problem, config, memory, _Operations(limit)) as (jit, named, grid):
+        function = jit.rewrite()
+        constants = interpreter.GridExecutor(function, jit.arg_names, grid).constexprs
+        scope = interpreter._patch_lang(function)
+        try:
+            given = {n: v if n in constants else interpreter._implicit_cvt(v) for n, v in named.items()}
+            interpreter.interpreter_builder.set_grid_dim(*grid)
+            for program in programs:
+                interpreter.interpreter_builder.set_grid_idx(*program)
+                function(**given)
+        finally:
+            scope.restore()
+
+
+def spread(grid: tuple[int, int, int]) -> list[tuple[int, int, int]]:
+    """The programs at a grid's corners and, along each axis, some between them.
+
+    An offset that does not fit 32 bits turns up negative in every second stretch of 2**31 elements, and within the
+    tensor again in the others: the last program alone would not always show it.
+    """
+    x, y, z = grid
+    found = dict.fromkeys((i, j, k) for i in {0, x - 1} for j in {0, y - 1} for k in {0, z - 1})
+    shares = [n * _GOLDEN % 1 for n in range(1, _SPREAD + 1)]
+    for i, j, k in list(found):
+        for share in shares:
+            found |= dict.fromkeys([(int(share * x), j, k), (i, int(share * y), k), (i, j, int(share * z))])
+    return sorted(found)
+
+
+@contextmanager
+def _arguments(
+    problem: Problem, config: Config, memory: Memory | AddressSpace, operations: _Operations
+) -> Iterator[tuple[Any, dict[str, Any], tuple[int, int, int]]]:
+    """What to launch, with which arguments by name, on which grid, inside of an interpreter that is put right."""
     kernel = problem.kernel
     code = problem.source(config)
     if not isinstance(code, TritonSource) or not isinstance(code.jit, interpreter.InterpretedFunction):
         raise UnavailableError(f"kernel {kernel.id!r} is compiled, not interpreted: set TRITON_INTERPRET=1 first")
-    memory = _Memory(inputs, outputs)
     launch = problem.launch(config)
     tensors = {**kernel.inputs, **kernel.outputs}
     pointers = {name: _Pointer(problem.dtype(t), memory.regions[name].start) for name, t in tensors.items()}
     arguments = (*(pointers[n] for n in kernel.inputs), *launch.args, *(pointers[n] for n in kernel.outputs))
-    with _patched(memory), _silent():
+    with _patched(memory, operations), _silent():
         try:
             named = dict(zip(code.arguments, arguments, strict=True))
-            code.jit[launch.grid](**named, **problem.constants(config))
+            x, y, z = (int(n) for n in launch.grid)  # type: ignore[arg-type]
+            yield code.jit, {**named, **problem.constants(config)}, (x, y, z)
         except Exception as e:
             cause = _root(e)
-            if isinstance(cause, (AccessError, MemoryError)):
+            if isinstance(cause, (AccessError, MemoryError, TooLongError)):
                 raise cause from None
-            raise InterpretationError(f"{type(cause).__name__}: {cause}") from e
-    for name, array in outputs.items():
-        np.copyto(array, memory.read(name, array))
+            said = f"{type(cause).__name__}: {cause}"
+            raise (KernelRaisedError if _kernels_own(cause) else InterpretationError)(said) from e
 
 
-@dataclass(frozen=True)
-class _Region:
-    """Where a tensor lies: addresses in bytes, the end excluded."""
+class _Operations:
+    """Counts what the interpreter does, and ends what does not end."""
 
-    name: str
-    start: int
-    end: int
-    itemsize: int
-    writable: bool
+    def __init__(self, limit: int) -> None:
+        self.count, self._limit = 0, limit
 
+    def counted(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self.count += 1
+            if self.count > self._limit:
+                raise TooLongError(f"takes more than {self._limit:,} operations")
+            return function(*args, **kwargs)
 
-class _Memory:
-    """The tensors of one launch, and the only way for the interpreter to reach them.
-
-    Stands in for the interpreter's native module, whose functions follow addresses unchecked.
-    """
-
-    def __init__(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> None:
-        arrays = {**inputs, **outputs}
-        strides = [_GAP + -(-a.nbytes // _ALIGNMENT) * _ALIGNMENT for a in arrays.values()]
-        self._buffer = np.empty(sum(strides) + _GAP + _ALIGNMENT, np.uint8)
-        self._base = int(self._buffer.ctypes.data)
-        self.regions: dict[str, _Region] = {}
-        start = -(-(self._base + _GAP) // _ALIGNMENT) * _ALIGNMENT
-        for (name, array), stride in zip(arrays.items(), strides, strict=True):
-            self.regions[name] = _Region(name, start, start + array.nbytes, array.itemsize, name in outputs)
-            self.read(name, array)[...] = array
-            start += stride
-
-    def read(self, name: str, like: Array) -> Array:
-        """A view of a tensor, with the shape and data type of another array."""
-        region = self.regions[name]
-        memory = self._buffer[region.start - self._base : region.end - self._base]
-        return memory.view(like.dtype).reshape(like.shape)
-
-    def load(self, pointers: Array, mask: Array, other: Array, dtype: np.dtype[Any]) -> Array:
-        self._check(pointers, mask, dtype.itemsize, "reads", writes=False)
-        return _native.load(pointers, mask, other, dtype)  # type: ignore[no-any-return]
-
-    def store(self, pointers: Array, value: Array, mask: Array) -> None:
-        self._check(pointers, mask, value.itemsize, "writes", writes=True)
-        _native.store(pointers, value, mask)
-
-    def atomic_rmw(self, operation: Any, pointers: Array, value: Array, mask: Array, order: Any) -> Array:
-        self._check(pointers, mask, value.itemsize, "writes", writes=True)
-        return _native.atomic_rmw(operation, pointers, value, mask, order)  # type: ignore[no-any-return]
-
-    def atomic_cas(self, pointers: Array, compare: Array, value: Array, order: Any) -> Array:
-        self._check(pointers, np.ones_like(pointers, bool), value.itemsize, "writes", writes=True)
-        return _native.atomic_cas(pointers, compare, value, order)  # type: ignore[no-any-return]
-
-    def _check(self, pointers: Array, mask: Array, itemsize: int, verb: str, *, writes: bool) -> None:
-        # A comparison of scalars, such as an argument with a loop's counter, holds integers once it meets a block.
-        addresses = pointers[np.broadcast_to(mask, pointers.shape).astype(bool)]
-        if not addresses.size:
-            return
-        first, last = int(addresses.min()), int(addresses.max()) + itemsize
-        allowed = [r for r in self.regions.values() if r.writable or not writes]
-        if any(r.start <= first and last <= r.end for r in allowed):
-            return
-        inside = np.zeros(addresses.shape, bool)
-        for r in allowed:
-            inside |= (addresses >= r.start) & (addresses <= r.end - itemsize)
-        if not inside.all():
-            raise AccessError(self._describe(int(addresses[~inside][0]), verb))
-
-    def _describe(self, address: int, verb: str) -> str:
-        nearest = min(self.regions.values(), key=lambda r: max(r.start - address, address - r.end + 1, 0))
-        program = interpreter.interpreter_builder.grid_idx
-        what = f"program {program} {verb} {nearest.name!r}"
-        if nearest.start <= address < nearest.end:
-            return f"{what}, which is an input"
-        index, size = (address - nearest.start) // nearest.itemsize, (nearest.end - nearest.start) // nearest.itemsize
-        return f"{what} out of bounds: element {index} of {size}"
+        return call
 
 
 @dataclass(frozen=True)
@@ -201,8 +207,8 @@ class _Pointer:
 
 
 @contextmanager
-def _patched(memory: _Memory) -> Iterator[None]:
-    """Give the interpreter checked memory, the element types it lacks, and loops it can count."""
+def _patched(memory: Regions, operations: _Operations) -> Iterator[None]:
+    """Give the interpreter checked memory, the element types it lacks, and loops it can count; count operations."""
 
     def np_dtype(dtype: Any) -> np.dtype[Any]:
         element = dtype.element_ty if isinstance(dtype, tl.block_type) else dtype
@@ -217,6 +223,7 @@ def _patched(memory: _Memory) -> Iterator[None]:
     def patch_tensor(tensor: Any, scope: Any) -> None:
         _patch_tensor(tensor, scope)
         scope.set_attr(tensor, "__index__", lambda self: int(self.handle.data.item()))
+        scope.set_attr(tensor, "__bool__", operations.counted(tensor.__bool__))  # each turn of a while loop
 
     patches = interpreter._LangPatchScope()
     try:
@@ -225,6 +232,9 @@ def _patched(memory: _Memory) -> Iterator[None]:
         patches.set_attr(interpreter, "_convert_float", convert_float)
         patches.set_attr(interpreter, "_patch_lang_tensor", patch_tensor)
         patches.set_attr(interpreter.InterpreterBuilder, "get_bf16", get_bf16)
+        for name, method in list(vars(interpreter.InterpreterBuilder).items()):
+            if name.startswith("create_") and inspect.isfunction(method):
+                patches.set_attr(interpreter.InterpreterBuilder, name, operations.counted(method))
         yield
     finally:
         patches.restore()
@@ -241,3 +251,22 @@ def _root(error: BaseException) -> BaseException:
     while error.__cause__ is not None:
         error = error.__cause__
     return error
+
+
+_PACKAGES = tuple(str(Path(str(module.__file__)).parents[depth]) for module, depth in ((np, 0), (tl, 1)))
+_LOOKUPS = (AttributeError, ImportError, NameError, NotImplementedError, TypeError)
+"""What Python raises in the kernel's own lines when the interpreter has not what they name."""
+
+
+def _kernels_own(error: BaseException) -> bool:
+    """Whether the kernel raised an error, and not the interpreter for what it cannot do.
+
+    The kernel's are failed assertions, on the device (`tl.device_assert`) or of Python, arithmetic that has no result,
+    and what its own lines raise.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames or isinstance(error, _LOOKUPS):
+        return False
+    if isinstance(error, ArithmeticError | RecursionError) or frames[-1].name == "create_assert":
+        return True
+    return not frames[-1].filename.startswith(_PACKAGES)

@@ -16,10 +16,10 @@ from tuner.errors import ConfigError
 from tuner.frontends.dtypes import DTYPES
 from tuner.gate.inputs import Array, poison
 from tuner.kernel.problem import Problem
-from tuner.kernel.tensor import Tensor
+from tuner.kernel.tensor import Tensor, Tolerance
 from tuner.search.call_by_name import call
 
-VERSION = 4
+VERSION = 5
 """Goes up whenever a verdict could change: with the instances, the inputs or the comparison."""
 
 
@@ -90,14 +90,18 @@ def compare(problem: Problem, tensor: Tensor, got: Array, expected: Array) -> st
     """Compare one output with what was expected; None, or what is wrong and where."""
     dtype = problem.dtype(tensor)
     tolerance = problem.tolerance(dtype)
-    with np.errstate(all="ignore"):
-        rounded = expected.astype(got.dtype).astype(np.float64)
-        expected, actual = expected.astype(np.float64), got.astype(np.float64)
-        allowed = tolerance.atol + tolerance.rtol * np.abs(expected)
-        error = np.abs(actual - expected)
-        same = (actual == rounded) | (np.isnan(actual) & np.isnan(rounded))
-        # A comparison with NaN or between infinities is false, so that those must be the same.
-        right = same | ((error <= allowed) & np.isfinite(expected))
+    if DTYPES[dtype].kind != "f" and expected.dtype.kind in "biu":
+        error, allowed, right = _compare_integers(tolerance, got, expected)
+        actual = got
+    else:
+        with np.errstate(all="ignore"):
+            rounded = expected.astype(got.dtype).astype(np.float64)
+            expected, actual = expected.astype(np.float64), got.astype(np.float64)
+            allowed = tolerance.atol + tolerance.rtol * np.abs(expected)
+            error = np.abs(actual - expected)
+            same = (actual == rounded) | (np.isnan(actual) & np.isnan(rounded))
+            # A comparison with NaN or between infinities is false, so that those must be the same.
+            right = same | ((error <= allowed) & np.isfinite(expected))
     pattern = np.ascontiguousarray(got).reshape(-1).view(np.uint8).reshape(got.size, -1)
     untouched = (pattern == poison(dtype)).all(axis=-1).reshape(got.shape)
     if DTYPES[dtype].kind == "f":
@@ -105,17 +109,35 @@ def compare(problem: Problem, tensor: Tensor, got: Array, expected: Array) -> st
     wrong = ~right
     if not wrong.any():
         return None
-    for fault, places in (("never written", untouched & wrong), ("NaN", np.isnan(actual) & wrong)):
+    nan = actual != actual
+    for fault, places in (("never written", untouched & wrong), ("NaN", nan & wrong)):
         if places.any():
             first = _place(places)
-            return f"{_share(places)} {fault}, the first at {first} (expected {expected[first]:.9g})"
+            return f"{_share(places)} {fault}, the first at {first} (expected {_number(expected[first])})"
     with np.errstate(all="ignore"):
         excess = np.where(wrong, error / np.maximum(allowed, np.finfo(np.float64).tiny), -1.0)
     worst = _place(excess)
     return (
         f"{_share(wrong)} off by more than the tolerance, the worst at {worst}: "
-        f"{actual[worst]:.9g} instead of {expected[worst]:.9g}"
+        f"{_number(actual[worst])} instead of {_number(expected[worst])}"
     )
+
+
+def _compare_integers(tolerance: Tolerance, got: Array, expected: Array) -> tuple[Array, Array, Array]:
+    """By how much integers are off, what is allowed, and which are right: exact in all 64 bits.
+
+    As for floats, what the expected value becomes in the output's data type is right, too.
+    """
+    rounded = expected.astype(got.dtype)
+    larger, smaller = np.maximum(got, rounded), np.minimum(got, rounded)
+    # The difference of two integers of 64 bits needs 64 bits without a sign; in those it never wraps.
+    error = larger.astype(np.uint64) - smaller.astype(np.uint64)
+    allowed = tolerance.atol + tolerance.rtol * np.abs(rounded.astype(np.float64))
+    return error.astype(np.float64), allowed, (error == 0) | (error <= np.floor(allowed).astype(np.uint64))
+
+
+def _number(value: np.generic) -> str:
+    return str(int(value)) if value.dtype.kind in "biu" else f"{value:.9g}"
 
 
 def _share(places: Array) -> str:

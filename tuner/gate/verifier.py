@@ -3,10 +3,14 @@
 Tactics that differ in nothing the interpreter sees (`num_warps`, `num_stages`, …) share one run, and
 verdicts are kept on disk, so that a second search interprets nothing.
 
-What fails a tactic: a result that the reference does not confirm, and an access outside the kernel's
-tensors. Whatever else goes wrong says something about the interpreter and not about the kernel, whose
-code the compiler checks: an operation it lacks, a crash, a timeout. Then the tactic is `unverified`,
-with the reason, and so it is where no small size is legal.
+What fails a tactic: a result that the reference does not confirm, an access outside the kernel's tensors, more
+operations than any kernel needs at these sizes, an exception of its own, and the end of the process that interprets
+it. Whatever else goes wrong says something about the interpreter and not about the kernel, whose code the compiler
+checks: an operation it lacks, or a limit of time or memory. Then the tactic is `unverified`, with the reason, and so
+it is where no small size is legal.
+
+Small sizes cannot show an offset that does not fit 32 bits. Where a tensor has `LARGE_BYTES` or more, single
+programs are followed at the problem's own size, for their addresses.
 """
 
 from __future__ import annotations
@@ -15,15 +19,20 @@ import hashlib
 import importlib.metadata
 import json
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Literal, TypeAlias
+from dataclasses import dataclass
+from functools import partial
+from math import prod
+from typing import Literal
 
 from msgspec import Struct
 
 from tuner.compile.blobs import Store
 from tuner.errors import UnavailableError
+from tuner.frontends.dtypes import itemsize
 from tuner.frontends.python_source import source_hash
-from tuner.gate.inputs import make_inputs, poisoned
+from tuner.gate.inputs import make_inputs, poisoned, tensors_of
 from tuner.gate.instances import instances
 from tuner.gate.judge import VERSION, judge
 from tuner.kernel.identity import kernel_hash
@@ -32,24 +41,57 @@ from tuner.kernel.problem_data import data_of
 from tuner.kernel.references import LoadError, ProblemSpec
 from tuner.outcome import VERIFIED, Failure, FailureClass
 from tuner.search.tactic import Config
-from tuner.workers import WorkerPool
+from tuner.workers import WorkerPool, machine_at_fault
 
-Answer: TypeAlias = str | Failure
+_PACKAGES = ("triton", "numpy", "ml_dtypes")
+"""What calculates."""
 
 _ENVIRONMENT = {"TRITON_INTERPRET": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
+MOST_OPERATIONS = 500_000
+"""Operations of the interpreter in one launch, whatever the size of their blocks. Of the kernels that come with this
+package the longest takes 98,307: a depthwise convolution, 14 rows to a program."""
+
+LARGE_BYTES = 1 << 31
+"""From this size of a tensor on, an offset into it can leave the range of 32-bit integers."""
+
+_FAILURES = {"wrong": FailureClass.CORRECTNESS, "endless": FailureClass.TIMEOUT, "raised": FailureClass.RUNTIME}
+
+
 class Verdict(Struct, frozen=True, forbid_unknown_fields=True):
-    """What is kept of a check: whether the tactic is correct, wrong or could not be run, and why."""
+    """What a check found.
 
-    kind: Literal["verified", "wrong", "unverified"]
+    Attributes:
+        kind: whether the tactic is right, could not be judged, or fails: with a wrong result or access, because it
+            does not end, or because it raises or takes the process down.
+        why: the reason, where it is not verified.
+        checked: how it was looked at.
+        lasting: whether another check would find the same. Only that is stored.
+    """
+
+    kind: Literal["verified", "unverified", "wrong", "endless", "raised"]
     why: str = ""
+    checked: str = ""
+    lasting: bool = True
 
-    def answer(self) -> Answer:
-        """The verdict as trials record it."""
-        if self.kind == "wrong":
-            return Failure(FailureClass.CORRECTNESS, self.why)
-        return VERIFIED if self.kind == "verified" else f"unverified: {self.why}"
+    @property
+    def verified(self) -> str:
+        """The verdict as `Timing.verified` says it."""
+        return VERIFIED if self.kind == "verified" else f"{self.kind}: {self.why}"
+
+    def failure(self) -> Failure | None:
+        """The failure of the trial, where it is one."""
+        kind = _FAILURES.get(self.kind)
+        return None if kind is None else Failure(kind, self.why, self.lasting)
+
+
+@dataclass(frozen=True)
+class _Effort:
+    """With which inputs a tactic is checked, and how many operations a launch may take."""
+
+    seed: int
+    operations: int
 
 
 class Verifier:
@@ -60,73 +102,105 @@ class Verifier:
         seed: of the random inputs.
         store: keeps verdicts for other runs; None keeps them for this object's life only.
         workers: processes; 0 for one per core. None starts before something must be run.
-        timeout_s: how long one tactic may take; where it takes more, it is unverified.
+        timeout_s: how long one tactic may take; where it takes more, it is unverified for now. A backstop: what
+            does not end is ended by the count of its operations, which is the same on a busy machine.
         memory_bytes: how much private memory it may take.
+        operations: how many operations each of its launches may take.
     """
 
     def __init__(
-        self, problem: Problem, *, seed: int, store: Store | None, workers: int, timeout_s: float, memory_bytes: int
+        self,
+        problem: Problem,
+        *,
+        seed: int,
+        store: Store | None,
+        workers: int,
+        timeout_s: float,
+        memory_bytes: int,
+        operations: int = MOST_OPERATIONS,
     ) -> None:
         self._problem = problem
-        self._seed = seed
+        self._effort = _Effort(seed, operations)
         self._store = store
         self._timeout_s = timeout_s
-        self._pool = WorkerPool(workers, memory_bytes=memory_bytes, died=FailureClass.RUNTIME, environment=_ENVIRONMENT)
-        self._answers: dict[str, Future[Answer]] = {}
+        self._pool = WorkerPool(
+            workers,
+            memory_bytes=memory_bytes,
+            died=FailureClass.RUNTIME,
+            exhausted=FailureClass.TIMEOUT,  # a limit, as that of time
+            environment=_ENVIRONMENT,
+        )
+        self._answers: dict[str, Future[Verdict]] = {}
         self._lock = threading.Lock()
 
-    def submit(self, config: Config) -> Future[Answer]:
+    def submit(self, config: Config) -> Future[Verdict]:
         """Start checking a tactic, or return the future of one that computes the same.
 
         Returns:
-            A future: "verified"; "unverified: " and why; or a `Failure` of class correctness. It raises
-            `ConfigError` when the kernel's reference does not fit its declaration.
+            A future. It raises `ConfigError` when the kernel's reference does not fit its declaration.
         """
         source = self._problem.source(config)
         if not source.interpreted:
-            unverified: Future[Answer] = Future()
-            unverified.set_result(Verdict("unverified", f"{source.language} runs on a GPU only").answer())
+            unverified: Future[Verdict] = Future()
+            # For now: a GPU may judge this very code at any time.
+            unverified.set_result(Verdict("unverified", f"{source.language} runs on a GPU only", lasting=False))
             return unverified
-        key = _key(self._problem, config, self._seed)
+        key = _key(self._problem, config, self._effort)
         with self._lock:
             if key in self._answers:
                 return self._answers[key]
             answer = self._answers[key] = Future()
         known = self._store.get(key, Verdict) if self._store else None
         if known:
-            answer.set_result(known.answer())
+            answer.set_result(known)
             return answer
         spec = ProblemSpec.of(self._problem)
-        task = self._pool.submit(_check, spec, dict(config), self._seed, key, timeout_s=self._timeout_s)
-        task.add_done_callback(lambda done: self._checked(key, answer, done))
+        attempt = partial(self._pool.submit, _check, spec, dict(config), self._effort, key, timeout_s=self._timeout_s)
+        attempt().add_done_callback(lambda done: self._checked(key, answer, done, attempt))
         return answer
 
     def close(self) -> None:
         """Stop the worker processes; the futures of what is not checked yet raise `CancelledError`."""
         self._pool.close()
 
-    def _checked(self, key: str, answer: Future[Answer], done: Future[tuple[Verdict, bool] | Failure]) -> None:
+    def _checked(
+        self,
+        key: str,
+        answer: Future[Verdict],
+        done: Future[Verdict | Failure],
+        again: Callable[[], Future[Verdict | Failure]] | None,
+    ) -> None:
+        """Take what a worker found; where it died, which may have come from outside, have it look once more."""
         try:
             result = done.result()
-            if isinstance(result, Failure):
-                verdict, lasting = Verdict("unverified", f"the interpreter {result.message}"), False
-            else:
-                verdict, lasting = result
-            if lasting and self._store:
+            verdict = _lost(result) if isinstance(result, Failure) else result
+            if verdict.kind == "raised" and not verdict.lasting and again is not None:
+                again().add_done_callback(lambda done: self._checked(key, answer, done, None))
+                return
+            if verdict.lasting and self._store:
                 self._store.put(key, verdict)
-            answer.set_result(verdict.answer())
+            answer.set_result(verdict)
         except Exception as e:  # an answer that never comes would be waited for without end
             answer.set_exception(e)
 
 
-def _key(problem: Problem, config: Config, seed: int) -> str:
+def _lost(failure: Failure) -> Verdict:
+    """What is known of a tactic whose worker gave no verdict: nothing that lasts."""
+    if failure.kind is FailureClass.RUNTIME:
+        return Verdict("raised", f"the kernel took the interpreter down: {failure.message}", lasting=False)
+    return Verdict("unverified", f"the interpreter {failure.message}", lasting=False)
+
+
+def _key(problem: Problem, config: Config, effort: _Effort) -> str:
     """Everything that a verdict depends on, as one hash."""
     kernel, own = problem.kernel.resolve(config)
     outputs = {problem.dtype(t) for t in kernel.results.values()}
     checked = instances(problem, config)
-    launches = [(data_of(p).key, p.launch(config)) for p in checked]
+    large = _large(problem)
+    launches = [(data_of(p).key, p.launch(config)) for p in (*checked, *([] if large is None else [large]))]
     parts = [
-        [VERSION, importlib.metadata.version("triton"), seed],
+        [VERSION, [importlib.metadata.version(package) for package in _PACKAGES]],
+        [effort.seed, effort.operations],
         [kernel_hash(kernel), source_hash(problem.kernel.reference), [t.positions for t in kernel.inputs.values()]],
         {name: [[t.rtol, t.atol] for t in (p.tolerance(name) for p in checked)] for name in sorted(outputs)},
         [dict(problem.dtypes), dict(problem.attributes)],
@@ -136,31 +210,70 @@ def _key(problem: Problem, config: Config, seed: int) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _check(spec: ProblemSpec, config: Config, seed: int, key: str) -> tuple[Verdict, bool]:
-    """Check a tactic in a worker; says whether the verdict would be the same another time."""
+def _check(spec: ProblemSpec, config: Config, effort: _Effort, key: str) -> Verdict:
+    """Check a tactic in a worker."""
     try:
         problem = spec.load()
     except LoadError as e:
-        return Verdict("unverified", str(e)), False
-    if _key(problem, config, seed) != key:
-        return Verdict("unverified", f"{spec.kernel.location} was edited while it was being tuned"), False
-    return _run(problem, config, seed), True
+        return Verdict("unverified", str(e), lasting=False)
+    if _key(problem, config, effort) != key:
+        return Verdict("unverified", f"{spec.kernel.location} was edited while it was being tuned", lasting=False)
+    try:
+        return _run(problem, config, effort)
+    except OSError as e:
+        return Verdict("unverified", f"the machine failed, not the kernel: {e}", lasting=False)
 
 
-def _run(problem: Problem, config: Config, seed: int) -> Verdict:
-    """Run a tactic at all its small sizes, up to the first fault."""
+def _run(problem: Problem, config: Config, effort: _Effort) -> Verdict:
+    """Run a tactic at all its small sizes, then single programs at a large one, up to the first fault."""
     from tuner.gate import interpreter
 
     sizes = instances(problem, config)
     for instance in sizes:
-        inputs, outputs = make_inputs(instance, seed), poisoned(instance)
-        try:
-            interpreter.run(instance, config, inputs, outputs)
-        except interpreter.AccessError as e:
-            return Verdict("wrong", f"{e} at {instance.label}")
-        except (interpreter.InterpretationError, UnavailableError) as e:
-            return Verdict("unverified", f"the interpreter stopped with {e}")
-        fault = judge(instance, inputs, outputs)
+        inputs, outputs = make_inputs(instance, effort.seed), poisoned(instance)
+        fault = _fault(instance, partial(interpreter.run, instance, config, inputs, outputs, effort.operations))
         if fault:
-            return Verdict("wrong", fault)
-    return Verdict("verified") if sizes else Verdict("unverified", "no small size is legal for this tactic")
+            return fault
+        wrong = judge(instance, inputs, outputs)
+        if wrong:
+            return Verdict("wrong", wrong)
+    if not sizes:
+        return Verdict("unverified", "no small size is legal for this tactic")
+    checked = f"interpreted at {len(sizes)} small size{'s' * (len(sizes) > 1)}"
+    large = _large(problem)
+    if large is None:
+        return Verdict("verified", checked=f"{checked}; no tensor has {LARGE_BYTES} bytes")
+    launch = large.launch(config)
+    programs = interpreter.spread(tuple(int(n) for n in launch.grid))  # type: ignore[arg-type]
+    fault = _fault(large, partial(interpreter.follow, large, config, programs, effort.seed, effort.operations))
+    if fault and fault.kind == "wrong":
+        hint = "offsets that do not fit 32 bits wrap around: widen them, as in tl.program_id(0).to(tl.int64)"
+        return Verdict("wrong", f"{fault.why}; {hint}")
+    if fault:
+        return Verdict("unverified", f"offsets at full size could not be followed: {fault.why}", checked, fault.lasting)
+    return Verdict("verified", checked=f"{checked}; offsets of {len(programs)} programs followed at {large.label}")
+
+
+def _fault(instance: Problem, launch: Callable[[], object]) -> Verdict | None:
+    """What an interpreted launch shows to be wrong before anybody looks at results; None: nothing."""
+    from tuner.gate import interpreter
+    from tuner.gate.memory import AccessError
+
+    try:
+        launch()
+    except AccessError as e:
+        return Verdict("wrong", f"{e} at {instance.label}")
+    except interpreter.TooLongError as e:
+        return Verdict("endless", f"runs too long: {e} at {instance.label}")
+    except interpreter.KernelRaisedError as e:
+        return Verdict("raised", f"the kernel raised {e} at {instance.label}", lasting=not machine_at_fault(e))
+    except (interpreter.InterpretationError, UnavailableError) as e:
+        return Verdict("unverified", f"the interpreter stopped with {e}", lasting=not machine_at_fault(e))
+    return None
+
+
+def _large(problem: Problem) -> Problem | None:
+    """The largest fixed sizes of the problem, where an offset could leave 32 bits there."""
+    sizes = problem.at({d: prod(r.max for r in ranges) for d, ranges in problem.dims.items()})
+    tensors = tensors_of(sizes).values()
+    return sizes if any(prod(sizes.shape(t)) * itemsize(sizes.dtype(t)) >= LARGE_BYTES for t in tensors) else None

@@ -39,6 +39,16 @@ class DriverError(Exception):
         return f"{self.name} from {self.call}" + (f": {self.log}" if self.log else "")
 
 
+REFUSALS = (
+    "CUDA_ERROR_INVALID_IMAGE",
+    "CUDA_ERROR_INVALID_PTX",
+    "CUDA_ERROR_INVALID_SOURCE",
+    "CUDA_ERROR_NO_BINARY_FOR_GPU",
+    "CUDA_ERROR_UNSUPPORTED_PTX_VERSION",
+)
+"""The errors by which the driver's compiler judges PTX; all others may be the machine's."""
+
+
 @dataclass(frozen=True)
 class LaunchShape:
     """One launch of a function, complete but for the pointers.

@@ -6,19 +6,23 @@ import logging
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TypeAlias
 
 from tuner.compile.artifact import Artifact
 from tuner.compile.compiler import Compiles
+from tuner.compile.pipeline import tools
 from tuner.errors import ConfigError
+from tuner.gpu.target import Target
 from tuner.kernel.identity import kernel_hash
 from tuner.kernel.problem import Problem
 from tuner.kernel.problem_data import data_of
-from tuner.outcome import Failure, TacticError
+from tuner.outcome import Failure, TacticError, caution
 from tuner.search.points import LOOKED
 from tuner.search.space import Space
 from tuner.search.tactic import Config, Tactic, by_id, canonical
 from tuner.store.cache import LOOKUP_ORDER, Cache, Hit, lookup
+from tuner.store.entry import differences
 
 _log = logging.getLogger("tuner.qdp")
 
@@ -93,7 +97,7 @@ class FromCache:
     """What a tactic cache holds for a problem, or else the default: the winner, or between shapes the portfolio.
 
     Every lookup is reported once to the logger "tuner.qdp": as information which entry matched and how
-    well, as a warning when none did.
+    well, as a warning when none did, or when it is not verified or was recorded with other compilers.
     """
 
     def __init__(self, cache: Cache, device: str, capability: tuple[int, int]) -> None:
@@ -104,12 +108,21 @@ class FromCache:
         space, hit = pinned_space(problem, pinned), self.lookup(problem)
         served = [t for t in hit.tactics if t.config in space]
         if hit.tier != "default" and served:
-            self._report(logging.INFO, f"{problem}: serving {', '.join(f'({t})' for t in served)}; {hit}")
+            remarks = self._remarks(problem, hit)
+            what = f"{problem}: serving {', '.join(f'({t})' for t in served)}; {hit}"
+            self._report(logging.WARNING if remarks else logging.INFO, "; ".join([what, *remarks]))
             return served
         default = default_tactic(problem, pinned)
         why = f"the cached ({hit.tactic}) has not the pinned values" if hit.tier != "default" else str(hit)
         self._report(logging.WARNING, f"{problem}: serving the default ({default}), which is not tuned; {why}")
         return [default]
+
+    def _remarks(self, problem: Problem, hit: Hit) -> list[str]:
+        """What whoever is served an entry should know of it."""
+        assert hit.entry is not None
+        today = tools(problem.source(hit.tactic.config), Target(self._capability))
+        said = (differences(hit.entry, today, datetime.now(UTC)), caution(hit.entry.verified))
+        return [remark for remark in said if remark]
 
     def lookup(self, problem: Problem) -> Hit:
         """What the cache says, by the first backend of `LOOKUP_ORDER` that it has times of."""

@@ -14,7 +14,7 @@ from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -26,7 +26,7 @@ from tuner.errors import StorageError
 from tuner.kernel.identity import made_before
 from tuner.kernel.problem import Problem
 from tuner.search.tactic import Tactic
-from tuner.store.entry import Entry
+from tuner.store.entry import CLOCK_SLACK, Entry
 from tuner.store.files import locked, write_atomic
 from tuner.store.keys import Group, Key, covers, key_of, nearest_timed, point_of, problem_key, width
 from tuner.store.nearest import Nearest
@@ -256,18 +256,29 @@ def default_path() -> Path:
 def merge(a: Cache, b: Cache) -> Cache:
     """Join two caches: of two entries with the same key the newer one, and `b`'s of two equally old.
 
-    The backend is part of an entry's key, so a prediction never takes a measurement's place.
+    A date that lies ahead says nothing about age: such an entry counts as older than any other. The backend is part
+    of an entry's key, so a prediction never takes a measurement's place.
     """
+    latest = datetime.now(UTC) + CLOCK_SLACK
+
+    def age(entry: Entry) -> tuple[bool, datetime]:
+        return entry.date <= latest, entry.date
+
     merged = Cache()
     merged._by_key = dict(a._by_key)
     for key, entry in b._by_key.items():
-        if key not in a._by_key or a._by_key[key].date <= entry.date:
+        if key not in a._by_key or age(a._by_key[key]) <= age(entry):
             merged._by_key[key] = entry
     return merged
 
 
-def update(path: Path, entries: Iterable[Entry]) -> Cache:
-    """Merge entries into a cache file and return all it holds now. Several processes may do so at the same time.
+def update(path: Path, entries: Iterable[Entry], *, by_date: bool = False) -> Cache:
+    """Put entries into a cache file and return all it holds now. Several processes may do so at the same time.
+
+    Args:
+        path: the file.
+        entries: they replace what is there for the same problems.
+        by_date: whether they come from elsewhere and only replace what is older, as `merge` does.
 
     Raises:
         StorageError: when an entry cannot be stored as JSON, or the file is one that `Cache.open` refuses (it is
@@ -275,7 +286,8 @@ def update(path: Path, entries: Iterable[Entry]) -> Cache:
     """
     new = Cache(_checked(e) for e in entries)
     with locked(path):
-        merged = merge(Cache.open(path), new)
+        held = Cache.open(path)
+        merged = merge(held, new) if by_date else Cache({**held._by_key, **new._by_key}.values())
         write_atomic(path, encode(merged))
     return merged
 

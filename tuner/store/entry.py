@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import repeat
 from typing import Annotated, TypeAlias
@@ -13,12 +13,15 @@ from msgspec import Meta, Struct
 from tuner.kernel.kernel import Attribute, Kernel
 from tuner.kernel.problem import Problem
 from tuner.kernel.problem_data import DimData, ProblemData, ShapeData, data_of, problem_from
-from tuner.outcome import Kind, Origin, Timing
+from tuner.outcome import VERIFIED, Kind, Origin, Timing
 from tuner.search.tactic import Tactic, Value
 
 Microseconds: TypeAlias = Annotated[float, Meta(gt=0, description="microseconds per launch")]
 TacticId: TypeAlias = Annotated[int, Meta(ge=1, lt=2**31, description="derived from the configuration alone")]
 Name: TypeAlias = Annotated[str, Meta(min_length=1)]
+CLOCK_SLACK = timedelta(minutes=5)
+"""How far the clocks of two machines may be apart."""
+
 EntryCount: TypeAlias = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 
 
@@ -53,6 +56,18 @@ class TimedShape(ShapeData, frozen=True, gc=False):
     best: Annotated[TacticId | None, Meta(description="the fastest tactic of the portfolio there")] = None
 
 
+class Evidence(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """How tactics were found correct, and as which code.
+
+    Attributes:
+        how: what looked at the results, and where.
+        ptx: SHA-256 of the PTX of each tactic that it holds for, by the tactic's id.
+    """
+
+    how: str
+    ptx: dict[str, str]
+
+
 class Entry(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """The outcome of tuning one problem on one device with one backend."""
 
@@ -74,6 +89,7 @@ class Entry(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True,
     date: Annotated[datetime, Meta(tz=True, description="when this was recorded")]
     timed: Annotated[tuple[TimedShape, ...], Meta(description="where times are means over several shapes")] = ()
     portfolio: Annotated[tuple[TimedTactic, ...], Meta(description="tactics to offer together, the winner first")] = ()
+    evidence: Annotated[Evidence | None, Meta(description="how the verdict was found; null in older entries")] = None
 
     @property
     def problem(self) -> ProblemData:
@@ -107,6 +123,7 @@ def entry_of(
     trials: int,
     portfolio: Iterable[Tactic] = (),
     best: Sequence[Tactic] = (),
+    code: Mapping[Tactic, str] | None = None,
 ) -> Entry:
     """Describe the outcome of tuning a problem, as of now.
 
@@ -119,8 +136,11 @@ def entry_of(
         trials: how many tactics were tried.
         portfolio: tactics to offer together, the winner first.
         best: which of them is the fastest at each of the problem's timed shapes, in their order; or nothing.
+        code: SHA-256 of the PTX that tactics were compiled to, where it is known.
     """
     data = data_of(problem)
+    served = [confirmed[t] for t in (winner, *portfolio)]
+    verdict = next((t for t in served if t.verified != VERIFIED), served[0])
     return Entry(
         kernel=data.kernel,
         source=source,
@@ -134,7 +154,7 @@ def entry_of(
         winner=_timed(winner, confirmed[winner]),
         default=_timed(default, confirmed[default]) if default in confirmed else None,
         ties=tuple(_timed(t, confirmed[t]) for t in ties),
-        verified=confirmed[winner].verified,
+        verified=verdict.verified,
         trials=trials,
         environment=dict(origin.environment),
         date=datetime.now(UTC).replace(microsecond=0),
@@ -143,7 +163,36 @@ def entry_of(
             for shape, tactic in zip(data.timed, best or repeat(None, len(data.timed)), strict=True)
         ),
         portfolio=tuple(_timed(t, confirmed[t]) for t in portfolio),
+        evidence=_evidence(verdict.checked, confirmed, code or {}),
     )
+
+
+def proofs(entries: Iterable[Entry]) -> dict[str, str]:
+    """PTX that a GPU has found correct, by its SHA-256, and which GPU that was."""
+    return {
+        ptx: f"found correct on {e.device}, {e.date:%Y-%m-%d}"
+        for e in entries
+        if e.evidence is not None and e.kind == "measurement" and e.verified == VERIFIED
+        for ptx in e.evidence.ptx.values()
+    }
+
+
+def differences(entry: Entry, tools: Mapping[str, str], now: datetime) -> str:
+    """Say what of today is not as an entry was recorded: its date, and the compilers. "" where all is.
+
+    Args:
+        entry: what was recorded.
+        tools: names and versions of the compilers of today.
+        now: with a time zone.
+    """
+    found = [
+        f"recorded with {name} {entry.environment[name]}, and {version} is installed"
+        for name, version in tools.items()
+        if entry.environment.get(name, version) != version
+    ]
+    if entry.date > now + CLOCK_SLACK:
+        found.append(f"its date, {entry.date:%Y-%m-%d %H:%M} UTC, lies ahead of this machine's clock")
+    return f"{'; '.join(found)}: tune again" if found else ""
 
 
 def problem_of(entry: Entry, kernel: Kernel) -> Problem:
@@ -154,6 +203,11 @@ def problem_of(entry: Entry, kernel: Kernel) -> Problem:
 @lru_cache(maxsize=65536, typed=True)
 def _tactic_id(names: tuple[str, ...], *values: Value) -> int:
     return Tactic(dict(zip(names, values, strict=True))).id
+
+
+def _evidence(how: str, confirmed: Mapping[Tactic, Timing], code: Mapping[Tactic, str]) -> Evidence | None:
+    found = {str(t.id): ptx for t, ptx in code.items() if t in confirmed and confirmed[t].verified == VERIFIED}
+    return Evidence(how, found) if found and how else None
 
 
 def _timed(tactic: Tactic, timing: Timing) -> TimedTactic:

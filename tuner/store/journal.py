@@ -3,6 +3,9 @@
 The search itself runs in memory; what is stored is one finished trial per write, so a process killed
 at any instant leaves whole trials or nothing. A run that starts again asks the same questions in the
 same order and finds the answers here.
+
+A trial whose outcome is no verdict on its code (`lasting` is false) is stored too, for who reads what happened, but
+the next run does not take it for finished: it tries the tactic again, and then the later trial counts.
 """
 
 from __future__ import annotations
@@ -23,7 +26,14 @@ from tuner.search.space import Space
 from tuner.search.tactic import Tactic
 from tuner.store.database import open_database, shown, without_secrets
 from tuner.store.files import recorded_path
-from tuner.store.study_data import StudyIdentity, identity_attributes, read_identity, read_trial, trial_attributes
+from tuner.store.study_data import (
+    StudyIdentity,
+    identity_attributes,
+    latest_trials,
+    read_identity,
+    read_trial,
+    trial_attributes,
+)
 
 if TYPE_CHECKING:
     import optuna
@@ -65,9 +75,8 @@ class Journal:
         self.study_name = study.study_name
         self.news = news
         self._outcomes: dict[Tactic, tuple[int, Outcome]] = {}
-        for trial in guard(where, lambda: study.get_trials(deepcopy=False)):
-            number, tactic, outcome = read_trial(trial, where)
-            self._outcomes[tactic] = (number, outcome)
+        found = latest_trials(read_trial(t, where) for t in guard(where, lambda: study.get_trials(deepcopy=False)))
+        self._outcomes.update((tactic, (number, outcome)) for number, tactic, outcome in found if outcome.lasting)
 
     def __len__(self) -> int:
         return len(self._outcomes)

@@ -15,7 +15,7 @@ from tuner.search.tactic import Tactic
 from tuner.store.database import named_storage, shown
 from tuner.store.journal import JOURNAL_NAME, StudyPlace, guard, open_storage
 from tuner.store.selection import Selection
-from tuner.store.study_data import StudyIdentity, read_identity, read_trial
+from tuner.store.study_data import StudyIdentity, latest_trials, read_identity, read_trial
 
 
 @dataclass(frozen=True)
@@ -116,5 +116,5 @@ def _read_study(storage: Any, name: str, where: StudyPlace) -> tuple[datetime, S
         return None
     finished = guard(where, lambda: study.get_trials(deepcopy=False))
     ended = max((t.datetime_complete for t in finished if t.datetime_complete), default=datetime.min)
-    trials = sorted((read_trial(t, where) for t in finished), key=lambda row: (row[0], row[1].id))
+    trials = sorted(latest_trials(read_trial(t, where) for t in finished), key=lambda row: (row[0], row[1].id))
     return ended, Study(identity, tuple(trials))

@@ -9,7 +9,8 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,7 +18,7 @@ from msgspec import Struct
 
 from tuner.errors import StorageError
 from tuner.kernel.problem_data import DimData, ExtentData, ProblemData, RangeData, ShapeData, sorted_json
-from tuner.outcome import Failure, Origin, Outcome, Timing
+from tuner.outcome import VERIFIED, Failure, FailureClass, Origin, Outcome, Timing
 from tuner.search.tactic import Tactic
 
 if TYPE_CHECKING:
@@ -111,6 +112,8 @@ def read_trial(trial: optuna.trial.FrozenTrial, where: object) -> tuple[int, Tac
         outcome = record.failure or record.timing
         if outcome is None:
             raise ValueError("it has neither a timing nor a failure")
+        if "lasting" not in trial.user_attrs["failure" if record.failure else "timing"]:
+            outcome = replace(outcome, lasting=_was_verdict(outcome))
     except ValueError as e:
         raise StorageError(
             f"{where}: trial {trial.number} is not one of tuner's: {e}; move it away, or choose another"
@@ -118,10 +121,22 @@ def read_trial(trial: optuna.trial.FrozenTrial, where: object) -> tuple[int, Tac
     return record.number, tactic, outcome
 
 
+def latest_trials(trials: Iterable[tuple[int, Tactic, Outcome]]) -> list[tuple[int, Tactic, Outcome]]:
+    """Keep the last trial of each tactic, of trials in the order in which they ended."""
+    return list({tactic: (number, tactic, outcome) for number, tactic, outcome in trials}.values())
+
+
 # -- older studies -----------------------------------------------------------------------------------------
 
 _EXTENT = r"\d+(?::\d+:\d+)?"
 _DIM = re.compile(rf"{_EXTENT}(?:x{_EXTENT})*")
+
+
+def _was_verdict(outcome: Outcome) -> bool:
+    """Whether an outcome that was stored before outcomes said so is lasting, as far as can be told."""
+    if isinstance(outcome, Timing):
+        return outcome.verified == VERIFIED
+    return outcome.kind in (FailureClass.CORRECTNESS, FailureClass.CONSTRAINT)
 
 
 def _of_label(found: Mapping[str, str]) -> StudyIdentity:

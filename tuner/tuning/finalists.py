@@ -45,7 +45,7 @@ def choose(
 
     Among the tactics tied with the fastest, and never one with a longer time than the default's,
     the incumbent wins, then the default, then the lowest id. A tactic that could not be verified only
-    wins where none could be.
+    wins where none could be, but for the default: it stays in the race, and loses ties to what is verified.
 
     Args:
         confirmed: times taken side by side; not empty.
@@ -53,12 +53,14 @@ def choose(
         incumbent: what the cache has served so far.
         tied: whether two times are too close to call.
     """
-    confirmed = _sound(confirmed)
+    everything, confirmed = confirmed, dict(_sound(confirmed))
+    if default in everything:
+        confirmed[default] = everything[default]
     best = min(confirmed, key=lambda t: (confirmed[t].time_us, t.id))
     level = [t for t in confirmed if t == best or tied(confirmed[best], confirmed[t])]
     limit = confirmed[default].time_us if default in confirmed else float("inf")
     eligible = [t for t in level if confirmed[t].time_us <= limit]
-    winner = min(eligible, key=lambda t: (t != incumbent, t != default, t.id))
+    winner = min(eligible, key=lambda t: (confirmed[t].verified != VERIFIED, t != incumbent, t != default, t.id))
     ties = sorted((t for t in level if t != winner), key=lambda t: (confirmed[t].time_us, t.id))
     return Chosen(winner, tuple(ties))
 

@@ -30,7 +30,7 @@ from tuner.search.space import Space
 from tuner.store.alone import exclusive, exclusive_study
 from tuner.store.cache import Cache, default_path, update
 from tuner.store.database import named_storage, shown
-from tuner.store.entry import Entry, entry_of
+from tuner.store.entry import Entry, entry_of, proofs
 from tuner.store.journal import Journal, open_journal, study_name
 from tuner.store.results import SUMMARY, Result, Trial, write_summary
 from tuner.store.study_data import StudyIdentity
@@ -160,7 +160,7 @@ def run_job(
     with exclusive(places.out, places.storage):
         try:
             for problem, neighbours in _in_order(config.problems, results):
-                with _opened(choice, problem, config, places) as backend:
+                with _opened(choice, problem, config, places, cache) as backend:
                     identity = _identity(problem, backend.origin, kernel_hash(problem.kernel))
                     with exclusive_study(places.storage, study_name(identity)):
                         studies.append(_open_study(config, problem, identity, places, progress))
@@ -209,13 +209,13 @@ class _OpenStudy:
 
 
 def _opened(
-    choice: BackendChoice | Backend | BackendFactory, problem: Problem, config: Job, places: Places
+    choice: BackendChoice | Backend | BackendFactory, problem: Problem, config: Job, places: Places, cache: Cache
 ) -> AbstractContextManager[Backend]:
     """The backend for a problem; what is opened here is closed here."""
     if isinstance(choice, Backend):
         return nullcontext(choice)
     if isinstance(choice, BackendChoice):
-        return closing(open_backend(choice, problem, config.setting, Store(places.store)))
+        return closing(open_backend(choice, problem, config.setting, Store(places.store), proofs(cache.entries)))
     return closing(choice(problem))
 
 
@@ -278,6 +278,7 @@ def _entry(result: Result, source: str) -> Entry:
         default=result.default,
         ties=result.ties,
         trials=len(result.trials),
+        code={tactic: artifact.digest for tactic, artifact in result.code.items()},
     )
 
 

@@ -10,7 +10,7 @@ from typing import Protocol
 from tuner.backends.base import Backend
 from tuner.errors import NoValidTacticError
 from tuner.kernel.problem import Problem
-from tuner.outcome import Failure, FailureClass, Outcome, Timing
+from tuner.outcome import Failure, FailureClass, Outcome, Timing, caution
 from tuner.search import Search
 from tuner.search.tactic import Config, Tactic
 from tuner.store.journal import Journal
@@ -63,7 +63,8 @@ def tune_problem(
         progress: is told what happens.
 
     Raises:
-        NoValidTacticError: when every tactic failed.
+        NoValidTacticError: when every tactic failed, or the default could not be judged, so that nothing can be
+            held against it.
     """
     space = problem.space
     progress.started(problem, backend, min(trials, space.size) if space.counted else trials)
@@ -79,6 +80,8 @@ def tune_problem(
     timings = {t.tactic: t.outcome for t in done if isinstance(t.outcome, Timing)}
     if not timings:
         raise NoValidTacticError(f"{problem}: {_why_none(done)}")
+    if default in journal:
+        _require_judged(problem, default, journal.outcome(default))
     always = [default] if incumbent is None else [default, incumbent]
     candidates = shortlist(timings, finalists, always, backend.near)
     confirmed: dict[Tactic, Timing] = {}
@@ -87,10 +90,15 @@ def tune_problem(
             confirmed[tactic] = outcome
         else:
             progress.note(f"finalist ({tactic}) failed when it was confirmed: {outcome.message}")
+            if tactic == default:
+                _require_judged(problem, default, outcome)
     if not confirmed:
         raise NoValidTacticError(f"{problem}: every finalist failed when it was confirmed")
     choice = choose(confirmed, default, incumbent, backend.tied)
     origin = backend.origin
+    doubtful = caution(confirmed[choice.winner].verified)
+    if doubtful:
+        progress.note(f"{problem}: the winner ({choice.winner}) is {doubtful}")
     code = {t: backend.compiled(t.config) for t in (choice.winner, default) if t in confirmed}
     return Result(
         problem=problem,
@@ -147,7 +155,10 @@ def _search(
 def _evaluate(
     batch: list[tuple[int, Tactic]], backend: Backend, journal: Journal, ids: dict[int, Tactic]
 ) -> Iterator[tuple[Trial, bool]]:
-    """Yield the batch's trials as they end, and whether an earlier run had finished them."""
+    """Yield the batch's trials as they end, and whether an earlier run had finished them.
+
+    What failed by no fault of the code is tried once more before it counts.
+    """
     todo: list[tuple[int, Tactic]] = []
     for number, tactic in batch:
         twin = ids.setdefault(tactic.id, tactic)
@@ -159,17 +170,30 @@ def _evaluate(
             yield Trial(number, tactic, failure), False
         else:
             todo.append((number, tactic))
-    configs: list[Config] = [t.config for _, t in todo]
-    with closing(_generator(backend, configs)) as outcomes:
-        for position, outcome in outcomes:
-            number, tactic = todo[position]
-            journal.add(number, tactic, outcome)
-            yield Trial(number, tactic, outcome), False
+    again: list[tuple[int, Tactic]] = []
+    for attempted in (todo, again):
+        with closing(_generator(backend, [t.config for _, t in attempted])) as outcomes:
+            for position, outcome in outcomes:
+                number, tactic = attempted[position]
+                if attempted is todo and isinstance(outcome, Failure) and not outcome.lasting:
+                    again.append((number, tactic))
+                    continue
+                journal.add(number, tactic, outcome)
+                yield Trial(number, tactic, outcome), False
 
 
 def _generator(backend: Backend, configs: list[Config]) -> Generator[tuple[int, Outcome], None, None]:
     if configs:
         yield from backend.evaluate(configs)
+
+
+def _require_judged(problem: Problem, default: Tactic, outcome: Outcome) -> None:
+    """Refuse to go on without the default, unless it is the code's own fault that it has no time."""
+    if isinstance(outcome, Failure) and not outcome.lasting:
+        raise NoValidTacticError(
+            f"{problem}: the default ({default}) could not be judged, so no winner can be held against it; it failed "
+            f"with: {outcome.kind.value}, {outcome.headline}; run the same command again"
+        )
 
 
 def _why_none(trials: tuple[Trial, ...]) -> str:

@@ -25,7 +25,7 @@ from tuner.kernel.problem_data import data_of
 from tuner.outcome import Failure, Outcome, Timing
 from tuner.search.tactic import Tactic
 from tuner.store.cache import Cache, update
-from tuner.store.entry import Entry, entry_of
+from tuner.store.entry import Entry, entry_of, proofs
 from tuner.store.portfolios import IN_RANGE, Candidate, Portfolio, write_portfolios
 from tuner.tuning.config import Job
 from tuner.tuning.cover import smallest
@@ -154,13 +154,14 @@ def _find(
     whole, source = spanning(group), kernel_hash(group[0].kernel)
 
     def opened(problem: Problem) -> closing[Backend]:
-        return closing(open_backend(choice, problem, config.setting, Store(default_folder())))
+        return closing(open_backend(choice, problem, config.setting, Store(default_folder()), proofs(cache.entries)))
 
     with opened(whole) as backend:
         tactics = _winners(group, cache, source, backend)
         note(f"{whole}: checking {len(tactics)} tactics over the range")
         served = _outcomes(backend, [t for t in tactics if t.config in whole.space])
         origin = backend.origin
+        code = {t: artifact.digest for t in served if (artifact := backend.compiled(t.config)) is not None}
     left_out = {t: f"({t}) is not legal over {whole.label}" for t in tactics if t not in served}
     rows = _rows(group, whole, tactics)
     times: list[dict[Tactic, float]] = []
@@ -208,6 +209,7 @@ def _find(
         trials=len(tactics),
         portfolio=taken,
         best=[min(taken, key=lambda t: at[t]) for at in times[: len(whole.timed)]],
+        code={t: digest for t, digest in code.items() if t in taken},
     )
     return portfolio, entry
 

@@ -101,3 +101,49 @@ def test_the_time_is_the_weighted_mean_over_the_shapes_that_are_listed(make: Mak
     times = [o.time_us for o in (*alone, both) if isinstance(o, Timing)]
     assert times[1] > 2 * times[0]
     assert times[2] == pytest.approx(0.25 * times[0] + 0.75 * times[1])
+
+
+CUDA = """
+from tuner import Kernel, Launch, Tensor, cdiv, choice
+from tuner.frontends import CudaCpp
+
+CODE = '''
+extern "C" __global__ void twice(const float* x, int n, float* y) {
+    const int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < n) y[i] = x[i] + x[i];
+}
+'''
+
+kernel = Kernel(
+    id="test::twice",
+    source=CudaCpp(CODE, "twice"),
+    inputs={"x": Tensor("fp32", "*N")},
+    outputs={"y": Tensor("fp32", "*N")},
+    params=[choice("THREADS", 64, 128)],
+    default={"THREADS": 64},
+    launch=lambda N, THREADS: Launch((cdiv(N, THREADS),), (N,), block=(THREADS,)),
+    reference=lambda x: 2 * x,
+)
+"""
+
+
+def test_what_a_gpu_found_correct_is_verified_here_too(tmp_path: Path, compiled: Path) -> None:
+    (tmp_path / "twice.py").write_text(CUDA)
+    problem = Problem.of(load_kernel("twice.py", tmp_path), {"N": 1000})
+    setting = BackendSetting("h200", compile=CompileOptions(workers=1))
+
+    def outcome(proofs: dict[str, str]) -> tuple[Outcome, str]:
+        with closing(open_backend(BackendChoice.of("model"), problem, setting, Store(compiled), proofs)) as backend:
+            ((_, found),) = backend.evaluate([{"THREADS": 64}])
+            artifact = backend.compiled({"THREADS": 64})
+            assert artifact is not None
+            return found, artifact.digest
+
+    found, digest = outcome({})
+    assert isinstance(found, Timing)
+    assert (found.verified, found.lasting) == ("unverified: CUDA C++ runs on a GPU only", False)
+    found, _ = outcome({digest: "found correct on NVIDIA H200, 2026-01-02"})
+    assert isinstance(found, Timing)
+    assert (found.verified, found.checked) == ("verified", "found correct on NVIDIA H200, 2026-01-02")
+    found, _ = outcome({digest[::-1]: "found correct elsewhere"})
+    assert isinstance(found, Timing) and found.verified != "verified"

@@ -16,7 +16,7 @@ from queue import SimpleQueue
 
 from tuner.backends.cuda.bench import Bench
 from tuner.backends.cuda.isolated import Factory, Isolated
-from tuner.gpu.driver import DriverError
+from tuner.gpu.driver import REFUSALS, DriverError
 from tuner.outcome import Failure, FailureClass
 from tuner.workers import WorkerError
 
@@ -53,6 +53,7 @@ class AheadCompiler:
             process.call(LIMIT_S, Bench.compile, ptx)
             return None
         except (DriverError, WorkerError) as e:
-            return Failure(FailureClass.COMPILE, f"the driver does not compile the PTX: {e}")
+            refused = isinstance(e, DriverError) and e.name in REFUSALS
+            return Failure(FailureClass.COMPILE, f"the driver does not compile the PTX: {e}", lasting=refused)
         finally:
             self._idle.put(process)

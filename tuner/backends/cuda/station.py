@@ -232,14 +232,14 @@ class CodeLoader(Loader):
 
 
 def failure(error: DriverError | WorkerError | TacticError) -> Failure:
-    """What a trial that ended this way is recorded as."""
+    """What a trial that ended this way is recorded as: no verdict on the code, for it may be the device's doing."""
     if isinstance(error, TacticError):
         return error.failure
     if isinstance(error, WorkerTimeout):
-        return Failure(FailureClass.TIMEOUT, f"the launch did not end: {error}")
+        return Failure(FailureClass.TIMEOUT, f"the launch did not end: {error}", lasting=False)
     if isinstance(error, WorkerDied):
-        return Failure(FailureClass.RUNTIME, f"the launch took the process down: {error}")
-    return Failure(FailureClass.RUNTIME, f"the launch failed: {error}")
+        return Failure(FailureClass.RUNTIME, f"the launch took the process down: {error}", lasting=False)
+    return Failure(FailureClass.RUNTIME, f"the launch failed: {error}", lasting=False)
 
 
 def longest_launch_s(problem: Problem, incumbent_us: float | None) -> float:

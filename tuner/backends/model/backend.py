@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any
 
@@ -10,7 +10,7 @@ from tuner.backends.base import Backend
 from tuner.backends.model.predict import predict
 from tuner.compile.artifact import Artifact
 from tuner.compile.compiler import Compiler
-from tuner.gate.verifier import Verifier
+from tuner.gate.verifier import Verdict, Verifier
 from tuner.gpu.catalog import Device
 from tuner.kernel.problem import Problem
 from tuner.outcome import Failure, Origin, Outcome, Timing
@@ -25,8 +25,23 @@ class ModelBackend(Backend):
 
     batch = 8
 
-    def __init__(self, problem: Problem, device: Device, compiler: Compiler, verifier: Verifier) -> None:
-        self._problem = problem
+    def __init__(
+        self,
+        problem: Problem,
+        device: Device,
+        compiler: Compiler,
+        verifier: Verifier,
+        proofs: Mapping[str, str] | None = None,
+    ) -> None:
+        """Predict for a device.
+
+        Args:
+            problem: what to time.
+            device: the GPU, which need not be present.
+            compiler, verifier: compile and check tactics; closed with the backend.
+            proofs: PTX that a GPU has found correct, by its `Artifact.digest`, and how.
+        """
+        self._problem, self._proofs = problem, proofs or {}
         self._device = device
         self._compiler = compiler
         self._verifier = verifier
@@ -44,8 +59,8 @@ class ModelBackend(Backend):
         pairs = {i: (self._compiler.submit(self._problem, c), self._verifier.submit(c)) for i, c in enumerate(configs)}
         while pairs:
             for i in [i for i, pair in pairs.items() if all(f.done() for f in pair)]:
-                compiled, verified = pairs.pop(i)
-                yield i, self._outcome(configs[i], compiled.result(), verified.result())
+                compiled, verdict = pairs.pop(i)
+                yield i, self._outcome(configs[i], compiled.result(), verdict.result())
             pending: set[Future[Any]] = {f for pair in pairs.values() for f in pair if not f.done()}
             wait(pending, return_when=FIRST_COMPLETED)
 
@@ -60,13 +75,27 @@ class ModelBackend(Backend):
         self._compiler.close()
         self._verifier.close()
 
-    def _outcome(self, config: Config, compiled: Artifact | Failure, verified: str | Failure) -> Outcome:
+    def _outcome(self, config: Config, compiled: Artifact | Failure, verdict: Verdict) -> Outcome:
         if isinstance(compiled, Failure):
             return compiled
-        if isinstance(verified, Failure):
-            return verified
+        if failure := verdict.failure():
+            return failure
+        verdict = self._proven(compiled, verdict)
         parts = [(predict(self._device, p, config, compiled), share) for p, share in self._problem.shares]
         common = [n for n in parts[0][0].facts if all(n in part.facts for part, _ in parts)]
         facts = {name: sum(part.facts[name] * share for part, share in parts) for name in common}
         mean_us = sum(part.time_us * share for part, share in parts)
-        return Timing(mean_us, "prediction", parts[0][0].statistic, verified=verified, facts=facts)
+        return Timing(
+            mean_us,
+            "prediction",
+            parts[0][0].statistic,
+            verified=verdict.verified,
+            facts=facts,
+            checked=verdict.checked,
+            lasting=verdict.lasting,
+        )
+
+    def _proven(self, compiled: Artifact, verdict: Verdict) -> Verdict:
+        """The verdict, or that of a GPU on this very PTX where there is none here."""
+        proof = self._proofs.get(compiled.digest)
+        return verdict if verdict.kind == "verified" or proof is None else Verdict("verified", checked=proof)

@@ -40,9 +40,9 @@ def build_engine(station: Station, order: Order, timeout_s: float) -> Built:
         raise TacticError(FailureClass.COMPILE, str(e)) from e
     except WorkerTimeout as e:
         message = f"the engine build did not end: {e}; a longer time can be given as build_timeout_s in [tensorrt]"
-        raise TacticError(FailureClass.TIMEOUT, message) from e
+        raise TacticError(FailureClass.TIMEOUT, message, lasting=False) from e
     except WorkerDied as e:
-        raise TacticError(FailureClass.RUNTIME, f"the engine build took the process down: {e}") from e
+        raise TacticError(FailureClass.RUNTIME, f"the engine build took the process down: {e}", lasting=False) from e
 
 
 class LoadedEngine:
@@ -117,4 +117,4 @@ def _as_failure() -> Iterator[None]:
     try:
         yield
     except EngineError as e:
-        raise TacticError(FailureClass.RUNTIME, str(e)) from e
+        raise TacticError(FailureClass.RUNTIME, str(e), lasting=False) from e

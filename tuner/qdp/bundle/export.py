@@ -5,28 +5,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
+
+import msgspec
 
 from tuner.compile.blobs import Store, default_folder
 from tuner.compile.compiler import Compiler
 from tuner.compile.options import CompileOptions
-from tuner.errors import ConfigError
+from tuner.errors import ConfigError, NoValidTacticError
 from tuner.gpu.target import Target
 from tuner.kernel.identity import kernel_hash
 from tuner.kernel.problem import Problem
 from tuner.kernel.problem_data import data_of
+from tuner.outcome import VERIFIED, caution
 from tuner.qdp.bundle.contents import Held, configs_of, hold
 from tuner.qdp.bundle.folder import write_bundle
+from tuner.search.tactic import Tactic
 from tuner.store.cache import LOOKUP_ORDER, Cache
-from tuner.store.entry import Entry, problem_of
+from tuner.store.entry import Entry, problem_of, proofs
 from tuner.store.selection import Selection
 
 
-def export_bundle(problems: Sequence[Problem], out: Path, cache_file: Path, selection: Selection) -> list[Path]:
+def export_bundle(
+    problems: Sequence[Problem],
+    out: Path,
+    cache_file: Path,
+    selection: Selection,
+    *,
+    unverified: bool = False,
+    note: Callable[[str], None] = lambda _: None,
+) -> list[Path]:
     """Write the winners that the cache holds for problems, and the portfolios that cover them.
 
     Args:
@@ -34,6 +46,8 @@ def export_bundle(problems: Sequence[Problem], out: Path, cache_file: Path, sele
         out: the folder.
         cache_file: the tactic cache.
         selection: which of its entries may be taken.
+        unverified: whether tactics may be taken that nothing has found correct.
+        note: is told which they are.
 
     Returns:
         The files written.
@@ -41,12 +55,27 @@ def export_bundle(problems: Sequence[Problem], out: Path, cache_file: Path, sele
     Raises:
         ConfigError: for a problem that the cache does not hold.
         StorageError: when the cache cannot be read or the folder not be written.
-        NoValidTacticError: when a winner does not compile any more.
+        NoValidTacticError: when a winner does not compile any more, or is not verified and `unverified` is not set.
     """
     held = _Stock(Cache.open(cache_file), cache_file, selection)
     found = [(problem, entry) for problem in problems for entry in _entries(problem, held)]
     found += _portfolios(problems, held)
-    return write_bundle(out, list(_compiled(found)))
+    proven = proofs(held.cache.entries)
+    contents = [_judged(code, proven) for code in _compiled(found)]
+    for code in contents:
+        if doubtful := caution(code.entry.verified):
+            said = f"{code.problem}: the winner ({Tactic(code.entry.winner.config)}) is {doubtful}"
+            if not unverified:
+                raise NoValidTacticError(f"{said}; to ship it all the same: --allow-unverified")
+            note(said)
+    return write_bundle(out, contents)
+
+
+def _judged(held: Held, proven: Mapping[str, str]) -> Held:
+    """The same, and verified where a GPU has found all the code that it serves correct."""
+    if held.entry.verified == VERIFIED or not all(artifact.digest in proven for _, artifact in held.tactics):
+        return held
+    return replace(held, entry=msgspec.structs.replace(held.entry, verified=VERIFIED))
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from tuner.backends.timing.statistics import log_ratio_interval
-from tuner.outcome import VERIFIED
+from tuner.outcome import VERIFIED, caution
 from tuner.report.blocks import Figures, PageBlock, Section, Text
 from tuner.report.jobs import TunedProblem
 from tuner.report.text import count, duration, percent, tactic
@@ -29,6 +29,8 @@ def headline(job: TunedProblem) -> Section:
         rows.append(("default / winner", f"{job.speedup:.3f}x", _interval(job)))
     rows.append(("correctness", *_correctness(winner)))
     blocks += [Figures(rows), Text(_what_the_number_is(job))]
+    if doubtful := caution(winner.verified):
+        blocks.append(Text(f"The winner is {doubtful}."))
     if default is not None and not default.time_us and job.trials is not None:
         tried = job.trials.failed
         blocks += [
