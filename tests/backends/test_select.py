@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tuner import Problem
-from tuner.backends.select import BackendChoice, BackendSetting, open_backend
+from tuner.backends.select import BackendChoice, open_backend
+from tuner.backends.setting import BackendSetting
 from tuner.backends.table import BACKENDS
 from tuner.compile.blobs import Store
 from tuner.compile.options import CompileOptions

@@ -20,7 +20,7 @@ from tuner import Problem, tune
 
 Path("runs.txt").open("a").write("run ")
 result = tune(Problem.of(kernel, {"N": int(sys.argv[1])}), backend=sys.argv[2], trials=3)
-print(result.winner.id, result.kind, len(result.trials), result.failures, result.speedup >= 1)
+print(result.winner.id, result.origin.kind, len(result.trials), result.failures, result.speedup >= 1)
 Path("ends.txt").open("a").write("end ")
 """
 GUARDED = """
@@ -28,7 +28,7 @@ if __name__ == "__main__":
     from tuner import Problem, tune
 
     result = tune(Problem.of(kernel, {"N": 4096}), backend="model", trials=3)
-    print(result.winner.id, result.kind, len(result.trials), result.failures, result.speedup >= 1)
+    print(result.winner.id, result.origin.kind, len(result.trials), result.failures, result.speedup >= 1)
 """
 
 

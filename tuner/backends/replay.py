@@ -6,9 +6,10 @@ import hashlib
 from collections.abc import Iterator, Sequence
 
 from tuner.backends.base import Backend
+from tuner.backends.setting import Opening
 from tuner.outcome import Origin, Outcome
 from tuner.search.tactic import Config
-from tuner.store.tables.table import Table
+from tuner.store.tables.table import Table, read_table
 
 
 class ReplayBackend(Backend):
@@ -32,3 +33,9 @@ class ReplayBackend(Backend):
     def confirm(self, configs: Sequence[Config]) -> list[Outcome]:
         """The recorded outcomes again."""
         return [self._table.outcome(c) for c in configs]
+
+
+def open_backend(opening: Opening) -> Backend:
+    """Answer from the table that was named."""
+    assert opening.table is not None
+    return ReplayBackend(read_table(opening.table))

@@ -16,6 +16,7 @@ class BackendInfo:
 
     Attributes:
         name: what it is asked for by.
+        module: where its `open_backend` is, a function of an `Opening`.
         extra: what to install besides the package itself: ``qdp-tuner[extra]``; "" for nothing.
         needs: what of that which `tuner doctor` looks at has to be in order.
         missing: says why it does not work here, and what to do; None where it works.
@@ -28,6 +29,7 @@ class BackendInfo:
     """
 
     name: str
+    module: str
     extra: str
     needs: tuple[str, ...]
     missing: Callable[[], str | None]
@@ -67,6 +69,7 @@ BACKENDS: Mapping[str, BackendInfo] = {
     for info in (
         BackendInfo(
             name="tensorrt",
+            module="tuner.backends.tensorrt.backend",
             extra="tensorrt",
             needs=(*_BASE, "triton", "cuda", "tensorrt"),
             missing=_no_engines,
@@ -79,6 +82,7 @@ BACKENDS: Mapping[str, BackendInfo] = {
         ),
         BackendInfo(
             name="cuda",
+            module="tuner.backends.cuda.backend",
             extra="cuda",
             needs=(*_BASE, "triton", "cuda"),
             missing=_no_gpu,
@@ -91,6 +95,7 @@ BACKENDS: Mapping[str, BackendInfo] = {
         ),
         BackendInfo(
             name="model",
+            module="tuner.backends.model.backend",
             extra="",
             needs=(*_BASE, "triton"),
             missing=lambda: None,
@@ -103,6 +108,7 @@ BACKENDS: Mapping[str, BackendInfo] = {
         ),
         BackendInfo(
             name="replay",
+            module="tuner.backends.replay",
             extra="",
             needs=_BASE,
             missing=lambda: None,

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from tuner.backends.select import BackendSetting
+from tuner.backends.setting import BackendSetting
 from tuner.backends.tensorrt.options import TensorrtOptions
 from tuner.compile.options import CompileOptions
 from tuner.errors import ConfigError, did_you_mean

@@ -9,7 +9,8 @@ from workspace import KERNEL, STORE
 
 from tuner import Problem, Range, Timed
 from tuner.backends.model.backend import ModelBackend
-from tuner.backends.select import BackendChoice, BackendSetting, open_backend
+from tuner.backends.select import BackendChoice, open_backend
+from tuner.backends.setting import BackendSetting
 from tuner.compile.blobs import Store
 from tuner.compile.options import CompileOptions
 from tuner.kernel.loader import load_kernel

@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 from tuner.backends.base import Backend
@@ -16,10 +17,11 @@ from tuner.backends.cuda.isolated import Factory
 from tuner.backends.cuda.measurer import Measurer
 from tuner.backends.cuda.prepared import Prepared
 from tuner.backends.cuda.station import CodeLoader, Station
+from tuner.backends.setting import Opening
 from tuner.backends.timing.plan import CONFIRMATION, SCREENING, Confirmation, Screening
 from tuner.compile.artifact import Artifact
-from tuner.compile.compiler import Compiles
-from tuner.gpu.present import DeviceInfo, require_one_model
+from tuner.compile.compiler import Compiler, Compiles
+from tuner.gpu.present import DeviceInfo, describe, require_one_model
 from tuner.kernel.problem import Problem
 from tuner.outcome import Failure, Origin, Outcome, Timing
 from tuner.search.tactic import Config
@@ -127,3 +129,11 @@ def origin(name: str, device: DeviceInfo, compiler: Compiles, driver: str, warm:
         "cache": "warm" if warm else "cold",
     }
     return Origin(f"{name}-warm" if warm else name, "measurement", device.name, device.capability, environment)
+
+
+def open_backend(opening: Opening) -> Backend:
+    """Measure on the GPUs that were named, which have to be of one model."""
+    devices = describe(opening.devices)
+    setting = opening.setting
+    compiler = Compiler.of(replace(devices[0].target, disassemble=False), setting.compile, opening.store)
+    return CudaBackend(opening.problem, devices, compiler, seed=setting.seed, warm=opening.warm)

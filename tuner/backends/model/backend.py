@@ -8,16 +8,20 @@ from typing import Any
 
 from tuner.backends.base import Backend
 from tuner.backends.model.predict import predict
+from tuner.backends.setting import Opening
 from tuner.compile.artifact import Artifact
 from tuner.compile.compiler import Compiler
 from tuner.gate.verifier import Verdict, Verifier
-from tuner.gpu.catalog import Device
+from tuner.gpu.catalog import Device, find_device
 from tuner.kernel.problem import Problem
 from tuner.outcome import Failure, Origin, Outcome, Timing
 from tuner.search.tactic import Config
 
 TIE = 1e-3
 """Predictions closer than this are called equal: the model has no term that fine."""
+
+_GATE_TIMEOUT_S = 300.0
+"""A backstop: the slowest check of a kernel that comes with this package takes 15 s on one busy core."""
 
 
 class ModelBackend(Backend):
@@ -99,3 +103,19 @@ class ModelBackend(Backend):
         """The verdict, or that of a GPU on this very PTX where there is none here."""
         proof = self._proofs.get(compiled.digest)
         return verdict if verdict.kind == "verified" or proof is None else Verdict("verified", checked=proof)
+
+
+def open_backend(opening: Opening) -> Backend:
+    """Predict for the target."""
+    setting = opening.setting
+    device = find_device(setting.target)
+    verifier = Verifier(
+        opening.problem,
+        seed=setting.seed,
+        workers=setting.compile.workers,
+        timeout_s=_GATE_TIMEOUT_S,
+        memory_bytes=setting.compile.memory_mb << 20,
+        store=opening.store,
+    )
+    compiler = Compiler.of(device.target, setting.compile, opening.store)
+    return ModelBackend(opening.problem, device, compiler, verifier, opening.proofs)

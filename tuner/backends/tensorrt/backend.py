@@ -12,6 +12,7 @@ fastest finalist.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -25,16 +26,19 @@ from tuner.backends.cuda.isolated import Factory
 from tuner.backends.cuda.measurer import Measurer
 from tuner.backends.cuda.prepared import Prepared
 from tuner.backends.cuda.station import FAULTS
+from tuner.backends.setting import Opening
 from tuner.backends.tensorrt.bench import EngineBench
 from tuner.backends.tensorrt.loader import EngineBuilder, EngineLoader, EngineOptions
-from tuner.backends.tensorrt.order import Built
+from tuner.backends.tensorrt.options import TensorrtOptions
+from tuner.backends.tensorrt.order import Built, Host
 from tuner.backends.tensorrt.runner import network_case, network_runner, unload_engine
 from tuner.backends.timing.plan import CONFIRMATION, SCREENING, Confirmation, Screening
 from tuner.backends.timing.sampling import Series, confirm
 from tuner.compile.artifact import Artifact
-from tuner.compile.compiler import Compiles
+from tuner.compile.blobs import default_folder
+from tuner.compile.compiler import Compiler, Compiles
 from tuner.gpu.conditions import Nvml
-from tuner.gpu.present import DeviceInfo, require_one_model
+from tuner.gpu.present import DeviceInfo, describe, require_one_model
 from tuner.kernel.problem import Problem
 from tuner.kernel.references import ProblemSpec
 from tuner.outcome import Failure, Origin, Outcome, Timing
@@ -162,3 +166,23 @@ class TensorrtBackend(Backend):
             case = network_case(self._problem, engines[0], self._seed, rotated_bytes(self._info, self._warm))
             runners = [open_runners.enter_context(closing(network_runner(station, built, case))) for built in engines]
             return confirm(runners, self._confirmation, self._probe)
+
+
+def open_backend(opening: Opening) -> Backend:
+    """Time engines on the GPUs that were named, which have to be of one model."""
+    devices = describe(opening.devices)
+    setting = opening.setting
+    compiler = Compiler.of(replace(devices[0].target, disassemble=False), setting.compile, opening.store)
+    options = _engine_options(setting.tensorrt, devices[0].name)
+    return TensorrtBackend(opening.problem, devices, compiler, options, seed=setting.seed, warm=opening.warm)
+
+
+def _engine_options(options: TensorrtOptions, device: str) -> EngineOptions:
+    name = re.sub(r"\W+", "-", f"{version()}-{device}").lower()
+    profiles = {n: (s.min, s.opt, s.max) for n, s in options.shapes.items()}
+    return EngineOptions(
+        timing_cache=default_folder() / "tensorrt" / f"{name}.timing",
+        host=Host(options.network, profiles) if options.network is not None else None,
+        workspace_bytes=options.workspace_mb << 20,
+        build_timeout_s=options.build_timeout_s,
+    )
