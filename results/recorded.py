@@ -38,7 +38,12 @@ def record(path: Path, problem: Any, **options: Any) -> None:
         cache = Path(folder) / "tactics.json"
         result = tune(problem, backend="cuda", trials=trials, out=Path(folder), cache=cache, **options)
     seconds = time.perf_counter() - started
-    about = {"device": result.device, "kernel": problem.kernel.name, "problem": problem.label, "seconds": seconds}
+    about = {
+        "device": result.origin.device,
+        "kernel": problem.kernel.name,
+        "problem": problem.label,
+        "seconds": seconds,
+    }
     content = document(((t.tactic, t.outcome) for t in result.trials), {**about, **machine()})
     path.write_bytes(gzip.compress(json.dumps(content).encode(), mtime=0))
     print(f"{path.name}: {len(result.trials)} tactics in {seconds:.1f} s, failed {result.failures}", flush=True)
