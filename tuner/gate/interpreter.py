@@ -18,7 +18,7 @@ import inspect
 import io
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +41,7 @@ _EXTENDED = tuple(name for name, dtype in DTYPES.items() if dtype.extended)
 
 _GOLDEN = 0.6180339887498949
 """Its multiples, without their whole parts, spread evenly and fall in step with no power of two."""
-_SPREAD = 8
+_SPREAD = 5
 
 # What `_patched` replaces and still needs.
 _np_dtype, _patch_tensor = interpreter._get_np_dtype, interpreter._patch_lang_tensor
@@ -88,47 +88,57 @@ def run(problem: Problem, config: Config, inputs: Mapping[str, Array], outputs: 
     return operations.count
 
 
-def follow(problem: Problem, config: Config, programs: Sequence[tuple[int, int, int]], seed: int, limit: int) -> None:
+def follow(problem: Problem, config: Config, seed: int, limit: int) -> int:
     """Run single programs of a launch at full size, for the addresses alone: nothing is allocated.
+
+    Those at the corners of the grid come first. An offset that does not fit 32 bits turns up negative in every second
+    stretch of 2**31 elements, and within the tensor again in the others, so that the corners alone would not always
+    show it: some between them follow, until they have taken as many operations together as one may.
 
     Args:
         problem: fixed sizes, as large as they are; its kernel must have been loaded with TRITON_INTERPRET=1.
         config: the tactic's configuration.
-        programs: positions in the grid, such as `spread` gives.
         seed: of what is loaded.
-        limit: how many operations all the programs together may take.
+        limit: how many operations one program may take.
+
+    Returns:
+        How many programs were followed.
 
     Raises:
         Exception: as from `run`.
     """
-    memory = AddressSpace(problem, seed)
-    with _arguments(problem, config, memory, _Operations(limit)) as (jit, named, grid):
+    operations = _Operations(limit)
+    taken = followed = 0
+    with _arguments(problem, config, AddressSpace(problem, seed), operations) as (jit, named, grid):
         function = jit.rewrite()
         constants = interpreter.GridExecutor(function, jit.arg_names, grid).constexprs
+        corners, between = _spread(grid)
         scope = interpreter._patch_lang(function)
+        scope.set_attr(interpreter.InterpreterBuilder, "create_dot", lambda _self, _a, _b, sum_, *_: sum_)
         try:
             given = {n: v if n in constants else interpreter._implicit_cvt(v) for n, v in named.items()}
             interpreter.interpreter_builder.set_grid_dim(*grid)
-            for program in programs:
+            for program in (*corners, *between):
+                if taken > limit and followed >= len(corners):
+                    break
+                operations.count = 0
                 interpreter.interpreter_builder.set_grid_idx(*program)
                 function(**given)
+                taken, followed = taken + operations.count, followed + 1
         finally:
             scope.restore()
+    return followed
 
 
-def spread(grid: tuple[int, int, int]) -> list[tuple[int, int, int]]:
-    """The programs at a grid's corners and, along each axis, some between them.
-
-    An offset that does not fit 32 bits turns up negative in every second stretch of 2**31 elements, and within the
-    tensor again in the others: the last program alone would not always show it.
-    """
+def _spread(grid: tuple[int, int, int]) -> tuple[list[tuple[int, int, int]], list[tuple[int, int, int]]]:
+    """The programs at a grid's corners, and some between them along each axis."""
     x, y, z = grid
-    found = dict.fromkeys((i, j, k) for i in {0, x - 1} for j in {0, y - 1} for k in {0, z - 1})
-    shares = [n * _GOLDEN % 1 for n in range(1, _SPREAD + 1)]
-    for i, j, k in list(found):
-        for share in shares:
-            found |= dict.fromkeys([(int(share * x), j, k), (i, int(share * y), k), (i, j, int(share * z))])
-    return sorted(found)
+    corners = sorted((i, j, k) for i in {0, x - 1} for j in {0, y - 1} for k in {0, z - 1})
+    between: dict[tuple[int, int, int], None] = {}
+    for i, j, k in (corners[-1], corners[0]):
+        for share in (n * _GOLDEN % 1 for n in range(1, _SPREAD + 1)):
+            between |= dict.fromkeys([(int(share * x), j, k), (i, int(share * y), k), (i, j, int(share * z))])
+    return corners, [program for program in between if program not in corners]
 
 
 @contextmanager

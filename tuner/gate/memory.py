@@ -129,8 +129,8 @@ class Memory(Regions):
 class AddressSpace(Regions):
     """Tensors of a problem at its own sizes, with nothing in them.
 
-    What is loaded from an input is drawn as `make_inputs` draws it, with the largest position there is among
-    positions; outputs read as zeros, and stores vanish.
+    Integers that are loaded from an input are drawn as `make_inputs` draws them, with the largest position there is
+    among positions: offsets may be made of them. All else reads as zeros, and stores vanish.
     """
 
     def __init__(self, problem: Problem, seed: int) -> None:
@@ -149,7 +149,8 @@ class AddressSpace(Regions):
         if used.any():
             region = self._at(int(pointers[used].flat[0]))
             tensor = self._tensors[region.name]
-            if not region.writable and DTYPES[self._problem.dtype(tensor)].numpy == dtype:
+            declared = DTYPES[self._problem.dtype(tensor)]
+            if not region.writable and declared.kind != "f" and declared.numpy == dtype:
                 values = np.array(draw_input(self._problem, tensor, pointers.shape, self._rng))
                 below = self._problem.sizes().get(tensor.positions)
                 if below is not None:
