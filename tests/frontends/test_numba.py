@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from declare import declare, double
 
@@ -62,6 +63,28 @@ def unresolved(ITEMS: int) -> Callable[..., None]:
     return kernel
 
 
+TABLE = np.zeros(2048, np.float32)
+
+
+@cuda.jit(device=True)  # type: ignore[untyped-decorator]
+def act(v: Any) -> Any:
+    return v * 5.0
+
+
+@cuda.jit(device=True, inline="always")  # type: ignore[untyped-decorator]
+def act_of_table(v: Any) -> Any:
+    return act(v) + cuda.const.array_like(TABLE)[0]
+
+
+def acting(ITEMS: int) -> Callable[..., None]:
+    def kernel(x: Any, n: Any, y: Any) -> None:
+        i = cuda.grid(1) * ITEMS
+        if i < n:
+            y[i] = act_of_table(x[i])
+
+    return kernel
+
+
 @pytest.mark.parametrize(("dtype", "width"), [("fp32", 4), ("i32", 4)])
 def test_a_function_becomes_ptx_as_tensorrt_launches_it(dtype: str, width: int) -> None:
     artifact = compile_tactic(double(Numba(twice), dtype, **PARAMS), TACTIC, H100)
@@ -105,6 +128,25 @@ def test_the_key_follows_the_code_the_constants_and_the_types(monkeypatch: pytes
     monkeypatch.setenv("NUMBA_OPT", "0")  # which is kept from the processes that compile
     assert compile_key(problem, TACTIC, H100) in keys
     assert kernel_hash(problem.kernel) != kernel_hash(declare(Numba(thrice), **PARAMS))
+
+
+@pytest.mark.parametrize("target", [H100, Target((8, 0))])
+def test_device_functions_are_compiled_for_the_target_without_a_gpu(target: Target) -> None:
+    problem = double(Numba(acting), "fp32", **PARAMS)
+    artifact = compile_tactic(problem, TACTIC, target)
+    assert artifact.target == f"sm_{target.capability[0]}{target.capability[1]}"
+    assert "0d4014000000000000" in artifact.ptx  # 5.0
+    text = problem.kernel.code.text()
+    assert "return v * 5.0" in text and "inline" in text
+
+
+def asking(ITEMS: int) -> Callable[..., None]:
+    raise RuntimeError("Error at driver init: \n\nThe driver is missing.\n:")
+
+
+def test_a_message_that_ends_with_a_colon_goes_on_with_the_reason() -> None:
+    with pytest.raises(TacticError, match=r"\AError at driver init: The driver is missing\.\n"):
+        compile_tactic(double(Numba(asking), **PARAMS), TACTIC, H100)
 
 
 def test_what_numba_refuses_is_said_first() -> None:

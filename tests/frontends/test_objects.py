@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import os
 import re
 import subprocess
 import sys
@@ -492,7 +493,8 @@ def test_what_a_function_reads_is_part_of_its_hash(
     assert source_hash(other) != before
 
 
-def test_hashes_are_the_same_in_another_process(load: Load, tmp_path: Path) -> None:
+@pytest.mark.parametrize("interpreting", ["0", "1"])
+def test_hashes_are_the_same_in_another_process(load: Load, interpreting: str) -> None:
     functions = [load(reading(declared, expression)) for declared, _, _, expression in READ.values()]
     files = [f.__code__.co_filename for f in functions]
     code = (
@@ -500,7 +502,9 @@ def test_hashes_are_the_same_in_another_process(load: Load, tmp_path: Path) -> N
         "from tuner.kernel.loader import import_file\n"
         "for file in sys.argv[1:]: print(source_hash(import_file(Path(file)).read))"
     )
-    done = subprocess.run([sys.executable, "-c", code, *files], capture_output=True, text=True, check=True)
+    environment = {**os.environ, "TRITON_INTERPRET": interpreting}
+    command = [sys.executable, "-c", code, *files]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     assert done.stdout.split() == [source_hash(f) for f in functions]
 
 

@@ -7,7 +7,8 @@ import os
 import subprocess
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 
 from tuner.errors import ConfigError
 from tuner.kernel.loader import import_file, load_kernel
-from tuner.kernel.references import ref_of
+from tuner.kernel.references import KernelRef, ref_of
 
 KERNEL = """
 import triton
@@ -82,6 +83,21 @@ def test_helpers_of_the_same_name_are_told_apart(tmp_path: Path, imports: str, n
     assert ["x * 3" in text for text in sources] == [False, True]
     assert sys.path == before
     assert not {"shared", "parts", "elsewhere", "between"} & sys.modules.keys()
+
+
+def text_of(ref: KernelRef) -> str:
+    """Run in another process."""
+    return ref.load().code.text()
+
+
+def test_a_worker_process_tells_helpers_apart_too(tmp_path: Path) -> None:
+    kernels = []
+    for factor in (2, 3):
+        text = KERNEL.format(imports="from shared import act", name="act")
+        folder = write(tmp_path / str(factor), kernel=text, shared=ACT.format(factor=factor))
+        kernels.append(load_kernel("kernel.py", folder))
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        assert list(pool.map(text_of, map(ref_of, kernels))) == [kernel.code.text() for kernel in kernels]
 
 
 def test_a_function_that_imports_when_it_is_called_gets_its_own(tmp_path: Path) -> None:

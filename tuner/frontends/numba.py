@@ -127,7 +127,7 @@ def _import() -> tuple[Any, Any]:
 
 def _explain(error: Exception) -> str:
     """Numba's message, its first telling line first."""
-    lines = [line for line in str(error).splitlines() if line.strip()]
+    lines = [line.rstrip() for line in str(error).splitlines() if line.strip()]
     telling = [line for line in lines if not line.startswith(("Failed in", "During:", "- "))]
-    end = 2 if telling and telling[0].rstrip().endswith(":") else 1
+    end = 2 if telling and telling[0].endswith(":") else 1
     return "\n".join([" ".join(telling[:end]), *lines]) if telling else type(error).__name__
