@@ -18,6 +18,7 @@ from typing import Any
 
 from tuner.errors import ConfigError, UnavailableError
 from tuner.frontends.base import Emitted, Source, Specialization
+from tuner.frontends.cuda_signature import check_const
 from tuner.frontends.dtypes import DTYPES
 from tuner.frontends.text import normalised, read
 from tuner.gpu.catalog import architecture_name
@@ -65,12 +66,15 @@ class CudaCpp(Source):
             raise ConfigError(f"entry={self.entry!r} names no function, such as 'scale' or 'scale<T, THREADS>'")
         if isinstance(self.code, Path) and not self.code.is_file():
             raise ConfigError(f"{self.code}: there is no such file")
-        if _WORD.findall(self.entry.split("<")[0])[-1] not in self._words:
+        if self._name not in self._words:
             raise ConfigError(f"entry={self.entry!r} is not in the code")
 
     def constants(self, declared: Sequence[str]) -> tuple[str, ...]:
         used = (n for n in declared if n in self._words or n in self._template_words)
         return (*used, *self.dims)
+
+    def check_parameters(self, inputs: Sequence[str], outputs: Sequence[str], attributes: Mapping[str, Any]) -> None:
+        check_const(normalised(self._texts[""]), self._name, outputs)
 
     def text(self) -> str:
         codes = {name: normalised(text) for name, text in sorted(self._texts.items())}
@@ -106,6 +110,11 @@ class CudaCpp(Source):
         major, minor = _checked(nvrtc.nvrtcVersion())
         versions = {"nvrtc": _version("nvidia-cuda-nvrtc") or f"{major}.{minor}", "cudart": headers}
         return {name: version for name, version in versions.items() if version}
+
+    @property
+    def _name(self) -> str:
+        """The function's name, without namespace and template arguments."""
+        return str(_WORD.findall(self.entry.split("<")[0])[-1])
 
     @cached_property
     def _template_words(self) -> frozenset[str]:
