@@ -84,15 +84,17 @@ class CudaCpp(Source):
         types = {variable: DTYPES[name].cuda for variable, name in specialization.dtypes.items()}
         values = {name: _spelt(value) for name, value in specialization.constants.items()}
         entry = _WORD.sub(lambda word: {**types, **values}.get(word[0], word[0]), self.entry)
+        own = self.code.name if isinstance(self.code, Path) else _NAME
         # Defined after the toolkit's headers, whose templates have parameters called T and N too.
+        macros = {name: value for name, value in values.items() if name not in self._template_words}
         opening = [
             *(
                 f"#include <cuda_{header}.h>"
                 for header in sorted({DTYPES[name].header for name in specialization.dtypes.values()} - {""})
             ),
             *(f"using {variable} = {type_name};" for variable, type_name in types.items()),
-            *(f"#define {name} {v}" for name, v in values.items() if name not in self._template_words),
-            f'#line 1 "{self.code.name if isinstance(self.code, Path) else _NAME}"',
+            *(f"#define {name} {value}" for name, value in macros.items()),
+            f'#line 1 "{own}"',
         ]
         architecture = architecture_name(specialization.capability)
         options = [
@@ -102,7 +104,10 @@ class CudaCpp(Source):
             *self.flags,
         ]
         headers = {name: text for name, text in self._texts.items() if name}
-        return Emitted(_compile("\n".join((*opening, self._texts[""])), headers, entry, options))
+        try:
+            return Emitted(_compile("\n".join((*opening, self._texts[""])), headers, entry, options))
+        except TacticError as e:
+            raise TacticError(e.kind, _blame_macros(str(e), {own: self._texts[""], **headers}, macros)) from e
 
     def tools(self) -> Mapping[str, str]:
         nvrtc = _nvrtc()
@@ -187,6 +192,21 @@ def _read(size: Any, get: Any, program: Any) -> str:
 def _explain(printed: str, status: str) -> str:
     error = re.search(r"^(.*?: )?(?:catastrophic )?error.*?: (.*)$", printed, re.MULTILINE)
     return f"{error[1] or ''}{error[2]}\n{printed.strip()}" if error else f"NVRTC: {status}\n{printed.strip()}"
+
+
+def _blame_macros(message: str, texts: Mapping[str, str], macros: Mapping[str, str]) -> str:
+    """An error, and on its first line those macros of ours that stand on the line that it is about."""
+    first, *more = message.splitlines()
+    place = re.match(r"(.+)\((\d+)\): ", first)
+    text = next((t for n, t in texts.items() if place and (place[1] == n or place[1].endswith(f"/{n}"))), "")
+    line = "".join(text.splitlines()[int(place[2]) - 1 : int(place[2])]) if place else ""
+    for name in dict.fromkeys(_WORD.findall(line)):
+        if name in macros:
+            first += (
+                f"; {name!r} on that line is a macro here, {macros[name]}, since the declaration has an attribute, "
+                "parameter or dimension of that name: rename one of the two"
+            )
+    return "\n".join((first, *more))
 
 
 def _checked(answer: tuple[Any, ...]) -> Any:

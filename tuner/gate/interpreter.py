@@ -26,6 +26,7 @@ from triton.runtime import interpreter
 from tuner.errors import UnavailableError
 from tuner.frontends.dtypes import DTYPES
 from tuner.frontends.triton import TritonSource
+from tuner.gate.rewriting import replacements
 from tuner.kernel.problem import Problem
 from tuner.search.tactic import Config
 
@@ -225,6 +226,8 @@ def _patched(memory: _Memory) -> Iterator[None]:
         patches.set_attr(interpreter, "_convert_float", convert_float)
         patches.set_attr(interpreter, "_patch_lang_tensor", patch_tensor)
         patches.set_attr(interpreter.InterpreterBuilder, "get_bf16", get_bf16)
+        for owner, name, value in replacements(np_dtype):
+            patches.set_attr(owner, name, value)
         yield
     finally:
         patches.restore()
