@@ -109,19 +109,19 @@ def test_shipped_code_writes_its_outputs_and_no_input(path: Path) -> None:
 # -- real compilers ------------------------------------------------------------------------------
 
 
-@triton.jit
+@triton.jit  # type: ignore[untyped-decorator]
 def swapped(y_ptr, n, x_ptr, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     tl.store(y_ptr + at, tl.load(x_ptr + at, mask=at < n) * 2, mask=at < n)
 
 
-@triton.jit
+@triton.jit  # type: ignore[untyped-decorator]
 def added(x_ptr, n, y_ptr, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     tl.atomic_add(y_ptr + at, tl.load(x_ptr + at, mask=at < n) * 2, mask=at < n)
 
 
-@triton.jit
+@triton.jit  # type: ignore[untyped-decorator]
 def split(x_ptr, n, y_ptr, BLOCK: tl.constexpr, PARTS: tl.constexpr):  # type: ignore[no-untyped-def]
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     value = tl.load(x_ptr + at, mask=at < n) * 2

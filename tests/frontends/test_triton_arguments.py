@@ -73,7 +73,7 @@ def test_integers_that_a_launch_passes_are_taken(annotation: Any) -> None:
 
 
 def test_a_float_attribute_at_run_time_is_refused_when_declared() -> None:
-    @triton.jit
+    @triton.jit  # type: ignore[untyped-decorator]
     def scale(x_ptr, n, factor, y_ptr, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
         at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
         tl.store(y_ptr + at, tl.load(x_ptr + at, mask=at < n) * factor, mask=at < n)
