@@ -182,3 +182,18 @@ def test_a_file_or_header_that_is_no_text_is_named(file: Path) -> None:
 
 def test_tools_are_named_with_their_versions() -> None:
     assert set(tools(CudaCpp(MACROS, "twice"), H100)) - {"cccl"} == {"nvrtc", "cudart", "ptxas"}
+
+
+@pytest.mark.parametrize("name", ["slope", "THREADS"])
+def test_an_error_names_the_macro_that_the_declaration_makes_of_a_word(name: str) -> None:
+    code = MACROS.replace("{\n", f"{{\n    const float {name} = 0.5f;\n", 1)
+    problem = double(CudaCpp(code, "twice"), attributes={"slope": 0.25}, reference=lambda x, slope: 2 * x)
+    with pytest.raises(TacticError, match=rf"kernel\.cu\(3\): .*; '{name}' on that line is a macro here, .*attribute"):
+        compile_tactic(problem, TACTIC, H100)
+
+
+def test_an_error_on_another_line_names_no_macro() -> None:
+    problem = double(CudaCpp(MACROS.replace("if (i < n)", "if (i < missing)"), "twice"))
+    with pytest.raises(TacticError, match="missing") as error:
+        compile_tactic(problem, TACTIC, H100)
+    assert "macro" not in str(error.value)

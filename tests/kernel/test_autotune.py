@@ -433,3 +433,12 @@ def test_what_cannot_come_in_is_named(load: Load, name: str, old: str, new: str,
         problem.launch(problem.kernel.default)
         _ = problem.space.size
     assert "\n" not in str(error.value)
+
+
+def test_a_default_value_that_is_a_constexpr_is_its_value(load: Load) -> None:
+    old = "n_elements, BLOCK_SIZE: tl.constexpr):"
+    plain = load("add", old, "n_elements, BLOCK_SIZE: tl.constexpr, how: tl.constexpr = 1):")
+    wrapped = load("add", old, "n_elements, BLOCK_SIZE: tl.constexpr, how: tl.constexpr = tl.constexpr(1)):")
+    config = plain.kernel.default
+    assert wrapped.constants(config) == plain.constants(config)
+    assert compile_tactic(wrapped, config, H100).ptx == compile_tactic(plain, config, H100).ptx

@@ -14,7 +14,7 @@ class LaunchRuleError(PtxError):
     """PTX that TensorRT could not launch.
 
     Attributes:
-        rule: what it breaks: "parameters", "block", "cluster" or "target".
+        rule: what it breaks: "parameters", "direction", "block", "cluster" or "target".
     """
 
     def __init__(self, rule: str, message: str) -> None:

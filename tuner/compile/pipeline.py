@@ -19,6 +19,7 @@ from typing import cast
 from tuner.compile import launch_rules, ptx
 from tuner.compile.artifact import Artifact
 from tuner.compile.assembler import Assembler, assemble, check_shared_memory, newest_ptx, ptxas
+from tuner.compile.pointers import check_directions
 from tuner.errors import ConfigError
 from tuner.frontends.base import Emitted, Source
 from tuner.frontends.dtypes import itemsize
@@ -29,7 +30,7 @@ from tuner.outcome import FailureClass, TacticError
 from tuner.search.tactic import Config
 from tuner.workers import child_environment
 
-_RECIPE = 3
+_RECIPE = 4
 """Raised whenever what comes out changes though the source, its specialization and the tools do not."""
 
 _MAX_INT32 = 2**31 - 1
@@ -182,7 +183,7 @@ def _launchable(emitted: Emitted, problem: Problem, launch: Launch, target: Targ
     Returns:
         The module, the block it is launched with, and whether its version of PTX was lowered.
     """
-    inputs, integers, outputs = len(problem.kernel.inputs), len(launch.args), len(problem.kernel.outputs)
+    inputs, integers, outputs = tuple(problem.kernel.inputs), len(launch.args), tuple(problem.kernel.outputs)
     try:
         module = ptx.parse(emitted.text)
         if emitted.entry is not None:
@@ -199,7 +200,8 @@ def _launchable(emitted: Emitted, problem: Problem, launch: Launch, target: Targ
                 "block", f"neither the launch nor entry {entry.name} says how many threads a block has; add block=(…,)"
             )
         x, y, z = (*x_y_z, 1, 1)[:3]
-        launch_rules.check_parameters(entry, inputs, integers, outputs)
+        launch_rules.check_parameters(entry, len(inputs), integers, len(outputs))
+        check_directions(module, inputs, integers, outputs, scratch=problem.kernel.scratch is not None)
         launch_rules.check_block(entry, (x, y, z))
         launch_rules.check_target(module, target.capability)
     except ptx.PtxError as e:

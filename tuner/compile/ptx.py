@@ -157,9 +157,9 @@ def drop_trailing_params(module: Module, count: int) -> Module:
     kept, dropped = entry.params[:-count], entry.params[-count:]
     if len(dropped) != count:
         raise PtxError(f"entry {entry.name} has {len(entry.params)} parameters; {count} cannot be removed")
-    body = _blank(module.text)[slice(*entry.body)]
+    code = body(module)
     for param in dropped:
-        if re.search(rf"(?<![\w$%]){re.escape(param.name)}(?![\w$])", body):
+        if re.search(rf"(?<![\w$%]){re.escape(param.name)}(?![\w$])", code):
             raise PtxError(f"parameter {param.name} cannot be removed: the body of {entry.name} refers to it")
     start = kept[-1].span[1] if kept else dropped[0].span[0]
     return parse(module.text[:start] + module.text[dropped[-1].span[1] :])
@@ -202,6 +202,11 @@ def lower_version(module: Module, newest: tuple[int, int]) -> Module:
     assert version is not None
     lowered = f".version {newest[0]}.{newest[1]}"
     return parse(module.text[: version.start()] + lowered + module.text[version.end() :])
+
+
+def body(module: Module) -> str:
+    """Return what stands between the braces of the only entry, with comments and strings blanked out."""
+    return _blank(module.text)[slice(*module.entry.body)]
 
 
 def _blank(text: str) -> str:

@@ -128,6 +128,19 @@ class Source(ABC):
             declared: the kernel's tuned parameters and attributes.
         """
 
+    def check_parameters(  # noqa: B027
+        self, inputs: Sequence[str], outputs: Sequence[str], attributes: Mapping[str, Any]
+    ) -> None:
+        """Refuse run-time parameters that cannot take what a launch passes, as far as the source tells.
+
+        Args:
+            inputs, outputs: the names of the tensors.
+            attributes: the kernel's, with their default values.
+
+        Raises:
+            ConfigError: with what to do.
+        """
+
     @abstractmethod
     def text(self) -> str:
         """What identifies the source: it changes when the code does, and not with comments or layout.

@@ -18,6 +18,7 @@ from typing import Any
 
 from tuner.errors import ConfigError, UnavailableError
 from tuner.frontends.base import Emitted, Source, Specialization
+from tuner.frontends.cuda_signature import check_const
 from tuner.frontends.dtypes import DTYPES
 from tuner.frontends.includes import CompilerFlags, digest, read_headers, sort_flags
 from tuner.frontends.origins import INSTALLED
@@ -67,12 +68,15 @@ class CudaCpp(Source):
             raise ConfigError(f"entry={self.entry!r} names no function, such as 'scale' or 'scale<T, THREADS>'")
         if isinstance(self.code, Path) and not self.code.is_file():
             raise ConfigError(f"{self.code}: there is no such file")
-        if _WORD.findall(self.entry.split("<")[0])[-1] not in self._words:
+        if self._name not in self._words:
             raise ConfigError(f"entry={self.entry!r} is not in the code")
 
     def constants(self, declared: Sequence[str]) -> tuple[str, ...]:
         used = (n for n in declared if n in self._words or n in self._template_words)
         return (*used, *self.dims)
+
+    def check_parameters(self, inputs: Sequence[str], outputs: Sequence[str], attributes: Mapping[str, Any]) -> None:
+        check_const(normalised(self._texts[""]), self._name, outputs)
 
     def text(self) -> str:
         return self._identity
@@ -81,7 +85,9 @@ class CudaCpp(Source):
         types = {variable: DTYPES[name].cuda for variable, name in specialization.dtypes.items()}
         values = {name: _spelt(value) for name, value in specialization.constants.items()}
         entry = _WORD.sub(lambda word: {**types, **values}.get(word[0], word[0]), self.entry)
+        own = self.code.name if isinstance(self.code, Path) else _NAME
         # Defined after the toolkit's headers, whose templates have parameters called T and N too.
+        macros = {name: value for name, value in values.items() if name not in self._template_words}
         opening = [
             *(f'#include "{header.name}"' for header in self._options.first),
             *(
@@ -89,8 +95,8 @@ class CudaCpp(Source):
                 for header in sorted({DTYPES[name].header for name in specialization.dtypes.values()} - {""})
             ),
             *(f"using {variable} = {type_name};" for variable, type_name in types.items()),
-            *(f"#define {name} {v}" for name, v in values.items() if name not in self._template_words),
-            f'#line 1 "{self.code.name if isinstance(self.code, Path) else _NAME}"',
+            *(f"#define {name} {value}" for name, value in macros.items()),
+            f'#line 1 "{own}"',
         ]
         architecture = architecture_name(specialization.capability)
         options = [
@@ -101,7 +107,10 @@ class CudaCpp(Source):
             *self._options.rest,
         ]
         headers = {name: text for name, text in self._texts.items() if name}
-        return Emitted(_compile("\n".join((*opening, self._texts[""])), headers, entry, options))
+        try:
+            return Emitted(_compile("\n".join((*opening, self._texts[""])), headers, entry, options))
+        except TacticError as e:
+            raise TacticError(e.kind, _blame_macros(str(e), {own: self._texts[""], **headers}, macros)) from e
 
     def tools(self) -> Mapping[str, str]:
         nvrtc = _nvrtc()
@@ -118,6 +127,11 @@ class CudaCpp(Source):
         codes = {name: normalised(text) for name, text in sorted(self._texts.items())}
         first = [header.name for header in self._options.first]
         return json.dumps([codes, self.entry, list(self.dims), first, self._options.identity])
+
+    @property
+    def _name(self) -> str:
+        """The function's name, without namespace and template arguments."""
+        return str(_WORD.findall(self.entry.split("<")[0])[-1])
 
     @cached_property
     def _template_words(self) -> frozenset[str]:
@@ -176,6 +190,21 @@ def _read(size: Any, get: Any, program: Any) -> str:
 def _explain(printed: str, status: str) -> str:
     error = re.search(r"^(.*?: )?(?:catastrophic )?error.*?: (.*)$", printed, re.MULTILINE)
     return f"{error[1] or ''}{error[2]}\n{printed.strip()}" if error else f"NVRTC: {status}\n{printed.strip()}"
+
+
+def _blame_macros(message: str, texts: Mapping[str, str], macros: Mapping[str, str]) -> str:
+    """An error, and on its first line those macros of ours that stand on the line that it is about."""
+    first, *more = message.splitlines()
+    place = re.match(r"(.+)\((\d+)\): ", first)
+    text = next((t for n, t in texts.items() if place and (place[1] == n or place[1].endswith(f"/{n}"))), "")
+    line = "".join(text.splitlines()[int(place[2]) - 1 : int(place[2])]) if place else ""
+    for name in dict.fromkeys(_WORD.findall(line)):
+        if name in macros:
+            first += (
+                f"; {name!r} on that line is a macro here, {macros[name]}, since the declaration has an attribute, "
+                "parameter or dimension of that name: rename one of the two"
+            )
+    return "\n".join((first, *more))
 
 
 def _checked(answer: tuple[Any, ...]) -> Any:

@@ -22,6 +22,7 @@ from typing import Any, TextIO
 from tuner.errors import ConfigError
 from tuner.frontends.base import ALIGNMENT, Emitted, Heuristic, Source, Specialization
 from tuner.frontends.python_source import source_text
+from tuner.frontends.triton_arguments import check_scalars, unspecialized
 from tuner.gpu.catalog import architecture_name
 from tuner.outcome import FailureClass, TacticError
 from tuner.search.tactic import Value
@@ -70,6 +71,9 @@ class TritonSource(Source):
     def constants(self, declared: Sequence[str]) -> tuple[str, ...]:
         others = {*self.arguments, *self.fixed, *self.heuristics}
         return tuple(n for n, _ in _parameters(self.jit.fn) if n not in others)
+
+    def check_parameters(self, inputs: Sequence[str], outputs: Sequence[str], attributes: Mapping[str, Any]) -> None:
+        check_scalars(self.jit.fn, self.arguments[len(inputs) : len(self.arguments) - len(outputs)], attributes)
 
     def text(self) -> str:
         code = source_text(self.jit)
@@ -170,11 +174,13 @@ def _request(source: TritonSource, specialization: Specialization) -> _TritonReq
     pointers = {n: "*" + dtype for n, dtype in zip(names, (*inputs, *outputs), strict=True)}
     integers = dict(zip(arguments[len(inputs) : first_output], specialization.integers, strict=True))
     # As Triton's own launcher does, an argument that is always 1 is compiled in: strides make loads wide that way.
-    ones = {name: 1 for name, facts in integers.items() if facts.one}
+    variable, unaligned = unspecialized(source.jit)
+    ones = {name: 1 for name, facts in integers.items() if facts.one and name not in variable}
     constants = {**specialization.constants, **ones}
     parameters = list(inspect.signature(source.jit.fn).parameters)
     signature = {p: "constexpr" if p in constants else pointers.get(p, "i32") for p in parameters}
-    aligned = tuple(i for i, p in enumerate(parameters) if p in pointers or (p in integers and integers[p].aligned))
+    multiples = {*pointers, *(name for name, facts in integers.items() if facts.aligned)} - unaligned
+    aligned = tuple(i for i, p in enumerate(parameters) if p in multiples)
     options = {n: v for n, v in specialization.options.items() if not (n == "maxnreg" and v == 0)}
     major, minor = specialization.newest_ptx
     return _TritonRequest(signature, constants, aligned, {**options, "ptx_version": major * 10 + minor})

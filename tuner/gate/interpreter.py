@@ -33,6 +33,7 @@ from tuner.frontends.dtypes import DTYPES
 from tuner.frontends.triton import TritonSource
 from tuner.gate.inputs import Array
 from tuner.gate.memory import AccessError, AddressSpace, Memory, Regions
+from tuner.gate.rewriting import replacements
 from tuner.kernel.problem import Problem
 from tuner.search.tactic import Config
 
@@ -245,6 +246,8 @@ def _patched(memory: Regions, operations: _Operations) -> Iterator[None]:
         for name, method in list(vars(interpreter.InterpreterBuilder).items()):
             if name.startswith("create_") and inspect.isfunction(method):
                 patches.set_attr(interpreter.InterpreterBuilder, name, operations.counted(method))
+        for owner, name, value in replacements(np_dtype):
+            patches.set_attr(owner, name, value)
         yield
     finally:
         patches.restore()

@@ -124,7 +124,11 @@ def _source(
     first, last = ([_parameter(name, signature) for name in group] for group in (inputs, outputs))
     dims = (d for t in (*inputs.values(), *outputs.values()) for d in t.names)
     known = {*first, *last, *heuristics, *params, *attributes, *dims}
-    fixed = {name: p.default for name, p in signature.items() if p.default is not p.empty and name not in known}
+    fixed = {
+        name: p.default.value if type(p.default).__name__ == "constexpr" else p.default
+        for name, p in signature.items()
+        if p.default is not p.empty and name not in known
+    }
     run_time = TritonSource(jit).arguments
     integers = (name for name in run_time if name not in {*first, *last, *attributes, *fixed})
     return TritonSource(jit, order=(*first, *integers, *last), fixed=fixed, heuristics=heuristics)

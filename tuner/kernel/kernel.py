@@ -229,6 +229,7 @@ class Kernel:
                 f"the source takes {len(arguments)} run-time parameters ({', '.join(arguments)}) but there "
                 f"are {tensors} tensors; its order is inputs, extra integers, outputs, constants"
             )
+        self.code.check_parameters(tuple(self.inputs), tuple(self.outputs), self.attributes)
         known = [*self.space.names, *self.attributes, *self.dims, *(self.dtypes if self.code.takes_types else ())]
         for name in self.constants:
             if name not in known:

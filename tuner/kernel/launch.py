@@ -28,7 +28,11 @@ class Launch:
     def __post_init__(self) -> None:
         for name, values in (("grid", self.grid), ("args", self.args)):
             if not isinstance(values, tuple) or not all(isinstance(v, int | Expr) for v in values):
-                raise ConfigError(f"{name}={values!r} in a Launch is not a tuple of integers, such as (cdiv(N, 64),)")
+                floats = isinstance(values, tuple) and any(isinstance(v, float) for v in values)
+                raise ConfigError(
+                    f"{name}={values!r} in a Launch is not a tuple of integers, such as (cdiv(N, 64),)"
+                    + (_FLOATS if floats and name == "args" else "")
+                )
         if not 1 <= len(self.grid) <= 3:
             raise ConfigError(f"a Launch has a grid of 1 to 3 entries, not {len(self.grid)}")
         if self.block is not None:
@@ -37,6 +41,10 @@ class Launch:
             raise ConfigError(f"shared_bytes={self.shared_bytes!r} in a Launch is not a number of bytes, {_FIXED}")
 
 
+_FLOATS = (
+    "; TensorRT's launch passes no floats: compile it in as an attribute (tl.constexpr in Triton), "
+    "or pass it in a tensor"
+)
 _FIXED = "made of parameters and attributes alone"
 
 
