@@ -18,8 +18,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from tuner.gate import special
+from tuner.gate.inputs import Array
 
-Array: TypeAlias = np.ndarray[Any, Any]
 Function: TypeAlias = Callable[..., Array]
 
 
