@@ -19,7 +19,9 @@ import pytest
 
 from tuner.errors import ConfigError
 from tuner.outcome import Failure, FailureClass
-from tuner.workers import WorkerPool, child_environment, machine_at_fault
+from tuner.workers.environment import child_environment
+from tuner.workers.faults import machine_at_fault
+from tuner.workers.pool import WorkerPool
 
 GIB = 1 << 30
 LONG_S = 600
@@ -183,7 +185,9 @@ import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 import test_workers as tasks
 from tuner.outcome import FailureClass
-from tuner.workers import WorkerPool, child_environment, machine_at_fault
+from tuner.workers.environment import child_environment
+from tuner.workers.faults import machine_at_fault
+from tuner.workers.pool import WorkerPool
 
 pool = WorkerPool(1, memory_bytes=1 << 30, died=FailureClass.COMPILE)
 """
@@ -370,7 +374,9 @@ def test_variables_are_set_in_workers_only(pool: WorkerPool) -> None:
 MAIN = """
 import triton
 from tuner.outcome import FailureClass
-from tuner.workers import WorkerPool, child_environment, machine_at_fault
+from tuner.workers.environment import child_environment
+from tuner.workers.faults import machine_at_fault
+from tuner.workers.pool import WorkerPool
 import interpreted
 
 print(interpreted.kind())

@@ -16,7 +16,7 @@ from tuner.kernel.identity import kernel_hash
 from tuner.kernel.kernel import Kernel
 from tuner.kernel.loader import load_kernel
 from tuner.kernel.references import LoadError, ProblemSpec
-from tuner.workers import out_of_memory
+from tuner.workers.faults import out_of_memory
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from tuner.cli.report import report
 from tuner.cli.show import show
 from tuner.cli.tune import tune
 from tuner.errors import TunerError
-from tuner.workers import changes_compilers
+from tuner.workers.environment import changes_compilers
 
 _CONFIG_ERRORS = 2
 

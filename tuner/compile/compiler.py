@@ -17,7 +17,8 @@ from tuner.kernel.problem import Problem
 from tuner.kernel.references import LoadError, ProblemSpec
 from tuner.outcome import Failure, FailureClass, TacticError
 from tuner.search.tactic import Config
-from tuner.workers import WorkerPool, machine_at_fault, out_of_memory
+from tuner.workers.faults import machine_at_fault, out_of_memory
+from tuner.workers.pool import WorkerPool
 
 Compiled: TypeAlias = Artifact | Failure
 

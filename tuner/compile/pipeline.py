@@ -28,7 +28,7 @@ from tuner.kernel.launch import Launch
 from tuner.kernel.problem import WHICH, Problem
 from tuner.outcome import FailureClass, TacticError
 from tuner.search.tactic import Config
-from tuner.workers import child_environment
+from tuner.workers.environment import child_environment
 
 _RECIPE = 4
 """Raised whenever what comes out changes though the source, its specialization and the tools do not."""

@@ -160,7 +160,7 @@ class Source(ABC):
     def environment(self) -> Mapping[str, str]:
         """The environment variables that decide what its compiler makes, those that are set.
 
-        `tuner.workers.child_environment` keeps some from every compiler; the others are part of a compile's key.
+        `tuner.workers.environment` keeps some from every compiler; the others are part of a compile's key.
         """
         return {}
 

@@ -41,7 +41,8 @@ from tuner.kernel.problem_data import data_of
 from tuner.kernel.references import LoadError, ProblemSpec
 from tuner.outcome import VERIFIED, Failure, FailureClass
 from tuner.search.tactic import Config
-from tuner.workers import WorkerPool, machine_at_fault
+from tuner.workers.faults import machine_at_fault
+from tuner.workers.pool import WorkerPool
 
 _PACKAGES = ("triton", "numpy", "ml_dtypes")
 """What calculates."""

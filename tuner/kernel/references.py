@@ -15,7 +15,7 @@ from tuner.kernel.kernel import Attribute, Kernel
 from tuner.kernel.loader import import_file, kernels_in
 from tuner.kernel.problem import Problem, Range, Timed
 from tuner.kernel.siblings import PREFIX
-from tuner.workers import out_of_memory
+from tuner.workers.faults import out_of_memory
 
 
 class LoadError(Exception):

@@ -28,7 +28,7 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from tuner.frontends.origins import COMPILERS, INSTALLED
-from tuner.workers import WorkInChild
+from tuner.workers.faults import WorkInChild
 
 PREFIX = "tuner_kernel_folder_"
 """How the names of all modules begin that are imported here."""

@@ -40,7 +40,7 @@ from tuner.tuning.loop import Progress, finished_trials, tune_problem
 from tuner.tuning.neighbours import SEEDS, Tuned, elsewhere, order, place_of, seeds
 from tuner.tuning.options import SearchOptions
 from tuner.version import __version__
-from tuner.workers import stop_in_child
+from tuner.workers.faults import stop_in_child
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler

@@ -30,7 +30,7 @@ from tuner.store.portfolios import IN_RANGE, Candidate, Portfolio, write_portfol
 from tuner.tuning.config import Job
 from tuner.tuning.cover import smallest
 from tuner.tuning.neighbours import order, place_of
-from tuner.workers import stop_in_child
+from tuner.workers.faults import stop_in_child
 
 
 def find_portfolios(

@@ -156,7 +156,7 @@ class Study:
 
 def _pool() -> Any:
     from tuner.outcome import FailureClass
-    from tuner.workers import WorkerPool
+    from tuner.workers.pool import WorkerPool
 
     pool = WorkerPool(1, memory_bytes=MEMORY_BYTES, died=FailureClass.RUNTIME)
     pool.submit(start, timeout_s=TIMEOUT_S)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tuner.backends.cuda.isolated import Isolated
-from tuner.workers import WorkerDied, WorkerTimeout
+from tuner.workers.faults import WorkerDied, WorkerTimeout
 
 
 class Fragile:

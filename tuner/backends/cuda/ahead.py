@@ -18,7 +18,7 @@ from tuner.backends.cuda.bench import Bench
 from tuner.backends.cuda.isolated import Factory, Isolated
 from tuner.gpu.driver import REFUSALS, DriverError
 from tuner.outcome import Failure, FailureClass
-from tuner.workers import WorkerError
+from tuner.workers.faults import WorkerError
 
 LIMIT_S = 60.0
 """Longest time for one kernel."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeAlias, TypeVar
 
-from tuner.workers import Child, WorkerError, task_of
+from tuner.workers.child import Child, task_of
+from tuner.workers.faults import WorkerError
 
 P = ParamSpec("P")
 T = TypeVar("T")

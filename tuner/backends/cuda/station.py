@@ -17,7 +17,7 @@ from tuner.gpu.driver import DriverError, LaunchShape
 from tuner.kernel.problem import Problem
 from tuner.outcome import Failure, FailureClass, TacticError
 from tuner.search.tactic import Config
-from tuner.workers import WorkerDied, WorkerError, WorkerTimeout
+from tuner.workers.faults import WorkerDied, WorkerError, WorkerTimeout
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -18,7 +18,7 @@ from tuner.errors import ConfigError
 from tuner.kernel.problem import Problem
 from tuner.outcome import Failure, FailureClass, TacticError
 from tuner.search.tactic import Config, Tactic
-from tuner.workers import WorkerError
+from tuner.workers.faults import WorkerError
 
 
 @dataclass(frozen=True)

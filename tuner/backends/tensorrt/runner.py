@@ -18,7 +18,7 @@ from tuner.frontends.dtypes import DTYPES
 from tuner.gate.inputs import draw
 from tuner.kernel.problem import Problem
 from tuner.outcome import FailureClass, TacticError
-from tuner.workers import WorkerDied, WorkerTimeout
+from tuner.workers.faults import WorkerDied, WorkerTimeout
 
 FIRST_RUN_S = 20.0
 """Besides its own time, a first run may take as long as the driver takes to compile the plugin's PTX."""
