@@ -21,7 +21,7 @@ from tuner.kernel.loader import load_kernel
 from tuner.kernel.problem_data import RangeData
 from tuner.outcome import Kind, Origin, Timing
 from tuner.store.cache import LOOKUP_ORDER, Cache, Hit, default_path, encode, lookup, merge, schema, update
-from tuner.store.entry import Entry, Evidence, differences, entry_of, proofs
+from tuner.store.entry import Entry, Proof, differences, entry_of, proofs
 from tuner.store.nearest import Nearest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -315,7 +315,7 @@ def test_what_differs_today_is_said() -> None:
 def test_what_a_gpu_found_correct_travels_with_the_entry(tmp_path: Path) -> None:
     def recorded(backend: str, kind: Kind, verified: str = "verified") -> Entry:
         return msgspec.structs.replace(
-            entry(backend=backend), kind=kind, verified=verified, evidence=Evidence("looked at", {"7": backend * 8})
+            entry(backend=backend), kind=kind, verified=verified, evidence=Proof("looked at", {"7": backend * 8})
         )
 
     entries = [

@@ -102,7 +102,7 @@ def pointer_uses(module: ptx.Module) -> tuple[PointerUse, ...]:
     may, must = code.origins()
 
     def made_of(text: str, known: Mapping[str, Names]) -> Names:
-        return _Definition(_NONE, tuple(_NAME.findall(text))).origin(known)
+        return _Route(_NONE, tuple(_NAME.findall(text))).origin(known)
 
     for address, adds in code.writes:
         possible, certain = made_of(address, may), made_of(address, must)
@@ -121,7 +121,7 @@ def pointer_uses(module: ptx.Module) -> tuple[PointerUse, ...]:
 
 
 @dataclass(frozen=True)
-class _Definition:
+class _Route:
     """One way to the value of a register: the parameter that it is loaded from, and the names it is made of."""
 
     direct: Names
@@ -144,7 +144,7 @@ class _Code:
     """
 
     pointers: set[str]
-    definitions: dict[str, list[_Definition]] = field(default_factory=dict)
+    definitions: dict[str, list[_Route]] = field(default_factory=dict)
     writes: list[tuple[str, bool]] = field(default_factory=list)
     hides: list[str] = field(default_factory=list)
     mentioned: set[str] = field(default_factory=set)
@@ -162,15 +162,15 @@ class _Code:
         if kind in _LOADS:
             param = address.partition("+")[0].strip() if "param" in words else ""
             if param in self.pointers:
-                self._define(first, _Definition(frozenset({param})))
+                self._define(first, _Route(frozenset({param})))
                 return
-            self._define(first, _Definition(_NONE))
+            self._define(first, _Route(_NONE))
         elif kind in ("st", "red", "atom"):
             if not _OWN_SPACES & words:
                 self.writes.append((address, kind != "st" and "exch" not in words))
             self.hides.append(_ADDRESS.sub("", operands, count=1))
             if kind == "atom":
-                self._define(first, _Definition(_NONE))
+                self._define(first, _Route(_NONE))
         elif kind == "cp":
             # Into shared memory, out of it, or through a tensor map, which itself is only read.
             spaces = [w for w in kinds if w in ("shared", "global")]
@@ -181,7 +181,7 @@ class _Code:
         elif addresses or kind == "call":
             self.hides.append(operands)
         elif kind not in _TRUTHS and not _NUMBERS & words:
-            self._define(first, _Definition(_NONE, tuple(_NAME.findall(rest or ""))))
+            self._define(first, _Route(_NONE, tuple(_NAME.findall(rest or ""))))
         self.mentioned |= self.pointers.intersection(_NAME.findall(operands))
 
     def origins(self) -> tuple[dict[str, Names], dict[str, Names]]:
@@ -199,6 +199,6 @@ class _Code:
                     may[register], must[register], changed = possible, certain, True
         return may, must
 
-    def _define(self, registers: str, definition: _Definition) -> None:
+    def _define(self, registers: str, definition: _Route) -> None:
         for name in _NAME.findall(registers):
             self.definitions.setdefault(name, []).append(definition)

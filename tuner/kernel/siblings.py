@@ -203,7 +203,9 @@ class _Finder:
             file = _find(place, tail)
             if file is not None:
                 inside = [str(file.parent)] if file.name == "__init__.py" else None
-                loader = _Loader(folder, name, file) if file.suffix == ".py" else ExtensionFileLoader(name, str(file))
+                loader = (
+                    _SiblingLoader(folder, name, file) if file.suffix == ".py" else ExtensionFileLoader(name, str(file))
+                )
                 return importlib.util.spec_from_file_location(
                     name, file, loader=loader, submodule_search_locations=inside
                 )
@@ -215,7 +217,7 @@ class _Finder:
 _finder = _Finder()
 
 
-class _Loader(SourceFileLoader):
+class _SiblingLoader(SourceFileLoader):
     """Executes a file as it is now; its imports look for siblings first."""
 
     def __init__(self, folder: _Folder, name: str, file: Path) -> None:

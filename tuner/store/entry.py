@@ -56,7 +56,7 @@ class TimedShape(ShapeData, frozen=True, gc=False):
     best: Annotated[TacticId | None, Meta(description="the fastest tactic of the portfolio there")] = None
 
 
-class Evidence(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+class Proof(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """How tactics were found correct, and as which code.
 
     Attributes:
@@ -89,7 +89,7 @@ class Entry(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True,
     date: Annotated[datetime, Meta(tz=True, description="when this was recorded")]
     timed: Annotated[tuple[TimedShape, ...], Meta(description="where times are means over several shapes")] = ()
     portfolio: Annotated[tuple[TimedTactic, ...], Meta(description="tactics to offer together, the winner first")] = ()
-    evidence: Annotated[Evidence | None, Meta(description="how the verdict was found; null in older entries")] = None
+    evidence: Annotated[Proof | None, Meta(description="how the verdict was found; null in older entries")] = None
 
     @property
     def problem(self) -> ProblemData:
@@ -205,9 +205,9 @@ def _tactic_id(names: tuple[str, ...], *values: Value) -> int:
     return Tactic(dict(zip(names, values, strict=True))).id
 
 
-def _evidence(how: str, confirmed: Mapping[Tactic, Timing], code: Mapping[Tactic, str]) -> Evidence | None:
+def _evidence(how: str, confirmed: Mapping[Tactic, Timing], code: Mapping[Tactic, str]) -> Proof | None:
     found = {str(t.id): ptx for t, ptx in code.items() if t in confirmed and confirmed[t].verified == VERIFIED}
-    return Evidence(how, found) if found and how else None
+    return Proof(how, found) if found and how else None
 
 
 def _timed(tactic: Tactic, timing: Timing) -> TimedTactic:

@@ -82,7 +82,7 @@ def _groups(problems: Sequence[Problem]) -> list[list[Problem]]:
 
 
 @dataclass(frozen=True)
-class _Row:
+class _ShapeRow:
     """What tactics are timed at.
 
     Attributes:
@@ -96,24 +96,24 @@ class _Row:
     label: str
 
 
-def _shapes(group: Sequence[Problem]) -> list[_Row]:
+def _shapes(group: Sequence[Problem]) -> list[_ShapeRow]:
     """Every shape that the problems are timed at, once, in its own code."""
-    rows: dict[tuple[str, ...], _Row] = {}
+    rows: dict[tuple[str, ...], _ShapeRow] = {}
     for p in group:
         for (shape, _), timed in zip_longest(p.shares, p.timed):
             own = Problem.of(p.kernel, p.dims, p.dtypes, p.attributes, [timed]) if timed else p
-            rows[data_of(shape).key] = _Row(shape, own, shape.label)
+            rows[data_of(shape).key] = _ShapeRow(shape, own, shape.label)
     return list(rows.values())
 
 
-def _rows(group: Sequence[Problem], whole: Problem, tactics: Sequence[Tactic]) -> list[_Row]:
+def _rows(group: Sequence[Problem], whole: Problem, tactics: Sequence[Tactic]) -> list[_ShapeRow]:
     """What to time: every shape in its own code, then those in that of the range for which it differs."""
     rows = _shapes(group)
     in_range = []
     for row, timed in zip(rows, whole.timed, strict=True):
         served = Problem.of(whole.kernel, whole.dims, whole.dtypes, whole.attributes, [timed])
         if any(_promises(row.problem, t) != _promises(served, t) for t in tactics):
-            in_range.append(_Row(row.shape, served, f"{row.label} {IN_RANGE}"))
+            in_range.append(_ShapeRow(row.shape, served, f"{row.label} {IN_RANGE}"))
     return [*rows, *in_range]
 
 

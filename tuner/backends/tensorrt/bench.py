@@ -41,7 +41,7 @@ class EngineBench(Bench):
         self._log = Log()
         self._logger = make_logger(self._log)
         self._stream = driver.stream()
-        self._engines: dict[int, _LoadedEngine] = {}
+        self._engines: dict[int, _GraphedEngine] = {}
         self._numbers = count()
         self._switches = 0
 
@@ -72,7 +72,7 @@ class EngineBench(Bench):
             cache.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(cache, plan.timing_cache)
         handle = next(self._numbers)
-        self._engines[handle] = _LoadedEngine(engine)
+        self._engines[handle] = _GraphedEngine(engine)
         return self._report(handle, order, plan, engine, len(before))
 
     def check_engine(self, handle: int, key: int, shapes: Sequence[Shape]) -> Evidence:
@@ -112,7 +112,7 @@ class EngineBench(Bench):
         free, total = driver.memory()
         return self._switches >= MOST_SWITCHES or free < LEAST_FREE * total
 
-    def _reshape(self, loaded: _LoadedEngine, shapes: Sequence[Shape]) -> None:
+    def _reshape(self, loaded: _GraphedEngine, shapes: Sequence[Shape]) -> None:
         switches = loaded.engine.switches
         loaded.engine.reshape(shapes)
         if loaded.engine.switches != switches:
@@ -144,7 +144,7 @@ class EngineBench(Bench):
 
 
 @dataclass(eq=False)
-class _LoadedEngine:
+class _GraphedEngine:
     """An engine and its graphs by number of runs."""
 
     engine: Engine
