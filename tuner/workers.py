@@ -34,6 +34,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from tuner.errors import ConfigError
 from tuner.outcome import Failure, FailureClass
+from tuner.temporary import temporary_folder
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -137,7 +138,8 @@ class Child:
             serve = f"import sys; sys.path[:] = {_search_path()!r}; from tuner.workers import serve; serve{fds}"
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-c", serve],
-                env={**os.environ, **(environment or {})},
+                # It is killed, so what it writes for a while has to be removed by this process.
+                env={**os.environ, "TMPDIR": str(temporary_folder()), **(environment or {})},
                 pass_fds=fds,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,  # stdout belongs to the results of the command
@@ -352,6 +354,8 @@ def serve(tasks: int, lifeline: int) -> None:
     """
     global _inside
     _inside = True
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # sent to all processes of a job, the parent decides
+        signal.signal(number, signal.SIG_IGN)
     for fd in (tasks, lifeline):
         os.set_inheritable(fd, False)
     _die_with(lifeline)

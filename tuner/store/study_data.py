@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -111,11 +112,21 @@ def read_trial(trial: optuna.trial.FrozenTrial, where: object) -> tuple[int, Tac
         outcome = record.failure or record.timing
         if outcome is None:
             raise ValueError("it has neither a timing nor a failure")
+        if isinstance(outcome, Timing):
+            _require_times(outcome)
     except ValueError as e:
         raise StorageError(
             f"{where}: trial {trial.number} is not one of tuner's: {e}; move it away, or choose another"
         ) from e
     return record.number, tactic, outcome
+
+
+def _require_times(timing: Timing) -> None:
+    """Refuse what no launch can take; a journal's JSON may spell NaN and infinities."""
+    for name, values in (("time_us", (timing.time_us,)), ("samples_us", timing.samples_us)):
+        for value in values:
+            if not 0 < value < math.inf:
+                raise ValueError(f"{name} is {value}, and a time is a positive number")
 
 
 # -- older studies -----------------------------------------------------------------------------------------
