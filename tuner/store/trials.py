@@ -50,7 +50,7 @@ def write_trials(path: Path, trials: Mapping[Problem, Sequence[Trial]], missing:
     """Write one row per trial, in the order of asking, for each problem.
 
     Where problems are missing, rows of theirs and of others that the file already holds stay in it, unless `trials`
-    has at least as many of the same problem.
+    has as many of the same problem with a time.
 
     Columns: problem (for people), number, tactic, status ("ok" or the class of failure), kind, time_us, verified, one
     per parameter, one per fact about the code or the run, problem_id (by which the problem is found in a summary),
@@ -94,13 +94,13 @@ def write_trials(path: Path, trials: Mapping[Problem, Sequence[Trial]], missing:
 
 
 def _with_earlier(path: Path, content: str, done: Collection[str]) -> str:
-    """A table and the rows of a file that it lacks: of problems that are not done, where the file has more of them."""
+    """A table, with the rows of a file for problems that are not done and of which the file tells more."""
     now = _rows_by_problem(content)
     try:
         earlier = _rows_by_problem(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, csv.Error):
         return content
-    kept = {key: rows for key, rows in earlier.items() if key not in done and len(rows) > len(now.get(key, ()))}
+    kept = {key: rows for key, rows in earlier.items() if key not in done and _worth(rows) > _worth(now.get(key, ()))}
     if not kept:
         return content
     rows = [row for found in {**now, **kept}.values() for row in found]
@@ -111,6 +111,11 @@ def _with_earlier(path: Path, content: str, done: Collection[str]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return written.getvalue()
+
+
+def _worth(rows: Sequence[Mapping[str, str]]) -> tuple[int, int]:
+    """How much the rows of a problem tell: how many have a time, and how many there are."""
+    return sum(row["status"] == "ok" for row in rows), len(rows)
 
 
 def _rows_by_problem(content: str) -> dict[str, list[dict[str, str]]]:
