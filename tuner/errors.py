@@ -31,6 +31,18 @@ class NoValidTacticError(TunerError):
     exit_code = 1
 
 
+class RunInterruptedError(TunerError):
+    """The user, or who looks after this machine, stopped the run. Every finished trial is kept."""
+
+    exit_code = 130
+
+
+class SeveralError(TunerError):
+    """Some of several things asked for went wrong; the others were done."""
+
+    exit_code = 1
+
+
 class UnavailableError(TunerError):
     """What was asked for does not work in this environment."""
 

@@ -152,8 +152,8 @@ def test_a_parameter_that_both_have_takes_the_values_of_each(kernel: Kernel, tmp
     [
         ("triton=ours, ", "", "alternatives are two kernels at least"),
         (
-            '"test::twice_cuda",',
-            '"test::twice_cuda", attributes={"a": 1},',
+            "launch=lambda N, THREADS:",
+            'attributes={"a": 1}, launch=lambda N, THREADS, a:',
             "'cuda' has other attributes than 'triton'",
         ),
         ('choice("THREADS"', 'choice("source", 1), choice("THREADS"', "'source'"),

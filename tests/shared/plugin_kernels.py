@@ -73,6 +73,8 @@ def write(folder: Path, name: str, text: str, files: str = "") -> Kernel:
     """
     kinds = ["u64", "u64", "u32", "u32", "u64", "u64", "u64"] if "weight" in text else ["u64", "u32", "u64"]
     code = PTX.replace("PARAMETERS", ", ".join(f".param .{kind} p{i}" for i, kind in enumerate(kinds)))
+    attributes = ("count", "eps", "flip") if "weight" in text else ("amount",)
+    code += "".join(f"// {name} is <<{name}>>\n" for name in attributes)
     for block in files.split():
         (folder / f"{name}_{block}.ptx").write_text(code.replace("<<BLOCK>>", block))
     if files:

@@ -26,6 +26,7 @@ from tuner.kernel.problem import Problem
 from tuner.kernel.problem_data import DimData, ProblemData, data_of
 from tuner.outcome import Kind, Origin
 from tuner.search.tactic import Value
+from tuner.store.entry import Microseconds
 from tuner.store.files import plain_content, recorded_path, write_atomic
 
 FORMAT: Literal["qdp-tuner baseline"] = "qdp-tuner baseline"
@@ -39,7 +40,7 @@ class ServedTime(Struct, frozen=True, forbid_unknown_fields=True):
 
     backend: str
     kind: Kind
-    time_us: float
+    time_us: Microseconds
 
 
 class RecordedTactic(Struct, frozen=True, forbid_unknown_fields=True):

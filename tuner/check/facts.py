@@ -12,6 +12,7 @@ from tuner.check.fingerprint import grid_of
 from tuner.compile.artifact import Artifact
 from tuner.kernel.launch import Launch
 from tuner.outcome import Timing
+from tuner.store.entry import Microseconds
 
 
 class Facts(Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,7 +54,7 @@ class Facts(Struct, frozen=True, forbid_unknown_fields=True):
     barriers: int
     instructions: int
     blocks: int
-    predicted_us: float
+    predicted_us: Microseconds
 
 
 def facts_of(artifact: Artifact, launch: Launch, predicted: Timing) -> Facts:

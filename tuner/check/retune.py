@@ -18,6 +18,7 @@ from tuner.check.verdict import Check, CheckVerdict, Subject
 from tuner.compile.blobs import Store
 from tuner.outcome import Failure, Timing
 from tuner.search.tactic import Tactic
+from tuner.temporary import temporary_folder
 from tuner.tuning.job import Places, Silent, run_job
 
 
@@ -35,7 +36,7 @@ def retuned(subject: Subject, record: Record, choice: BackendChoice, trials: int
     search = msgspec.structs.replace(subject.job.search, trials=trials)
     target = target_of(record.device, record.capability)
     job = replace(subject.job, problems=(subject.problem,), search=search, target=target)
-    with tempfile.TemporaryDirectory(prefix="tuner-") as folder:
+    with tempfile.TemporaryDirectory(dir=temporary_folder()) as folder:
         (result,) = run_job(job, choice, Places(Path(folder), Path(folder, "tactics.json")), Silent())
     best = result.winner
     if best == winner:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+import signal
 import sys
 from typing import NoReturn
 
@@ -20,10 +22,12 @@ from tuner.cli.replay import replay
 from tuner.cli.report import report
 from tuner.cli.show import show
 from tuner.cli.tune import tune
-from tuner.errors import TunerError
+from tuner.errors import RunInterruptedError, TunerError
 from tuner.workers.environment import changes_compilers
 
 _CONFIG_ERRORS = 2
+_OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What a stream fails with, without a file name, when there is no room where it leads."""
 
 
 class _CommandGroup(click.Group):
@@ -42,21 +46,39 @@ for _command in (tune, portfolio, show, report, export, import_, rehearse, check
 
 
 def main() -> NoReturn:
-    """Run the command: errors are one line on stderr and an exit code, never a traceback."""
-    debug = "--debug" in sys.argv
+    """Run the command: errors are one line on stderr and an exit code, never a traceback.
+
+    SIGTERM and SIGHUP end it as Ctrl-C does, unless whoever started it has them ignored.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, _interrupt)
     for name in filter(changes_compilers, list(os.environ)):
         del os.environ[name]  # as for every child: nothing that is stored may depend on them
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    sys.exit(_run("--debug" in sys.argv))
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _run(debug: bool) -> int:
+    """Run the command; returns its exit code."""
     try:
-        cli.main(prog_name="tuner", standalone_mode=False)
-        code = 0
+        try:
+            cli.main(prog_name="tuner", standalone_mode=False)
+            code = 0
+        except SystemExit as e:
+            code = e.code if isinstance(e.code, int) else 0
+        sys.stdout.flush()
     except click.exceptions.Exit as e:
         code = e.exit_code
     except click.exceptions.NoArgsIsHelpError as e:
         click.echo(e.format_message(), err=True)
         code = _CONFIG_ERRORS
     except BrokenPipeError:  # the reader of stdout has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_stdout()
         code = 0
     except click.ClickException as e:
         code = _fail(e.format_message(), _CONFIG_ERRORS)
@@ -65,12 +87,20 @@ def main() -> NoReturn:
             raise
         code = _fail(" ".join(str(e).split("\n")), e.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        code = _fail("interrupted; run the same command again to go on", 130)
+        code = _fail("interrupted; run the same command again to go on", RunInterruptedError.exit_code)
     except Exception as e:
         if debug:
             raise
+        if isinstance(e, OSError) and e.filename is None and e.errno in _OUTPUT_ERRORS:
+            _discard_stdout()
+            return _fail(f"stdout cannot be written: {e.strerror}; give room where it leads", _CONFIG_ERRORS)
         code = _fail(f"internal: {type(e).__name__}: {e}; run with --debug and report this", 70)
-    sys.exit(code)
+    return code
+
+
+def _discard_stdout() -> None:
+    """Send what is left to be written nowhere, so that nothing fails once more when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str, code: int) -> int:

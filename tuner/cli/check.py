@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tuner.cli.common import common_options
+from tuner.cli.common import Several, common_options, keep_stdout, write_document
 from tuner.errors import ConfigError, StorageError, did_you_mean
 
 if TYPE_CHECKING:
     from tuner.check.setting import Setting
     from tuner.check.verdict import Check
+    from tuner.tuning.config import Job
 
 
 @click.command()
@@ -78,16 +79,30 @@ def check(
             path, backend=backend, cache=cache, margin=relative, strict=served, retune=retune or 0, new=new
         )
 
+    if shape != "table" and out is None:
+        keep_stdout()
     setting = opened(new=update)
-    jobs, lost = (load_jobs(configs, setting), []) if configs or update else load_held_jobs(setting)
+    several = Several(len(configs))
+    jobs: list[tuple[Path, Job]] = []
     checks: list[Check] = []
-    if update:
+    for file in configs:
+        with several.each(file):
+            jobs += load_jobs([file], setting)
+    if update and (jobs or not configs):
+        jobs = jobs or load_jobs((), setting)
         checks, notes = update_baseline(jobs, setting, accept and " ".join(accept.split()))
         for note in notes:
             say(note)
         setting = opened(new=False) if not checks else setting
-    checks = checks or [*lost, *check_jobs(jobs, setting)]
-    deliver(checks, shape, out)
+    elif not configs:
+        jobs, checks = load_held_jobs(setting)
+        several = Several(len(jobs))
+    for job in jobs if not update or not checks else ():
+        with several.each(job[0]):
+            checks.extend(check_jobs([job], setting))
+    if checks:
+        deliver(checks, shape, out, as_json)
+    several.end()
     sys.exit(EXIT_CODES[overall(checks)])
 
 
@@ -104,13 +119,14 @@ def check_shape(name: str) -> str:
     return name
 
 
-def deliver(checks: Sequence[Check], shape: str, out: Path | None) -> None:
+def deliver(checks: Sequence[Check], shape: str, out: Path | None, as_json: bool = False) -> None:
     """Write checks to stdout, or to a file and a table to stdout.
 
     Args:
         checks: all of them.
         shape: table, json, junit or github; the last also appends to the step summary that GitHub names.
         out: the file.
+        as_json: whether stdout is a JSON document even so.
 
     Raises:
         ConfigError: for a table in a file.
@@ -125,10 +141,10 @@ def deliver(checks: Sequence[Check], shape: str, out: Path | None) -> None:
         _append(Path(os.environ[SUMMARY_VARIABLE]), markdown(checks))
     if out is not None:
         write_atomic(out, FORMATS[shape](checks).encode())
-    if out is not None or shape == "table":
+    if shape == "table" or (out is not None and not as_json):
         print_checks(checks)
     else:
-        print(FORMATS[shape](checks), end="")
+        write_document(FORMATS[shape](checks))
 
 
 def print_checks(checks: Sequence[Check]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from tuner.cli.common import common_options, print_json, selection_options
+from tuner.cli.common import Several, common_options, print_json, selection_options
 from tuner.errors import ConfigError
 from tuner.store.selection import Selection
 
@@ -24,6 +24,7 @@ class Request:
         selection: which problems.
         cache: the tactic cache.
         storage: the Optuna storage of the trials, where they are in no results folder.
+        several: reads the sources, one after the other.
         unverified: whether a bundle may hold tactics that nothing has found correct.
     """
 
@@ -31,7 +32,8 @@ class Request:
     sources: tuple[Path, ...]
     selection: Selection
     cache: Path
-    storage: str | None = None
+    storage: str | None
+    several: Several
     unverified: bool = False
 
 
@@ -52,7 +54,13 @@ def _kernel_tuner(request: Request) -> list[Path]:
 def _studies(request: Request) -> list[Any]:
     from tuner.store.studies import select_studies
 
-    return select_studies(request.sources, request.storage, request.selection)
+    if len(request.sources) < 2:
+        return select_studies(request.sources, request.storage, request.selection)
+    studies: list[Any] = []
+    for source in request.sources:
+        with request.several.each(source):
+            studies += select_studies((source,), request.storage, request.selection)
+    return studies
 
 
 def _json(request: Request) -> list[Path]:
@@ -81,12 +89,19 @@ def _json(request: Request) -> list[Path]:
 
 def _bundle(request: Request) -> list[Path]:
     from tuner.cli.console import say
-    from tuner.qdp.bundle.export import export_bundle
+    from tuner.qdp.bundle.export import export_bundle, require_winners
     from tuner.tuning.config import load_config
 
     if not request.sources:
         raise ConfigError("--format bundle is made from configs; name them: tuner export CONFIG... --format bundle")
-    problems = [problem for path in request.sources for problem in load_config(path).problems]
+    problems: list[Any] = []
+    for path in request.sources:
+        with request.several.each(path):
+            loaded = load_config(path).problems
+            require_winners(loaded, request.cache, request.selection)
+            problems += loaded
+    if not problems:
+        return []
     return export_bundle(
         problems, request.out, request.cache, request.selection, unverified=request.unverified, note=say
     )
@@ -130,13 +145,16 @@ def export(
     bundle        a folder that serves the winners of CONFIG files to TensorRT by itself
 
     For t4 and kernel-tuner, --out ending in .json is one problem's file; else a folder with a file for each.
+    A source that fails does not keep the others from being written; the exit code is 1.
     """
     from tuner.store.cache import default_path
 
-    request = Request(out, sources, Selection(**selected), cache or default_path(), storage, allow_unverified)
+    several = Several(len(sources) or 1)
+    chosen = Selection(**selected)
+    request = Request(out, sources, chosen, cache or default_path(), storage, several, allow_unverified)
     written = FORMATS[format_name](request)
-    if as_json:
+    if as_json and written:
         print_json({"format": format_name, "files": [str(path) for path in written]})
-        return
-    for path in written:
+    for path in written if not as_json else ():
         click.echo(str(path))
+    several.end()

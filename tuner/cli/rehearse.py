@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from tuner.cli.common import common_options, print_json
+from tuner.cli.common import Several, common_options, print_json
 from tuner.errors import ConfigError, UnavailableError
 from tuner.outcome import caution
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("configs", nargs=-1, type=click.Path(path_type=Path), metavar="[CONFIG]...")
+@click.argument("configs", nargs=-1, type=click.Path(path_type=Path), metavar="[CONFIG|BUNDLE]...")
 @click.option("--module", type=click.Path(path_type=Path), help="A Python file that registers plugins of its own.")
 @click.option(
     "--call", "calls", multiple=True, metavar="CALL", help="With --module: e.g. 'my::add(fp32[1:8:64, 128], size=256)'."
@@ -43,8 +43,9 @@ def rehearse(
 ) -> None:
     """Play the engine builder over the plugin of each CONFIG's kernel, on NVIDIA's own Python layer.
 
-    Needs no GPU and no TensorRT. What TensorRT would refuse is refused here, with the name of the rule. A
-    module's calls come from --call, or from a list called REHEARSAL in it.
+    Needs no GPU and no TensorRT. What TensorRT would refuse is refused here, with the name of the rule. In the
+    place of a CONFIG, the folder of a bundle stands for its plugins. A module's calls come from --call, or from
+    a list called REHEARSAL in it.
     """
     from tuner.qdp.rehearsal.bindings import BindingsError, load
 
@@ -55,59 +56,85 @@ def rehearse(
     count = None if everything else tactics
     try:
         version = load().__version__
-        found = _configs(configs, count, target, workers) if module is None else _module(module, calls, count, target)
+        several = Several(len(configs) or 1)
         played = []
-        for line in found:
-            played.append(line)
-            if not as_json:
-                _show(line)
+        with ExitStack() as stack:
+            stage = _Stage(stack, count, target, workers)
+            for path in configs or (module,):
+                assert path is not None
+                with several.each(path):
+                    for line in _module(path, calls, stage) if module is not None else _config(path, stage):
+                        played.append(line)
+                        if not as_json:
+                            _show(line)
     except BindingsError as e:
         raise UnavailableError(str(e)) from e
-    if as_json:
+    if as_json and played:
         print_json({"tensorrt": version, "rehearsals": played})
     elif any(line["played"] for line in played):
         click.echo(f"Played on the Python layer of TensorRT {version}; no engine was built.")
+    several.end()
     if any(line["broken"] for line in played):
         sys.exit(1)
     if not all(line["played"] for line in played):
         sys.exit(3)
 
 
-def _configs(
-    configs: tuple[Path, ...], count: int | None, target: str | None, workers: int
-) -> Iterator[dict[str, Any]]:
+@dataclass(frozen=True)
+class _Stage:
+    """What all rehearsals of a command share.
+
+    Attributes:
+        stack: what is to be closed at the end.
+        count: how many tactics to play per problem; None: all.
+        target: the GPU to play for, where the command names one.
+        workers: compile processes; 0 for one per core.
+        offers: each kernel that was registered, with its device and its offer, by id.
+    """
+
+    stack: ExitStack
+    count: int | None
+    target: str | None
+    workers: int
+    offers: dict[str, tuple[Any, Any, Any]] = field(default_factory=dict)
+
+
+def _config(path: Path, stage: _Stage) -> Iterator[dict[str, Any]]:
     from tuner.compile.blobs import Store, default_folder
     from tuner.compile.compiler import Compiler
     from tuner.gpu.catalog import find_device
     from tuner.qdp import plugin
+    from tuner.qdp.bundle.place import PLUGIN
     from tuner.qdp.offers import CompilingOffer, legal
     from tuner.qdp.rehearsal.kernels import Sample, rehearse
     from tuner.store.cache import Cache, default_path
     from tuner.tuning.config import load_config, with_overrides
 
-    jobs = [with_overrides(load_config(path), target=target, workers=workers or None) for path in configs]
-    offers: dict[str, tuple[Any, Any, Any]] = {}
+    if path.is_dir():
+        if not (path / PLUGIN).is_file():
+            raise ConfigError(f"{path} is a folder without a {PLUGIN}; name a config, a bundle, or --module FILE.py")
+        yield from _module(path / PLUGIN, (), stage)
+        return
+    job = with_overrides(load_config(path), target=stage.target, workers=stage.workers or None)
+    device = find_device(job.target).target
     cache = Cache.open(default_path())
-    with ExitStack() as stack:
-        for job in jobs:
-            device = find_device(job.target).target
-            for problem in job.problems:
-                kernel = problem.kernel
-                if count is None:
-                    legal(problem, {})  # too many are no fault of the plugin
-                if kernel.id not in offers:
-                    compiler = Compiler.of(device, job.compile, Store(default_folder()))
-                    stack.callback(compiler.close)
-                    offer = CompilingOffer(legal if count is None else Sample(count), compiler)
-                    plugin.register(kernel, offer)
-                    offers[kernel.id] = kernel, device, offer
-                known, for_device, offer = offers[kernel.id]
-                if (known, for_device) != (kernel, device):
-                    raise ConfigError(f"{kernel.id!r} is another kernel or target in each config; rehearse them apart")
-                rehearsal, broken = rehearse(problem, offer, device)
-                line = _line(str(problem), rehearsal, broken, problem.space.size, problem.space.counted)
-                verified = _verified(cache, problem, job.target)
-                yield line if verified is None else line | {"verified": verified}
+    for problem in job.problems:
+        kernel = problem.kernel
+        if stage.count is None:
+            legal(problem, {})  # too many are no fault of the plugin
+        if kernel.id not in stage.offers:
+            compiler = Compiler.of(device, job.compile, Store(default_folder()))
+            stage.stack.callback(compiler.close)
+            offer = CompilingOffer(legal if stage.count is None else Sample(stage.count), compiler)
+            plugin.register(kernel, offer)
+            stage.offers[kernel.id] = kernel, device, offer
+        known, for_device, offer = stage.offers[kernel.id]
+        if (known, for_device) != (kernel, device):
+            raise ConfigError(f"{kernel.id!r} is another kernel or target in each config; rehearse them apart")
+        rehearsal, broken = rehearse(problem, offer, device)
+        line = _line(str(problem), rehearsal, broken, problem.space.size, problem.space.counted)
+        verified = _verified(cache, problem, job.target)
+        yield line if verified is None else line | {"verified": verified}
 
 
 def _verified(cache: Cache, problem: Problem, target: str) -> str | None:
@@ -121,12 +148,12 @@ def _verified(cache: Cache, problem: Problem, target: str) -> str | None:
     return None if hit.entry is None else hit.entry.verified
 
 
-def _module(module: Path, calls: tuple[str, ...], count: int | None, target: str | None) -> Iterator[dict[str, Any]]:
+def _module(module: Path, calls: tuple[str, ...], stage: _Stage) -> Iterator[dict[str, Any]]:
     from tuner.gpu.catalog import find_device
     from tuner.qdp.rehearsal.builder import Rehearsal
     from tuner.qdp.rehearsal.modules import load_module, rehearse_call
 
-    device = None if target is None else find_device(target).target
+    device = None if stage.target is None else find_device(stage.target).target
     loaded = load_module(module)
     if loaded.broken is not None:
         yield _line(str(module), Rehearsal(0), (loaded.broken,), 0)
@@ -135,7 +162,7 @@ def _module(module: Path, calls: tuple[str, ...], count: int | None, target: str
         raise ConfigError(f"{module} registers no plugin with tensorrt.plugin.register")
     texts = calls or loaded.calls
     for text in texts:
-        rehearsal, broken = rehearse_call(text, count, device)
+        rehearsal, broken = rehearse_call(text, stage.count, device)
         yield _line(text, rehearsal, broken, len(rehearsal.offered) or 1)
     for plugin, call in loaded.plugins.items():
         if not any(text.lstrip().startswith(f"{plugin}(") for text in texts):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tuner.backends.table import AUTO, BACKENDS, named
-from tuner.cli.common import common_options, numbers, print_json
+from tuner.cli.common import Several, common_options, numbers, print_json
+
+if TYPE_CHECKING:
+    from tuner.tuning.config import Job
 
 
 @click.command()
@@ -46,7 +49,8 @@ def tune(
 ) -> None:
     """Search, confirm and record the fastest tactics of each CONFIG.
 
-    A run that was cut short goes on where it stopped when the same command is run again.
+    A run that was cut short goes on where it stopped when the same command is run again. Of several CONFIGs, one
+    that fails does not keep the others from being tuned; it is told again at the end, and the exit code is 1.
     """
     import msgspec
 
@@ -56,15 +60,20 @@ def tune(
     from tuner.store.database import named_storage
     from tuner.store.results import as_job
     from tuner.tuning.config import dump_config, load_config, with_overrides
-    from tuner.tuning.job import Places, run_job
+    from tuner.tuning.job import Places, UnfinishedJobError, run_job
 
-    jobs = [with_overrides(load_config(path), **overrides) for path in configs]
+    several = Several(len(configs))
+    jobs: list[Job] = []
+    for path in configs:
+        with several.each(path):
+            jobs.append(with_overrides(load_config(path), **overrides))
     if print_config:
         texts = [dump_config(job) for job in jobs]
         if as_json:
             print_json({"configs": [tomllib.loads(text) for text in texts]})
         else:
             click.echo("\n".join(texts), nl=False)
+        several.end()
         return
     names = [job.name for job in jobs]
     if len(set(names)) < len(names):
@@ -75,17 +84,25 @@ def tune(
     documents: list[dict[str, Any]] = []
     with TerminalProgress() as progress:
         for job in jobs:
-            folder = Path("results") / job.name if out is None else out / job.name if len(jobs) > 1 else out
+            folder = Path("results") / job.name if out is None else out / job.name if len(configs) > 1 else out
             places = Places(folder, cache or default_path(), named_storage(storage))
-            results = run_job(job, choice, places, progress)
-            documents += [msgspec.to_builtins(as_job(result, places.cache, folder)) for result in results]
-            if not as_json:
-                progress.pause()
-                for result in results:
-                    _show_result(result)
-                _show_places(places.cache, folder)
-    if as_json:
+            with several.each(job.name):
+                try:
+                    results, failed = run_job(job, choice, places, progress), None
+                except UnfinishedJobError as e:
+                    results, failed = e.results, e
+                documents += [msgspec.to_builtins(as_job(result, places.cache, folder)) for result in results]
+                if not as_json:
+                    progress.pause()
+                    for result in results:
+                        _show_result(result)
+                    if results:
+                        _show_places(places.cache, folder)
+                if failed is not None:
+                    raise failed
+    if as_json and documents:
         print_json({"jobs": documents})
+    several.end()
 
 
 def _show_result(result: Any) -> None:

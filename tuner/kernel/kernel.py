@@ -163,6 +163,7 @@ class Kernel:
         self._check_tensors()
         if not self.alternatives:
             self._check_signature()
+            self._check_attributes()
         self._check_functions()
         self.space.encode(self.default)
 
@@ -244,6 +245,17 @@ class Kernel:
                 raise ConfigError(
                     f"parameter {name!r} is neither a constant of the source, nor {options}named by the launch"
                     f"{did_you_mean(name, used)}"
+                )
+
+    def _check_attributes(self) -> None:
+        """Refuse an attribute that changes no code: whoever sets it would get the results of the default."""
+        used = {*self.code.constants((*self.space.names, *self.attributes)), *names_of(self.launch)}
+        used |= {name for c in self.constraints for name in c.names}
+        for name in self.attributes:
+            if name not in used and not self.code.heuristics:
+                raise ConfigError(
+                    f"attribute {name!r} reaches neither the source nor the launch; make it a constant of the source "
+                    "with this name, or have the launch pass it as an extra integer"
                 )
 
     def _check_functions(self) -> None:

@@ -51,6 +51,21 @@ def locked(path: Path) -> Iterator[None]:
         lock.release()
 
 
+def require_writable(path: Path) -> None:
+    """Refuse a file that `write_atomic` could not write, before work is done whose outcome goes there.
+
+    Raises:
+        StorageError: when its folder cannot be made or written.
+    """
+    with locked(path):
+        probe = _temporary(_real(path))
+        try:
+            probe.touch(exist_ok=False)
+            probe.unlink()
+        except OSError as e:
+            raise StorageError(_cannot_write(path, e)) from e
+
+
 def write_atomic(path: Path, data: bytes) -> None:
     """Replace the content of `path`, or leave it as it was.
 
@@ -61,7 +76,7 @@ def write_atomic(path: Path, data: bytes) -> None:
         StorageError: when the folder cannot be written or the disk is full. Nothing is left behind.
     """
     path = _real(path)
-    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}.tmp"
+    temporary = _temporary(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -126,6 +141,11 @@ def plain_content(folder: Path, name: str) -> bytes | None:
         return path.read_bytes() if path.is_file() else None
     except OSError:
         return None
+
+
+def _temporary(path: Path) -> Path:
+    """A new name beside a file, which `leftovers` finds again."""
+    return path.parent / f".{path.name}.{secrets.token_hex(4)}.tmp"
 
 
 def _real(path: Path) -> Path:

@@ -200,7 +200,7 @@ def _require_lines_of_json(path: Path) -> None:
         try:
             if not isinstance(json.loads(line).get("op_code"), int):
                 raise ValueError("it has no op_code")
-        except (ValueError, AttributeError) as e:
+        except (ValueError, AttributeError, RecursionError) as e:
             raise StorageError(
                 f"{path}:{number} is no line of an Optuna journal: {e}; restore the file, or move it away to start anew"
             ) from e

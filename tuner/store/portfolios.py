@@ -13,6 +13,7 @@ from tuner.errors import StorageError
 from tuner.kernel.problem_data import DimData, ProblemData
 from tuner.outcome import Kind, Origin
 from tuner.search.tactic import Value
+from tuner.store.entry import Microseconds
 from tuner.store.files import write_atomic
 
 FILE = "portfolio.json"
@@ -31,8 +32,8 @@ class Candidate(Struct, frozen=True, forbid_unknown_fields=True):
 
     id: int
     config: dict[str, Value]
-    times_us: tuple[float, ...]
-    range_us: float
+    times_us: tuple[Microseconds, ...]
+    range_us: Microseconds
     taken: bool
 
 
@@ -95,5 +96,5 @@ def read_portfolios(folder: Path) -> tuple[Portfolio, ...]:
         return ()
     except OSError as e:
         raise StorageError(f"{path} cannot be read: {e.strerror}; give read access") from e
-    except (msgspec.MsgspecError, UnicodeDecodeError) as e:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as e:
         raise StorageError(f"{path} is damaged: {e}; run tuner portfolio again to write it anew") from e

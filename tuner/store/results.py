@@ -21,7 +21,7 @@ from tuner.kernel.problem import Problem
 from tuner.kernel.problem_data import ProblemData, data_of
 from tuner.outcome import Failure, Kind, Origin, Outcome, Timing
 from tuner.search.tactic import Tactic, Value
-from tuner.store.entry import Samples
+from tuner.store.entry import Microseconds, Samples
 from tuner.store.files import write_atomic
 
 SUMMARY = "summary.json"
@@ -65,10 +65,10 @@ class TacticRecord(Struct, frozen=True, omit_defaults=True):
 
     id: int
     config: dict[str, Value]
-    time_us: float | None
+    time_us: Microseconds | None
     statistic: str = ""
     verified: str = ""
-    samples_us: tuple[float, ...] = ()
+    samples_us: tuple[Microseconds, ...] = ()
     samples: Samples | None = None
     facts: dict[str, float] = {}
     code: CodeFiles | None = None
@@ -167,21 +167,28 @@ def as_job(result: Result, cache: Path, out: Path) -> JobData:
     )
 
 
-def write_summary(path: Path, results: Sequence[Result], cache: Path, out: Path) -> None:
+def write_summary(
+    path: Path, results: Sequence[Result], cache: Path, out: Path, missing: Sequence[Problem] = ()
+) -> None:
     """Write the results of a job, and the code of their winners and defaults into a folder beside it.
+
+    Where results are missing, those that the file already holds of other problems stay in it.
 
     Args:
         path: the file.
         results: one for each problem that was finished.
         cache, out: the tactic cache and the results folder, as the summary names them.
+        missing: problems of the job that were not finished.
 
     Raises:
         StorageError: when something cannot be written.
     """
-    jobs = []
-    for number, result in enumerate(results):
+    if not results and path.exists():
+        return
+    jobs = _kept(path.parent, results) if missing else []
+    for result in results:
         ranked = sorted(result.confirmed, key=lambda tactic: result.confirmed[tactic].time_us)
-        finalists = tuple(_finalist(path.parent, number, result, tactic) for tactic in ranked)
+        finalists = tuple(_finalist(path.parent, result, tactic) for tactic in ranked)
         job = msgspec.structs.asdict(as_job(result, cache, out))
         jobs.append(FinishedJob(**job, finalists=finalists))
     content = msgspec.to_builtins(Summary(tuple(jobs)), str_keys=True)
@@ -201,13 +208,25 @@ def read_summary(folder: Path) -> Summary:
         raise StorageError(f"{folder} holds no {SUMMARY}; name a folder that tuner tune left (--out)") from None
     except OSError as e:
         raise StorageError(f"{path} cannot be read: {e.strerror}; give read access") from e
-    except (msgspec.MsgspecError, UnicodeDecodeError) as e:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as e:
         raise StorageError(f"{path} is damaged: {e}; run the job again to write it anew") from e
 
 
-def _finalist(folder: Path, number: int, result: Result, tactic: Tactic) -> TacticRecord:
-    """All there is to say about a finalist of the problem with this number, whose code is written, if it is kept."""
+def _kept(folder: Path, results: Sequence[Result]) -> list[FinishedJob]:
+    """What the summary in a folder says of other problems than those of some results; nothing where it is damaged."""
+    now = {data_of(result.problem).key for result in results}
+    labels = {(result.problem.kernel.id, result.problem.label) for result in results}  # all an older file has
+    try:
+        earlier = read_summary(folder).jobs
+    except StorageError:
+        return []
+    return [j for j in earlier if (j.data.key not in now if j.data else (j.kernel, j.problem) not in labels)]
+
+
+def _finalist(folder: Path, result: Result, tactic: Tactic) -> TacticRecord:
+    """All there is to say about a finalist, whose code is written, if it is kept."""
     timing, artifact = result.confirmed[tactic], result.code.get(tactic)
+    name = f"code/{data_of(result.problem).id}-{tactic.id}"
     return TacticRecord(
         id=tactic.id,
         config=dict(tactic.config),
@@ -216,7 +235,7 @@ def _finalist(folder: Path, number: int, result: Result, tactic: Tactic) -> Tact
         verified=timing.verified,
         samples_us=timing.samples_us,
         facts=dict(timing.facts),
-        code=None if artifact is None else _write_code(folder, f"code/{number}-{tactic.id}", artifact),
+        code=None if artifact is None else _write_code(folder, name, artifact),
     )
 
 
@@ -245,7 +264,7 @@ class Trial:
     outcome: Outcome
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """What tuning one problem found.
 
@@ -271,6 +290,12 @@ class Result:
     resumed: int
     stopped: str
     code: Mapping[Tactic, Artifact] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        winner, origin, speedup = self.winner, self.origin, self.speedup
+        beside = "" if speedup is None else f", {speedup:.3f} times as fast as the default"
+        time = f"{self.confirmed[winner].time_us:.4g} us ({self.confirmed[winner].kind})"
+        return f"<Result of {self.problem} on {origin.device} by {origin.backend}: ({winner}) takes {time}{beside}>"
 
     @property
     def speedup(self) -> float | None:

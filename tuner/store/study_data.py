@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -114,6 +115,8 @@ def read_trial(trial: optuna.trial.FrozenTrial, where: object) -> tuple[int, Tac
             raise ValueError("it has neither a timing nor a failure")
         if "lasting" not in trial.user_attrs["failure" if record.failure else "timing"]:
             outcome = replace(outcome, lasting=_was_verdict(outcome))
+        if isinstance(outcome, Timing):
+            _require_times(outcome)
     except ValueError as e:
         raise StorageError(
             f"{where}: trial {trial.number} is not one of tuner's: {e}; move it away, or choose another"
@@ -124,6 +127,14 @@ def read_trial(trial: optuna.trial.FrozenTrial, where: object) -> tuple[int, Tac
 def latest_trials(trials: Iterable[tuple[int, Tactic, Outcome]]) -> list[tuple[int, Tactic, Outcome]]:
     """Keep the last trial of each tactic, of trials in the order in which they ended."""
     return list({tactic: (number, tactic, outcome) for number, tactic, outcome in trials}.values())
+
+
+def _require_times(timing: Timing) -> None:
+    """Refuse what no launch can take; a journal's JSON may spell NaN and infinities."""
+    for name, values in (("time_us", (timing.time_us,)), ("samples_us", timing.samples_us)):
+        for value in values:
+            if not 0 < value < math.inf:
+                raise ValueError(f"{name} is {value}, and a time is a positive number")
 
 
 # -- older studies -----------------------------------------------------------------------------------------

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import csv
+import io
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,12 +46,20 @@ class ProblemTrials:
     frame: pd.DataFrame
 
 
-def write_trials(path: Path, trials: Mapping[Problem, Sequence[Trial]]) -> None:
+def write_trials(path: Path, trials: Mapping[Problem, Sequence[Trial]], missing: Collection[Problem] = ()) -> None:
     """Write one row per trial, in the order of asking, for each problem.
+
+    Where problems are missing, rows of theirs and of others that the file already holds stay in it, unless `trials`
+    has as many of the same problem with a time.
 
     Columns: problem (for people), number, tactic, status ("ok" or the class of failure), kind, time_us, verified, one
     per parameter, one per fact about the code or the run, problem_id (by which the problem is found in a summary),
     message. A parameter that is called like another column is kept apart, see `tuner.store.columns`.
+
+    Args:
+        path: the file.
+        trials: those that there are of each problem.
+        missing: problems of the job that were not finished, with or without trials.
 
     Raises:
         StorageError: when the file cannot be written.
@@ -75,7 +86,45 @@ def write_trials(path: Path, trials: Mapping[Problem, Sequence[Trial]]) -> None:
     frame = pd.DataFrame(rows, columns=[*_FIRST, *(c for c in known if c not in (*_FIRST, *_LAST)), *_LAST])
     # A parameter that some tactics do not have would turn its integers into floats.
     integers = {columns[n] for t in ended for n, v in t.tactic.config.items() if type(v) is int}
-    write_atomic(path, frame.astype(dict.fromkeys(sorted(integers), "Int64")).to_csv(index=False).encode())
+    content = frame.astype(dict.fromkeys(sorted(integers), "Int64")).to_csv(index=False)
+    if missing:
+        done = {data_of(p).id for p in trials if p not in missing}
+        content = _with_earlier(path, content, done)
+    write_atomic(path, content.encode())
+
+
+def _with_earlier(path: Path, content: str, done: Collection[str]) -> str:
+    """A table, with the rows of a file for problems that are not done and of which the file tells more."""
+    now = _rows_by_problem(content)
+    try:
+        earlier = _rows_by_problem(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, csv.Error):
+        return content
+    kept = {key: rows for key, rows in earlier.items() if key not in done and _worth(rows) > _worth(now.get(key, ()))}
+    if not kept:
+        return content
+    rows = [row for found in {**now, **kept}.values() for row in found]
+    known = dict.fromkeys(name for row in rows for name in row)
+    columns = [*_FIRST, *(c for c in known if c not in (*_FIRST, *_LAST)), *_LAST]
+    written = io.StringIO()
+    writer = csv.DictWriter(written, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return written.getvalue()
+
+
+def _worth(rows: Sequence[Mapping[str, str]]) -> tuple[int, int]:
+    """How much the rows of a problem tell: how many have a time, and how many there are."""
+    return sum(row["status"] == "ok" for row in rows), len(rows)
+
+
+def _rows_by_problem(content: str) -> dict[str, list[dict[str, str]]]:
+    """The rows of each problem, by its id. An older file has none; its rows are no longer told apart."""
+    found: dict[str, list[dict[str, str]]] = {}
+    for row in csv.DictReader(io.StringIO(content), restval=""):
+        if None not in row and row.get(_ID):
+            found.setdefault(row[_ID], []).append(row)
+    return found
 
 
 def read_trials(folder: Path) -> list[ProblemTrials]:
@@ -95,6 +144,9 @@ def read_trials(folder: Path) -> list[ProblemTrials]:
         if missing:
             raise ValueError(f"it has no column {missing[0]!r}")
         frame["time_us"] = pd.to_numeric(frame["time_us"])
+        wrong = frame[frame["time_us"].notna() & ~frame["time_us"].between(0, math.inf, inclusive="neither")]
+        if len(wrong):
+            raise ValueError(f"row {wrong.index[0] + 1}: the time {wrong['time_us'].iloc[0]} is not a positive number")
     except (OSError, ValueError) as e:
         raise StorageError(f"{path} cannot be read: {e}; run the job again to write it anew") from e
     frame["message"] = frame["message"].astype(object).fillna("").astype(str)

@@ -182,7 +182,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} cannot be read: {e.strerror}; name a TOML file") from e
     except (UnicodeDecodeError, RecursionError) as e:
         raise ConfigError(f"{path} is not a TOML file: {_one_line(e)}") from e
-    except tomllib.TOMLDecodeError as e:
+    except ValueError as e:  # tomllib's own, or of an integer with thousands of digits
         raise ConfigError(f"{path} is not valid TOML: {_one_line(e)}") from e
 
 

@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from tuner.backends.base import Backend, BackendFactory
 from tuner.backends.select import BackendChoice, open_backend
 from tuner.compile.blobs import Store, default_folder
 from tuner.compile.options import CompileOptions
-from tuner.errors import StorageError, TunerError
+from tuner.errors import ConfigError, NoValidTacticError, RunInterruptedError, StorageError, TunerError
 from tuner.frontends.python_source import source_hash
 from tuner.kernel.identity import kernel_hash
 from tuner.kernel.problem import Problem
@@ -31,6 +31,7 @@ from tuner.store.alone import exclusive, exclusive_study
 from tuner.store.cache import Cache, default_path, update
 from tuner.store.database import named_storage, shown
 from tuner.store.entry import Entry, entry_of, proofs
+from tuner.store.files import require_writable
 from tuner.store.journal import Journal, open_journal, study_name
 from tuner.store.results import SUMMARY, Result, Trial, write_summary
 from tuner.store.study_data import StudyIdentity
@@ -46,10 +47,18 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
 
-class RunInterruptedError(TunerError):
-    """The user stopped the run. Every finished trial is kept."""
+class UnfinishedJobError(TunerError):
+    """A job of which a part went wrong.
 
-    exit_code = 130
+    Attributes:
+        results: what was found nevertheless, in the order of the config.
+        exit_code: that of the first thing that went wrong.
+    """
+
+    def __init__(self, failures: Sequence[TunerError], results: list[Result]) -> None:
+        super().__init__("; ".join(dict.fromkeys(map(str, failures))))
+        self.results = results
+        self.exit_code = failures[0].exit_code
 
 
 @dataclass(frozen=True)
@@ -136,6 +145,9 @@ def run_job(
 ) -> list[Result]:
     """Tune every problem of a config, and write ``trials.csv`` and ``summary.json``.
 
+    A problem that fails does not keep the others from being tuned. What an earlier run left in the two files about
+    problems that are not finished now stays there.
+
     Problems that differ in their dimensions alone share what is found: the first is searched with the whole
     budget, the others start from the fastest tactics of their neighbours and get a part of it.
 
@@ -150,23 +162,33 @@ def run_job(
         The results in the order of the config.
 
     Raises:
-        TunerError: with a message for the user; `RunInterruptedError` after Ctrl-C.
+        TunerError: with a message for the user; `RunInterruptedError` after Ctrl-C, `UnfinishedJobError` when
+            something was found all the same.
     """
     stop_in_child()
     cache = Cache.open(places.cache)
     _make_folder(places.out)
+    require_writable(places.cache)
     results: list[Result] = []
+    failures: list[TunerError] = []
     studies: list[_OpenStudy] = []
     with exclusive(places.out, places.storage):
         try:
             for problem, neighbours in _in_order(config.problems, results):
-                with _opened(choice, problem, config, places, cache) as backend:
-                    identity = _identity(problem, backend.origin, kernel_hash(problem.kernel))
-                    with exclusive_study(places.storage, study_name(identity)):
-                        studies.append(_open_study(config, problem, identity, places, progress))
-                        result = _tune(config, backend, studies[-1], neighbours, cache, progress, sampler)
-                update(places.cache, [_entry(result, kernel_hash(problem.kernel))])
+                try:
+                    with _opened(choice, problem, config, places, cache) as backend:
+                        identity = _identity(problem, backend.origin, kernel_hash(problem.kernel))
+                        with exclusive_study(places.storage, study_name(identity)):
+                            studies.append(_open_study(config, problem, identity, places, progress))
+                            result = _tune(config, backend, studies[-1], neighbours, cache, progress, sampler)
+                except (NoValidTacticError, ConfigError) as e:
+                    failures.append(e)
+                    if len(config.problems) > 1:
+                        progress.note(f"{e}; going on with the others")
+                    continue
                 results.append(result)
+                with _remembered(failures):
+                    update(places.cache, [_entry(result, kernel_hash(problem.kernel))])
         except KeyboardInterrupt:
             if studies:  # it may have come after a trial was stored and before it was counted
                 studies[-1] = replace(studies[-1], journal=studies[-1].reopen())
@@ -179,9 +201,23 @@ def run_job(
             results.sort(key=lambda result: config.problems.index(result.problem))
             if studies:  # else an earlier run's files are still right
                 trials = {study.problem: finished_trials(study.journal) for study in studies}
-                write_trials(places.out / TRIALS, trials)
-                write_summary(places.out / SUMMARY, results, places.cache, places.out)
+                missing = [p for p in config.problems if all(p is not r.problem for r in results)]
+                with _remembered(failures):
+                    write_trials(places.out / TRIALS, trials, missing)
+                with _remembered(failures):
+                    write_summary(places.out / SUMMARY, results, places.cache, places.out, missing)
+    if failures:
+        raise failures[0] if len(failures) == 1 and not results else UnfinishedJobError(failures, results)
     return results
+
+
+@contextmanager
+def _remembered(failures: list[TunerError]) -> Iterator[None]:
+    """Go on when something cannot be written: what was found is still to be shown."""
+    try:
+        yield
+    except StorageError as e:
+        failures.append(e)
 
 
 def _in_order(problems: Sequence[Problem], results: Sequence[Result]) -> Iterator[tuple[Problem, list[Tuned]]]:

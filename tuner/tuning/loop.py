@@ -16,6 +16,7 @@ from tuner.search.tactic import Config, Tactic
 from tuner.store.journal import Journal
 from tuner.store.results import Result, Trial, failures_by_class
 from tuner.tuning.finalists import choose, shortlist
+from tuner.tuning.hints import hints
 
 
 class Progress(Protocol):
@@ -79,7 +80,7 @@ def tune_problem(
     done = finished_trials(journal)
     timings = {t.tactic: t.outcome for t in done if isinstance(t.outcome, Timing)}
     if not timings:
-        raise NoValidTacticError(f"{problem}: {_why_none(done)}")
+        raise NoValidTacticError(f"{problem}: {_why_none(problem, done)}")
     if default in journal:
         _require_judged(problem, default, journal.outcome(default))
     always = [default] if incumbent is None else [default, incumbent]
@@ -196,11 +197,12 @@ def _require_judged(problem: Problem, default: Tactic, outcome: Outcome) -> None
         )
 
 
-def _why_none(trials: tuple[Trial, ...]) -> str:
+def _why_none(problem: Problem, trials: tuple[Trial, ...]) -> str:
     if not trials:
         return "no trial was finished; allow more time"
     counts = ", ".join(f"{n} {kind}" for kind, n in failures_by_class(trials).items())
     first = next(t for t in trials if isinstance(t.outcome, Failure))
     assert isinstance(first.outcome, Failure)
     message = first.outcome.headline
-    return f"no tactic is valid ({counts}); the first, ({first.tactic}), failed with: {message}"
+    said = [message, *hints(problem, first.tactic.config, first.outcome)]
+    return f"no tactic is valid ({counts}); the first, ({first.tactic}), failed with: {'; '.join(said)}"

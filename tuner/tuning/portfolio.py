@@ -26,6 +26,7 @@ from tuner.outcome import Failure, Outcome, Timing
 from tuner.search.tactic import Tactic
 from tuner.store.cache import Cache, update
 from tuner.store.entry import Entry, entry_of, proofs
+from tuner.store.files import require_writable
 from tuner.store.portfolios import IN_RANGE, Candidate, Portfolio, write_portfolios
 from tuner.tuning.config import Job
 from tuner.tuning.cover import smallest
@@ -49,7 +50,7 @@ def find_portfolios(
     Raises:
         ConfigError: when there is only one shape, or a shape has no winner yet.
         NoValidTacticError: when no winner is right over the whole range.
-        StorageError: when the folder cannot be made.
+        StorageError: when the folder or the cache cannot be written.
     """
     stop_in_child()
     opened = Cache.open(cache)
@@ -63,6 +64,7 @@ def find_portfolios(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise StorageError(f"{out} cannot be made ({e.strerror}); choose another folder with --out") from e
+    require_writable(cache)
     found = [_find(config, group, choice, opened, within, note) for group in groups]
     update(cache, [entry for _, entry in found])
     portfolios = [portfolio for portfolio, _ in found]

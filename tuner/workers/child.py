@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Pipe
 from typing import Any, ParamSpec, TypeVar
 
+from tuner.temporary import temporary_folder
 from tuner.workers.environment import child_environment
 from tuner.workers.faults import WorkerDied, WorkerOutOfMemory, WorkerTimeout, stop_in_child
 from tuner.workers.serving import _OUT_OF_MEMORY
@@ -92,7 +93,8 @@ class Child:
             serve = f"import sys; sys.path[:] = {_search_path()!r}; from tuner.workers.serving import serve; serve{fds}"
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-c", serve],
-                env={**child_environment(os.environ), **(environment or {})},
+                # It is killed, so what it writes for a while has to be removed by this process.
+                env={**child_environment(os.environ), "TMPDIR": str(temporary_folder()), **(environment or {})},
                 pass_fds=fds,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,  # stdout belongs to the results of the command

@@ -25,6 +25,8 @@ def serve(tasks: int, lifeline: int) -> None:
         lifeline: this end of a pipe that closes with the parent and carries nothing.
     """
     enter_child()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # sent to all processes of a job, the parent decides
+        signal.signal(number, signal.SIG_IGN)
     for fd in (tasks, lifeline):
         os.set_inheritable(fd, False)
     _die_with(lifeline)

@@ -78,6 +78,17 @@ def _judged(held: Held, proven: Mapping[str, str]) -> Held:
     return replace(held, entry=msgspec.structs.replace(held.entry, verified=VERIFIED))
 
 
+def require_winners(problems: Sequence[Problem], cache_file: Path, selection: Selection) -> None:
+    """Refuse problems that `export_bundle` would refuse because the cache holds no winner of one.
+
+    Raises:
+        ConfigError, StorageError: as `export_bundle` does.
+    """
+    held = _Stock(Cache.open(cache_file), cache_file, selection)
+    for problem in problems:
+        _entries(problem, held)
+
+
 @dataclass(frozen=True)
 class _Stock:
     """What the bundle may take."""

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tuner.errors import StorageError
 from tuner.search.tactic import Value
@@ -15,8 +16,14 @@ from tuner.store.tables.rows import US_PER_UNIT, Row, timed_outcome
 
 
 def read_csv(path: Path, text: str) -> list[Row]:
-    lines = csv.reader(io.StringIO(text))
-    header = next(lines, [])
+    try:
+        return _read(path, csv.reader(io.StringIO(text)))
+    except csv.Error as e:
+        raise StorageError(f"{path}: no CSV table: {e}") from e
+
+
+def _read(path: Path, lines: Any) -> list[Row]:
+    header: list[str] = next(lines, [])
     times = [name for name in header if name in {f"time_{unit}" for unit in US_PER_UNIT}]
     if len(times) != 1 or len(set(header)) < len(header):
         raise StorageError(

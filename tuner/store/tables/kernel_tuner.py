@@ -125,6 +125,8 @@ def rows_of_cache(path: Path, file: CacheFile) -> tuple[str, list[Row]]:
             )
         else:
             samples = fields.get("times", []) if file.objective in OBJECTIVES.values() else []
+            if not isinstance(samples, list):
+                raise StorageError(f"{path}: {place} has times={samples!r}; it must be a list of numbers")
             verified = str(fields.get("verified", VERIFIED))
             outcome = timed_outcome(path, place, time, US_PER_UNIT["ms"], samples, kind, verified)
         rows.append((place, config, outcome))

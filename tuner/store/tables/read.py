@@ -28,7 +28,7 @@ def read_rows(path: Path, text: str) -> tuple[str, list[Row]]:
 def _read_json(path: Path, text: str) -> tuple[str, list[Row]]:
     try:
         fields = _decode_unclosed(text)
-    except msgspec.MsgspecError as e:
+    except (msgspec.MsgspecError, RecursionError) as e:
         raise StorageError(f"{path}: {place_of_error(e)}; the file is cut short or damaged") from e
     try:
         if "results" in fields:

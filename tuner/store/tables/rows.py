@@ -19,8 +19,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
-import msgspec
-
 from tuner.errors import StorageError
 from tuner.outcome import VERIFIED, Failure, FailureClass, Kind, Outcome, Timing
 from tuner.search.tactic import Value
@@ -53,7 +51,7 @@ Row: TypeAlias = tuple[str, dict[str, Value], Outcome]
 """Its place in the file, the configuration, and what became of it."""
 
 
-def place_of_error(error: msgspec.MsgspecError) -> str:
+def place_of_error(error: Exception) -> str:
     return str(error).replace(" - at `$.", " at `").replace("JSON is malformed", "not valid JSON")
 
 
@@ -73,17 +71,22 @@ def timed_outcome(
     place: str,
     value: object,
     scale: float,
-    samples: Iterable[float],
+    samples: Iterable[object],
     kind: Kind = "measurement",
     verified: str = VERIFIED,
 ) -> Outcome:
     if isinstance(value, str):
         return failed_outcome(path, place, value)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0 or math.isinf(value):
-        raise StorageError(f"{path}: {place} has the time {value!r}; it must be a positive number")
-    if value >= NO_TIME:
+    time = _time(path, place, value)
+    if time >= NO_TIME:
         return failed_outcome(path, place, "runtime")
-    return Timing(value * scale, kind, "mean", tuple(s * scale for s in samples), verified)
+    return Timing(time * scale, kind, "mean", tuple(_time(path, place, s) * scale for s in samples), verified)
+
+
+def _time(path: Path, place: str, value: object) -> int | float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise StorageError(f"{path}: {place} has the time {value!r}; it must be a positive number")
+    return value
 
 
 def failed_outcome(path: Path, place: str, name: str, message: str = "") -> Failure:

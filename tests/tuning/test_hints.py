@@ -1,0 +1,64 @@
+"""What is said besides when no tactic is valid."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from workspace import KERNEL, STORE, Workspace
+
+ORDER = "in this order: input 'x' to x_ptr, an extra integer of the launch to y_ptr, output 'y' to n"
+SIZES = (
+    "the gate chose these sizes itself, to reach every edge of a tile; the problem has N=4194304 T=fp32: a Constraint"
+)
+START = "outputs start uninitialised, in TensorRT too"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said", "unsaid"),
+    [
+        ("x_ptr, n, y_ptr,", "x_ptr, y_ptr, n,", [ORDER], [SIZES, START]),
+        (STORE, f"    undefined()\n{STORE}", ["undefined"], ["in this order", SIZES, START]),
+        ("tl.store(y_ptr + offsets, y,", "tl.atomic_add(y_ptr + offsets, y,", [START, SIZES], ["in this order"]),
+        (
+            "tl.store(y_ptr + offsets, y, mask=mask)",
+            "if n < 0:\n        tl.store(y_ptr, y)",
+            [START],
+            ["in this order"],
+        ),
+        (", mask=mask) * factor", ") * factor", ["out of bounds", SIZES], [START]),
+    ],
+    ids=["order", "no order", "adds", "skips", "no mask"],
+)
+def test_a_hint(workspace: Workspace, old: str, new: str, said: list[str], unsaid: list[str]) -> None:
+    assert old in KERNEL
+    workspace.write(KERNEL.replace(old, new), trials=2)
+    run = workspace.tune()
+    assert (run.code, run.out) == (1, "")
+    last = run.err.splitlines()[-1]
+    assert all(text in last for text in said), last
+    assert not any(text in last for text in unsaid), last
+
+
+def test_a_reference_that_fails_at_a_size_of_the_gate(workspace: Workspace) -> None:
+    workspace.write(KERNEL.replace("lambda x, factor: x * factor", "lambda x, factor: x.reshape(-1, 128) * factor"))
+    run = workspace.tune()
+    assert run.code == 2
+    assert run.err.splitlines()[-1].endswith(
+        "where the gate chose these sizes itself, a Constraint says which the kernel is for"
+    )
+
+
+def test_a_result_is_shown_in_a_line(workspace: Workspace) -> None:
+    (workspace.folder / "script.py").write_text(
+        KERNEL + "\nfrom tuner import Problem, tune\n"
+        "print(repr(tune(Problem.of(kernel, {'N': 4096}), backend='model', trials=2)))\n"
+    )
+    command = [sys.executable, "script.py"]
+    done = subprocess.run(
+        command, cwd=workspace.folder, env=workspace.environment, capture_output=True, text=True, check=True
+    )
+    (line,) = done.stdout.splitlines()
+    assert line.startswith("<Result of test::scale N=4096 T=fp32 on NVIDIA H200 by model: (BLOCK=")
+    assert "us (prediction)" in line and line.endswith(" times as fast as the default>")
