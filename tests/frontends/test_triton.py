@@ -339,6 +339,8 @@ def test_key_follows_everything_that_changes_the_ptx(tmp_path: Path) -> None:
         compile_key(increment(), WIDE, Target((9, 0), disassemble=False)),
     ]
     assert len(set(keys)) == len(keys)
+    monkeypatch.setenv("DISABLE_LLVM_OPT", "1")  # which no worker inherits
+    assert compile_key(increment(), WIDE, H100) in keys
 
 
 def test_key_ignores_what_does_not_reach_the_compiler() -> None:
