@@ -322,7 +322,7 @@ def test_key_is_the_same_in_another_process() -> None:
     assert done.stdout.strip() == compile_key(increment(), WIDE, H100)
 
 
-def test_key_follows_everything_that_changes_the_ptx(tmp_path: Path) -> None:
+def test_key_follows_everything_that_changes_the_ptx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "edited.py").write_text(INCREMENT.read_text().replace("x + amount, ", "x - amount, "))
     edited = Problem.of(load_kernel("edited.py", tmp_path), {"N": 1 << 20})
     keys = [

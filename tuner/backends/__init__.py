@@ -3,6 +3,7 @@
 - `base`: what says how long a tactic takes
 - `replay`: answer from a recorded table, so that a search can be tried without a GPU
 - `select`: choose a backend that works here, and open it for a problem
+- `setting`: what backends are opened with
 - `table`: the backends there are: one entry each, from which every list, choice and text of them is made
 - `cuda/`: measure tactics through CUDA's driver API, launched as TensorRT launches them
 - `model/`: predict how long tactics take, without a GPU

@@ -7,6 +7,7 @@
 - `launch_rules`: what PTX has to meet so that TensorRT can launch it, each rule by name
 - `options`: what a compile may take
 - `pipeline`: compile a tactic to PTX as TensorRT can launch it, and read what it takes
+- `pointers`: which parameters of an entry its code reads and writes through, followed over the PTX
 - `ptx`: read PTX as far as launching it needs: module directives, and each entry's parameters and directives
 - `resources`: read what a kernel takes from the logs of NVIDIA's own tools: `ptxas -v` and `nvdisasm -c`
 """

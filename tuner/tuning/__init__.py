@@ -5,6 +5,7 @@
 - `finalists`: pick the winner among confirmed finalists, by a rule that never depends on luck
 - `grid`: grids of shapes: ``M = { powers_of_two = [1, 4096] }`` or ``M = { values = [1, 7, 64] }``, many problems at
   once
+- `hints`: what most often lies behind a first failure, said where no tactic of a problem is valid
 - `job`: run a tuning job: open what it needs, tune each problem, keep what was found
 - `loop`: tune one problem: search, then confirm the finalists against the default
 - `neighbours`: what the shapes tuned so far tell about the next one: in which order to tune, and what to try first

@@ -22,14 +22,13 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from multiprocessing.connection import Pipe
 from typing import Any, ParamSpec, TypeVar
 
 from tuner.temporary import temporary_folder
 from tuner.workers.environment import child_environment
-from tuner.workers.faults import WorkerDied, WorkerOutOfMemory, WorkerTimeout, stop_in_child
-from tuner.workers.serving import _OUT_OF_MEMORY
+from tuner.workers.faults import OUT_OF_MEMORY, WorkerDied, WorkerOutOfMemory, WorkerTimeout, stop_in_child
+from tuner.workers.limits import UNLIMITED, Limits
 
 P = ParamSpec("P")
 
@@ -43,27 +42,6 @@ _PRINTED_BYTES = 2000
 
 _EXPIRY_S = 2.0
 """Longest time that a process takes from closing its pipe to its end."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a child may take.
-
-    Attributes:
-        memory_bytes: private writable memory (RLIMIT_DATA) of it and of each program it runs; None: no limit of
-            its own. Address space (RLIMIT_AS) would also count the mapped libraries and what allocators reserve
-            for every thread, and so vary with the number of cores.
-        file_bytes: the largest file it may write; what it prints is kept in memory until the next task. None: no
-            limit of its own.
-        niceness: how far it stands back behind other processes.
-    """
-
-    memory_bytes: int | None = None
-    file_bytes: int | None = None
-    niceness: int = 0
-
-
-UNLIMITED = Limits()
 
 
 class Child:
@@ -135,7 +113,7 @@ class Child:
             answer = self._connection.recv_bytes()
         except (OSError, EOFError):
             raise self._death() from None
-        if answer == _OUT_OF_MEMORY:
+        if answer == OUT_OF_MEMORY:
             raise WorkerOutOfMemory
         succeeded, value = pickle.loads(answer)
         if not succeeded:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 
 class WorkInChild(BaseException):
     """Raised in a child by what starts work, so that a script is executed up to there and no further."""
@@ -73,3 +75,7 @@ def machine_at_fault(error: BaseException | None) -> bool:
         seen.add(id(error))
         error = error.__cause__ or error.__context__
     return False
+
+
+OUT_OF_MEMORY = pickle.dumps((False, MemoryError()))
+"""What a child answers whose task ran out of memory, pickled before it is needed."""

@@ -9,8 +9,9 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import Any
 
 from tuner.outcome import Failure, FailureClass
-from tuner.workers.child import Child, Limits, T, task_of
+from tuner.workers.child import Child, T, task_of
 from tuner.workers.faults import WorkerDied, WorkerOutOfMemory, WorkerTimeout, stop_in_child
+from tuner.workers.limits import Limits
 
 
 class WorkerPool:

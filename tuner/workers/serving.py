@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import pickle
-import resource
 import signal
 import sys
 import traceback
@@ -13,8 +12,8 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 
 from tuner.errors import ConfigError
-from tuner.workers.child import Limits
-from tuner.workers.faults import WorkInChild, enter_child, out_of_memory
+from tuner.workers.faults import OUT_OF_MEMORY, WorkInChild, enter_child, out_of_memory
+from tuner.workers.limits import keep_within
 
 
 def serve(tasks: int, lifeline: int) -> None:
@@ -33,7 +32,7 @@ def serve(tasks: int, lifeline: int) -> None:
     connection = Connection(tasks)
     with suppress(EOFError, OSError):
         sys.argv[:], limits = pickle.loads(connection.recv_bytes())
-        _keep_within(limits)
+        keep_within(limits)
         while True:
             task = connection.recv_bytes()
             os.ftruncate(2, 0)  # what earlier tasks printed explains nothing
@@ -51,7 +50,7 @@ def _answer(task: bytes) -> bytes:
         return pickle.dumps((False, ConfigError(message)))
     except Exception as e:
         if out_of_memory(e):
-            return _OUT_OF_MEMORY
+            return OUT_OF_MEMORY
         e.add_note(traceback.format_exc())
         return _pickled(e)
 
@@ -66,10 +65,6 @@ def _pickled(error: Exception) -> bytes:
     return data
 
 
-_OUT_OF_MEMORY = pickle.dumps((False, MemoryError()))
-"""Made before it is needed."""
-
-
 def _die_with(lifeline: int) -> None:
     """Have this process group killed when the other end of a pipe closes.
 
@@ -79,20 +74,3 @@ def _die_with(lifeline: int) -> None:
     fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
     fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
     fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | fcntl.FASYNC)
-
-
-def _keep_within(limits: Limits) -> None:
-    """Set limits on this process, which every program that it runs inherits. None of them leaves a core file."""
-    if limits.memory_bytes is not None:
-        _lower(resource.RLIMIT_DATA, limits.memory_bytes)
-    if limits.file_bytes is not None:
-        _lower(resource.RLIMIT_FSIZE, limits.file_bytes)
-    _lower(resource.RLIMIT_CORE, 0)
-    os.nice(limits.niceness)
-
-
-def _lower(what: int, value: int) -> None:
-    """Lower a limit of this process and its children, unless it is lower already."""
-    _, hard = resource.getrlimit(what)
-    lowest = value if hard == resource.RLIM_INFINITY else min(value, hard)
-    resource.setrlimit(what, (lowest, lowest))
