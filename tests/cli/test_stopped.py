@@ -42,7 +42,7 @@ def processes_in(group: int) -> list[str]:
 
 
 @pytest.mark.parametrize("everybody", [False, True], ids=["the command", "its children too"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda s: s.name)
 def test_a_signal_ends_a_run_as_ctrl_c_does(cold: Workspace, number: signal.Signals, everybody: bool) -> None:
     with cold.start("tune", "job.toml", "--backend", "model", "--json", "--out", "out") as process:
         while not finished(cold) and process.poll() is None:
@@ -91,4 +91,4 @@ def test_stopped_before_the_search(workspace: Workspace) -> None:
             time.sleep(0.002)
         process.terminate()
         _, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (130, "error: interrupted; run the same command again to go on\n")
+    assert (process.returncode, err.strip()) == (130, "error: interrupted; run the same command again to go on")

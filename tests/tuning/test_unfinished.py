@@ -27,7 +27,7 @@ PICKY = KERNEL.replace("grid=(cdiv(N, BLOCK),)", "grid=(cdiv(N, BLOCK) * (N != 1
 
 @pytest.fixture
 def grid(workspace: Workspace) -> Workspace:
-    write(workspace, "[4096, 8192]")
+    write(workspace, "{ values = [4096, 8192] }")
     return workspace
 
 
@@ -72,7 +72,7 @@ def test_a_run_that_finds_nothing_leaves_what_was_found(workspace: Workspace) ->
 
 def test_a_problem_without_a_winner_does_not_take_the_others_along(grid: Workspace) -> None:
     (grid.folder / "kernel.py").write_text(PICKY)
-    write(grid, "[4096, 8192, 1000001]")
+    write(grid, "{ values = [4096, 8192, 1000001] }")
     run = grid.tune()
     assert run.code == 1
     assert [job["problem"] for job in run.document["jobs"]] == ["N=4096 T=fp32", "N=8192 T=fp32"]
@@ -86,11 +86,11 @@ def test_a_failed_run_keeps_the_problems_that_it_did_not_finish(grid: Workspace)
     assert grid.tune().code == 0
     found, trials = summary(grid), rows(grid)
     (grid.folder / "kernel.py").write_text(PICKY)
-    write(grid, "[16384, 1000001]")
+    write(grid, "{ values = [16384, 1000001] }")
     assert grid.tune().code == 1
     assert summary(grid).keys() == {*found, "N=16384 T=fp32"}
     assert rows(grid).keys() == {*trials, "N=1000001 T=fp32", "N=16384 T=fp32"}
-    write(grid, "[16384]")
+    write(grid, "{ values = [16384] }")
     assert grid.tune().code == 0
     assert summary(grid).keys() == rows(grid).keys() == {"N=16384 T=fp32"}, "a whole run says what the job is about"
 

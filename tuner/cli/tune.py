@@ -82,26 +82,28 @@ def tune(
     if choice.why:
         say(f"backend {choice.name}: {choice.why}")
     documents: list[dict[str, Any]] = []
-    with TerminalProgress() as progress:
-        for job in jobs:
-            folder = Path("results") / job.name if out is None else out / job.name if len(configs) > 1 else out
-            places = Places(folder, cache or default_path(), named_storage(storage))
-            with several.each(job.name):
-                try:
-                    results, failed = run_job(job, choice, places, progress), None
-                except UnfinishedJobError as e:
-                    results, failed = e.results, e
-                documents += [msgspec.to_builtins(as_job(result, places.cache, folder)) for result in results]
-                if not as_json:
-                    progress.pause()
-                    for result in results:
-                        _show_result(result)
-                    if results:
-                        _show_places(places.cache, folder)
-                if failed is not None:
-                    raise failed
-    if as_json and documents:
-        print_json({"jobs": documents})
+    try:
+        with TerminalProgress() as progress:
+            for job in jobs:
+                folder = Path("results") / job.name if out is None else out / job.name if len(configs) > 1 else out
+                places = Places(folder, cache or default_path(), named_storage(storage))
+                with several.each(job.name):
+                    try:
+                        results, failed = run_job(job, choice, places, progress), None
+                    except UnfinishedJobError as e:
+                        results, failed = e.results, e
+                    documents += [msgspec.to_builtins(as_job(result, places.cache, folder)) for result in results]
+                    if not as_json:
+                        progress.pause()
+                        for result in results:
+                            _show_result(result)
+                        if results:
+                            _show_places(places.cache, folder)
+                    if failed is not None:
+                        raise failed
+    finally:  # what was found is told, whatever became of the rest
+        if as_json and documents:
+            print_json({"jobs": documents})
     several.end()
 
 
