@@ -29,7 +29,7 @@ from tuner.kernel.problem import WHICH, Problem
 from tuner.outcome import FailureClass, TacticError
 from tuner.search.tactic import Config
 
-_RECIPE = 4
+_RECIPE = 5
 """Raised whenever what comes out changes though the source, its specialization and the tools do not."""
 
 _MAX_INT32 = 2**31 - 1
