@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 from statistics import NormalDist
 
 import numpy as np
 
 from tuner.gate.inputs import Array
 
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(400)
-_NODES, _WEIGHTS = (_NODES + 1) / 2, _WEIGHTS / 2
-"""A quadrature over 0 to 1."""
 _ROOT_PI = math.sqrt(math.pi)
 
 
@@ -98,16 +96,24 @@ def bessel_y(n: Array | int, x: Array) -> Array:
     """The Bessel function of the second kind of integer order, from its integrals."""
     n, x = np.broadcast_arrays(np.asarray(n, np.float64), x)
     order, size = np.abs(n), np.where(x > 0, x, np.nan)
-    angles = _NODES * math.pi
-    first = (np.sin(size[..., None] * np.sin(angles) - order[..., None] * angles) * _WEIGHTS).sum(axis=-1)
+    nodes, weights = _quadrature()
+    angles = nodes * math.pi
+    first = (np.sin(size[..., None] * np.sin(angles) - order[..., None] * angles) * weights).sum(axis=-1)
     end = np.arcsinh((800 + 100 * order) / size)[..., None]
-    t, o = end * _NODES, order[..., None]
+    t, o = end * nodes, order[..., None]
     fall = -size[..., None] * np.sinh(t)
     both = np.exp(o * t + fall) + np.where(o % 2 == 1, -1, 1) * np.exp(-o * t + fall)
-    near = first - (both * _WEIGHTS * end).sum(axis=-1) / math.pi
+    near = first - (both * weights * end).sum(axis=-1) / math.pi
     value = np.where(size > _far(order), _hankel(order, size)[1], near)
     value = np.where(x == 0, -np.inf, value)
     return np.where((n < 0) & (n % 2 == 1), -value, value)
+
+
+@cache
+def _quadrature() -> tuple[Array, Array]:
+    """Places between 0 and 1, and their weights. They take a while to find."""
+    nodes, weights = np.polynomial.legendre.leggauss(400)
+    return (nodes + 1) / 2, weights / 2
 
 
 def _far(order: Array) -> Array:
