@@ -133,14 +133,20 @@ def test_a_study_is_continued_only_for_the_same_problem(tmp_path: Path, name: st
     assert "new study: other versions than" in open_journal(tmp_path, None, newer, problem.space).news
 
 
-def test_a_run_goes_on_with_its_studies(folder: Path, workspace: Workspace) -> None:
-    for name, resumed in (("shapes", [4, 3]), ("range", [3])):
-        run = workspace.run("tune", f"{name}.toml", "--backend", "model", "--out", name, "--json")
+def test_a_run_starts_anew_beside_trials_of_an_older_hash_and_says_so(folder: Path, workspace: Workspace) -> None:
+    for name, known in (("shapes", 2), ("range", 1)):
+        kept = (folder / name / "study.journal").read_text()
+        command = ("tune", f"{name}.toml", "--backend", "model", "--out", name, "--json")
+        run = workspace.run(*command)
         assert run.code == 0, run.err
-        assert [job["resumed"] for job in run.document["jobs"]] == resumed
-        assert [job["trials"] for job in run.document["jobs"]] == resumed
-        assert "new study" not in run.err
+        assert [job["resumed"] for job in run.document["jobs"]] == [0] * known
+        said = "new study: the trials recorded so far, which are kept, have an older hash of the kernel source"
+        assert run.err.count(said) == known and "new study: other" not in run.err
+        assert (folder / name / "study.journal").read_text().startswith(kept)
         assert read_results(folder / name)[0].id == data_of(load_config(folder / f"{name}.toml").problems[0]).id
+        again = workspace.run(*command)
+        assert [job["resumed"] for job in again.document["jobs"]] == [job["trials"] for job in run.document["jobs"]]
+        assert "new study" not in again.err
 
 
 # -- baseline and bundle ---------------------------------------------------------------------------
@@ -162,7 +168,7 @@ def test_a_baseline_holds_todays_code_and_is_written_back_as_it_was(folder: Path
 def test_the_manifest_of_a_bundle_is_read() -> None:
     data = (BEFORE / "bundle/manifest.json").read_bytes()
     manifest = msgspec.json.decode(data, type=Manifest)
-    written = msgspec.to_builtins(manifest)
+    written = json.loads(msgspec.json.encode(manifest))
     for problem in written["kernels"]["example::increment"]["problems"]:
         assert problem.pop("data") is None
     assert written == json.loads(data)
@@ -173,3 +179,12 @@ def test_a_bundle_plays(folder: Path, workspace: Workspace) -> None:
     assert (folder / "bundle" / "plugin.py").is_file()
     run = workspace.run("rehearse", "--module", "bundle/plugin.py", "--target", "h200", "--json")
     assert run.code == 0, run.out + run.err
+
+
+def test_a_winner_of_an_older_hash_is_not_exported_and_the_reason_is_said(folder: Path, workspace: Workspace) -> None:
+    command = ("export", "shapes.toml", "--format", "bundle", "--out", "new", "--cache", "tactics.json")
+    run = workspace.run(*command)
+    assert run.code == 2 and "holds its winner with an older hash of the kernel source" in run.err
+    assert not (folder / "new").exists()
+    other = workspace.run(*command, "--device", "nowhere")
+    assert other.code == 2 and "holds no winner of it" in other.err

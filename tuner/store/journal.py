@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tuner.errors import StorageError, TunerError
+from tuner.kernel.identity import made_before
 from tuner.kernel.problem_data import ProblemData, sorted_json
 from tuner.outcome import Outcome, Timing
 from tuner.search.space import Space
@@ -43,6 +44,9 @@ T = TypeVar("T")
 JOURNAL_NAME = "study.journal"
 _LINE = b'{"op_code":'
 """How each line of an Optuna journal begins."""
+
+_HASHED = frozenset({"source", "traffic", "reference"})
+"""Parts of an identity that are hashes of Python source, so that an older hash of one tells nothing about it."""
 
 
 @dataclass(frozen=True)
@@ -228,7 +232,13 @@ def _what_changed(known: Sequence[StudyIdentity], identity: StudyIdentity) -> st
     wanted, earlier = identity.compared(), [k.compared() for k in known]
     closest = max(earlier, key=lambda k: sum(k.get(part) == value for part, value in wanted.items()))
     changed = [part for part in {**closest, **wanted} if closest.get(part) != wanted.get(part)]
-    return f"new study: other {', '.join(changed)} than in the trials recorded so far, which are kept"
+    if not made_before(closest.get("source", ""), wanted.get("source", "")):
+        return f"new study: other {', '.join(changed)} than in the trials recorded so far, which are kept"
+    others = ", ".join(part for part in changed if part not in _HASHED)
+    return (
+        "new study: the trials recorded so far, which are kept, have an older hash of the kernel source, so that "
+        f"nobody knows whether it is the same{f'; other {others} too' if others else ''}"
+    )
 
 
 def _distributions(space: Space) -> dict[str, Any]:

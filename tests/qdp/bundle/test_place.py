@@ -145,7 +145,8 @@ def edit_plugin(out: Path) -> None:
 
 def edit_manifest(out: Path) -> None:
     text = (out / "manifest.json").read_text()
-    (out / "manifest.json").write_text(text.replace('"name": "old"', '"name": "old", "note": "mine"'))
+    assert text.count('"made_by": "old"') == 1
+    (out / "manifest.json").write_text(text.replace('"made_by": "old"', '"made_by": "old", "note": "mine"'))
 
 
 def reformat_manifest(out: Path) -> None:
@@ -192,6 +193,33 @@ def test_what_is_not_as_it_was_exported_is_refused_and_kept(tmp_path: Path, chan
     change(out)
     before = contents(tmp_path)
     with pytest.raises(StorageError, match=r"not as it was exported|no bundle|no folder of a bundle|symbolic link"):
+        export(out, "new")
+    assert contents(tmp_path) == before
+
+
+def without_seal(out: Path) -> None:
+    """The manifest as versions wrote it that sealed none."""
+    data = json.loads((out / "manifest.json").read_text())
+    del data["seal"]
+    (out / "manifest.json").write_text(json.dumps(data, indent=1) + "\n")
+
+
+def test_a_bundle_from_before_there_were_seals_is_replaced(tmp_path: Path) -> None:
+    export(tmp_path, "old")
+    without_seal(tmp_path)
+    export(tmp_path, "new")
+    assert served(tmp_path) == "new"
+    assert {*contents(tmp_path)} == {*BUNDLES["new"], "manifest.json"}
+
+
+@pytest.mark.parametrize("change", [edit_plugin, reformat_manifest, link_ptx])
+def test_a_bundle_without_a_seal_that_was_changed_is_kept(tmp_path: Path, change: Callable[[Path], None]) -> None:
+    out = tmp_path / "bundle"
+    export(out, "old")
+    without_seal(out)
+    change(out)
+    before = contents(tmp_path)
+    with pytest.raises(StorageError, match=r"not as it was exported|no folder of a bundle|symbolic link"):
         export(out, "new")
     assert contents(tmp_path) == before
 

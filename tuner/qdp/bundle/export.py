@@ -102,11 +102,19 @@ def _entries(problem: Problem, held: _Stock) -> list[Entry]:
     """The winners of exactly this problem, one for each device, by the backend nearest to TensorRT."""
     source = kernel_hash(problem.kernel)
     by_device: dict[str, Entry] = {}
+    outdated = False
     for backend in LOOKUP_ORDER:
         for device in sorted({e.device for e in held.cache.entries if e.kernel == problem.kernel.id}):
             hit = held.cache.lookup(problem, source, backend=backend, device=device)
             if hit.tier == "exact" and hit.entry is not None and hit.entry in held.selection:
                 by_device.setdefault(device, hit.entry)
+            elif hit.older_hash and hit.entry is not None and hit.entry.problem.key == data_of(problem).key:
+                outdated = outdated or hit.entry in held.selection
+    if not by_device and outdated:
+        raise ConfigError(
+            f"{problem}: {held.path} holds its winner with an older hash of the kernel source, so that nobody knows "
+            "whether the source is the same; tune again: tuner tune CONFIG"
+        )
     if not by_device:
         where = f" that {held.selection} selects" if str(held.selection) else ""
         raise ConfigError(f"{problem}: {held.path} holds no winner of it{where}; find one first: tuner tune CONFIG")
