@@ -73,9 +73,9 @@ def import_file(path: Path) -> ModuleType:
     Raises:
         ConfigError: with file and line, when it raises.
         UnavailableError: when a package is missing that one of our extras installs.
+        OSError: when there is no such file.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist")
+    path.stat()  # raises FileNotFoundError, in the words of the system
     try:
         return import_with_siblings(path)
     except BaseException as e:
