@@ -494,7 +494,7 @@ def test_code_that_the_manifest_does_not_list_is_not_read(made: Made) -> None:
     secret.write_text("s3cret")
     manifest = json.loads((bundle / "manifest.json").read_text())
     for name in (str(secret), "../secret.ptx", "secret.ptx"):
-        manifest["kernels"]["test::split"]["problems"][-1]["tactics"][0]["ptx"] = name
+        manifest["kernels"]["test::split"]["problems"][0]["tactics"][0]["ptx"] = name
         (bundle / "manifest.json").write_text(json.dumps(manifest))
         assert "does not list it" in refusal(bundle, EXACT)
     manifest["files"]["../secret.ptx"] = hashlib.sha256(secret.read_bytes()).hexdigest()
