@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tuner.cli.common import common_options
+from tuner.cli.common import common_options, keep_stdout, print_document
 from tuner.errors import ConfigError, StorageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -71,6 +71,8 @@ def check(
     if update and margin is not None:
         raise click.UsageError("--margin is for one check; the margins of a baseline stand in its file, under margins")
     shape = check_shape("json" if as_json else shape)
+    if shape != "table" and out is None:
+        keep_stdout()
 
     def opened(new: bool) -> Setting:
         relative = None if margin is None else margin / 100
@@ -128,7 +130,7 @@ def deliver(checks: Sequence[Check], shape: str, out: Path | None) -> None:
     if out is not None or shape == "table":
         print_checks(checks)
     else:
-        print(FORMATS[shape](checks), end="")
+        print_document(FORMATS[shape](checks))
 
 
 def print_checks(checks: Sequence[Check]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from typing import Any
 
 import click
@@ -12,7 +14,31 @@ import click
 def common_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """What every command takes; `main` looks at --debug itself."""
     function = click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")(function)
-    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document to stdout.")(function)
+    return click.option(
+        "--json", "as_json", is_flag=True, callback=_keep_where_set, help="Print one JSON document to stdout."
+    )(function)
+
+
+_KEPT = "tuner.stdout"
+
+
+def keep_stdout() -> None:
+    """Keep stdout for `print_document`: what else is printed, as by a kernel's file, goes to stderr."""
+    context = click.get_current_context()
+    if _KEPT not in context.meta:
+        context.meta[_KEPT] = sys.stdout
+        context.with_resource(redirect_stdout(sys.stderr))
+
+
+def print_document(text: str) -> None:
+    """Write a document for programs to stdout."""
+    click.echo(text, nl=False, file=click.get_current_context().meta.get(_KEPT))
+
+
+def _keep_where_set(_: click.Context, __: click.Parameter, as_json: bool) -> bool:
+    if as_json:
+        keep_stdout()
+    return as_json
 
 
 def numbers(text: str) -> tuple[int, ...]:
@@ -25,7 +51,7 @@ def numbers(text: str) -> tuple[int, ...]:
 
 def print_json(document: Mapping[str, Any]) -> None:
     """Write what `--json` promises: one document on stdout."""
-    click.echo(json.dumps(document, indent=2))
+    print_document(json.dumps(document, indent=2) + "\n")
 
 
 def selection_options(function: Callable[..., Any]) -> Callable[..., Any]:
