@@ -246,6 +246,14 @@ def test_what_a_kernel_prints_does_not_go_into_a_document(workspace: Workspace) 
     assert ElementTree.fromstring(junit.out).tag == "testsuites", junit.out
 
 
+@pytest.mark.parametrize("arguments", [("show",), ("show", "--json"), ("doctor", "--json"), ("--help",)])
+def test_output_that_has_no_room_is_one_line(workspace: Workspace, arguments: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("w") as full, workspace.start(*arguments, stdout=full) as process:
+        _, err = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert err == "error: No space left on device for what is written; give room, or redirect it elsewhere\n"
+
+
 def test_json_of_replay(workspace: Workspace) -> None:
     run = workspace.run("replay", TABLE, "--sampler", "random", "--seeds", "3", "--trials", "8,16", "--json")
     (table,) = run.document["tables"]

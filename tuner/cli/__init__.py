@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -49,6 +50,7 @@ def main() -> NoReturn:
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     try:
         cli.main(prog_name="tuner", standalone_mode=False)
+        sys.stdout.flush()
         code = 0
     except click.exceptions.Exit as e:
         code = e.exit_code
@@ -56,7 +58,7 @@ def main() -> NoReturn:
         click.echo(e.format_message(), err=True)
         code = _CONFIG_ERRORS
     except BrokenPipeError:  # the reader of stdout has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_stdout()
         code = 0
     except click.ClickException as e:
         code = _fail(e.format_message(), _CONFIG_ERRORS)
@@ -69,8 +71,16 @@ def main() -> NoReturn:
     except Exception as e:
         if debug:
             raise
+        if isinstance(e, OSError) and e.errno in (errno.ENOSPC, errno.EDQUOT) and not e.filename:
+            _discard_stdout()
+            sys.exit(_fail(f"{e.strerror} for what is written; give room, or redirect it elsewhere", _CONFIG_ERRORS))
         code = _fail(f"internal: {type(e).__name__}: {e}; run with --debug and report this", 70)
     sys.exit(code)
+
+
+def _discard_stdout() -> None:
+    """Let nothing that is still buffered fail when the interpreter ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str, code: int) -> int:
