@@ -14,10 +14,11 @@ import sys
 import time
 import tomllib
 from pathlib import Path
+from xml.etree import ElementTree
 
 import jsonschema
 import pytest
-from workspace import Run, Workspace
+from workspace import KERNEL, Run, Workspace
 
 from tuner.backends.table import BACKENDS
 
@@ -230,6 +231,27 @@ def test_json_of_tune(workspace: Workspace) -> None:
     jsonschema.validate(run.document, JOBS)
     assert [j["out"] for j in run.document["jobs"]] == ["results/job", "results/other"]
     assert {j["kind"] for j in run.document["jobs"]} == {"measurement"}
+
+
+def test_what_a_kernel_prints_does_not_go_into_a_document(workspace: Workspace) -> None:
+    noisy = KERNEL.replace("kernel = Kernel(", "print('imported')\nkernel = Kernel(")
+    noisy = noisy.replace("launch=lambda N, BLOCK: ", "launch=lambda N, BLOCK: print('launched') or ")
+    workspace.write(noisy, trials=2)
+    run = workspace.run("tune", "job.toml", "--backend", "model", "--json")
+    jsonschema.validate(run.document, JOBS)
+    assert "imported" in run.err and "launched" in run.err
+    baseline = ("check", "job.toml", "--baseline", "baseline.json")
+    assert json.loads(workspace.run(*baseline, "--update", "--json").out)
+    junit = workspace.run(*baseline, "--format", "junit")
+    assert ElementTree.fromstring(junit.out).tag == "testsuites", junit.out
+
+
+@pytest.mark.parametrize("arguments", [("show",), ("show", "--json"), ("doctor", "--json"), ("--help",)])
+def test_output_that_has_no_room_is_one_line(workspace: Workspace, arguments: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("w") as full, workspace.start(*arguments, stdout=full) as process:
+        _, err = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert err == "error: No space left on device for what is written; give room, or redirect it elsewhere\n"
 
 
 def test_json_of_replay(workspace: Workspace) -> None:

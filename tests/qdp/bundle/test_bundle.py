@@ -268,6 +268,29 @@ def test_a_default_that_does_not_compile_is_left_out_and_the_winner_stands_in(wo
     assert (default.entry, default.code, default.launches) == (winner.entry, winner.code, winner.launches)
 
 
+@pytest.mark.parametrize(
+    ("recorded", "why"),
+    [
+        ({"default": None}, "failed when it was tuned"),
+        ({"default": {"id": Tactic(WIDE).id, "config": WIDE}}, "was not the default when it was tuned: tune again"),
+        ({"evidence": {"how": "interpreted", "ptx": {}}}, "nothing has found correct"),
+    ],
+)
+def test_a_default_that_was_not_found_correct_is_left_out(made: Made, recorded: dict[str, Any], why: str) -> None:
+    cache = made.folder / "tactics.json"
+    data = json.loads(cache.read_bytes())
+    for entry in data["entries"]:
+        entry |= {n: {**entry.get(n, {}), **v} if v else v for n, v in recorded.items()}
+    cache.write_text(json.dumps(data))
+    run = made.workspace.run("export", "job.toml", "--format", "bundle", "--out", "bundle")
+    assert run.code == 0, run.err
+    assert run.err.count(f"leaving out the default (BLOCK=128 num_warps=4), which {why}; (BLOCK=") == 2, run.err
+    (exact,) = answers(made.folder / "bundle", EXACT)
+    default, winner = exact.played
+    assert (default.code, default.launches) == (winner.code, winner.launches)
+    assert not list((made.folder / "bundle/ptx").glob(f"*-{made.kernel.default_tactic.id}-*"))
+
+
 def test_a_winner_that_does_not_compile_is_refused(workspace: Workspace) -> None:
     prepared(workspace, refusing(512))
     run = workspace.run("export", "job.toml", "--format", "bundle", "--out", "bundle")
@@ -471,7 +494,7 @@ def test_code_that_the_manifest_does_not_list_is_not_read(made: Made) -> None:
     secret.write_text("s3cret")
     manifest = json.loads((bundle / "manifest.json").read_text())
     for name in (str(secret), "../secret.ptx", "secret.ptx"):
-        manifest["kernels"]["test::split"]["problems"][-1]["tactics"][0]["ptx"] = name
+        manifest["kernels"]["test::split"]["problems"][0]["tactics"][0]["ptx"] = name
         (bundle / "manifest.json").write_text(json.dumps(manifest))
         assert "does not list it" in refusal(bundle, EXACT)
     manifest["files"]["../secret.ptx"] = hashlib.sha256(secret.read_bytes()).hexdigest()

@@ -30,7 +30,7 @@ _log = logging.getLogger("tuner.qdp")
 class Held:
     """A problem's entry in the cache with the code of the tactics it serves, one or a portfolio, and of the default.
 
-    Where the default does not compile, the first of those that are served stands in for it.
+    Where the default was not found correct or does not compile, the first of those that are served stands in for it.
     """
 
     problem: Problem
@@ -52,7 +52,7 @@ def configs_of(problem: Problem, entry: Entry) -> list[Config]:
 
 
 def hold(problem: Problem, entry: Entry, compiler: Compiles) -> Held:
-    """Compile what an entry records. A default that does not compile is left out with a warning.
+    """Compile what an entry records. A default that is unfit to be served is left out with a warning.
 
     Raises:
         NoValidTacticError: when a tactic that is served does not compile.
@@ -66,14 +66,29 @@ def hold(problem: Problem, entry: Entry, compiler: Compiles) -> Held:
         codes.append((timed, result))
     default = problem.kernel.default_tactic
     result = compiler.submit(problem, default.config).result()
-    if not isinstance(result, Failure):
+    doubt = _doubt(entry, default)
+    if not isinstance(result, Failure) and not doubt:
         return Held(problem, entry, tuple(codes), (default, entry.default, result))
+    unfit = f"does not compile for {entry.device}: {result.headline}" if isinstance(result, Failure) else doubt
     first, artifact = codes[0]
     _log.warning(
-        f"{problem}: leaving out the default ({default}), which does not compile for {entry.device}: "
-        f"{result.headline}; ({Tactic(first.config)}) stands in for it"
+        f"{problem}: leaving out the default ({default}), which {unfit}; ({Tactic(first.config)}) stands in for it"
     )
     return Held(problem, entry, tuple(codes), (Tactic(first.config), first, artifact))
+
+
+def _doubt(entry: Entry, default: Tactic) -> str:
+    """Why an entry's verdict does not hold for the default of today. "" where it does."""
+    if default.id in {t.id for t in (entry.winner, *entry.portfolio)}:
+        return ""
+    if entry.default is None:
+        return "failed when it was tuned"
+    if entry.default.id != default.id:
+        return "was not the default when it was tuned: tune again"
+    # Of a portfolio, only the code of what it offers is recorded.
+    if entry.evidence is not None and not entry.portfolio and str(default.id) not in entry.evidence.ptx:
+        return "nothing has found correct"
+    return ""
 
 
 def bundled_kernel(kernel: Kernel, held: Sequence[Held]) -> BundledKernel:
