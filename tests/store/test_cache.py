@@ -14,9 +14,9 @@ import jsonschema
 import msgspec
 import pytest
 
-from tuner import Kernel, Launch, Problem, Range, Tactic, Tensor, cdiv
+from tuner import Kernel, Launch, Problem, Range, Tactic, Tensor, Tolerance, cdiv
 from tuner.errors import StorageError
-from tuner.kernel.identity import VERSION
+from tuner.kernel.identity import VERSION, kernel_hash
 from tuner.kernel.loader import load_kernel
 from tuner.kernel.problem_data import RangeData
 from tuner.outcome import Kind, Origin, Timing
@@ -326,8 +326,8 @@ def test_what_a_gpu_found_correct_travels_with_the_entry(tmp_path: Path) -> None
     update(tmp_path / "c.json", entries)
     held = Cache.open(tmp_path / "c.json").entries
     assert [e.evidence for e in held] == [e.evidence for e in sorted(entries, key=lambda e: e.backend)]
-    (ptx,) = proofs(held)
-    assert ptx == "cuda" * 8 and proofs(held)[ptx].startswith("found correct on ")
+    (ptx,) = proofs(held, INCREMENT)
+    assert ptx == "cuda" * 8 and proofs(held, INCREMENT)[ptx].startswith("found correct on ")
 
 
 # -- files that are refused --------------------------------------------------------------------------
@@ -523,3 +523,22 @@ def run(code: str) -> str:
     output = process.communicate()[0].decode()
     assert process.returncode == 0
     return output
+
+
+def test_an_entry_that_was_held_against_another_reference_is_unverified(tmp_path: Path) -> None:
+    held = entry(dims={"N": 400}, source=kernel_hash(INCREMENT))
+    update(tmp_path / "tactics.json", [held])
+    edited = replace(INCREMENT, reference=lambda x, amount: x + 2 * amount)
+    looser = replace(INCREMENT, tolerances={"fp16": Tolerance(1.0, 1.0)})
+
+    def looked_up(kernel: Kernel) -> Hit:
+        problem = Problem.of(kernel, {"N": 400}, {"T": "fp16"})
+        cache = Cache.open(tmp_path / "tactics.json")
+        return cache.lookup(problem, kernel_hash(kernel), backend="cuda", device="NVIDIA H200")
+
+    assert (looked_up(INCREMENT).tier, looked_up(INCREMENT).entry) == ("exact", held)
+    for kernel in (edited, looser):
+        hit = looked_up(kernel)
+        assert hit.tier == "exact" and hit.entry is not None
+        assert hit.entry.verified == "unverified: the reference or a tolerance has changed since; tune again"
+        assert not proofs([held], kernel)

@@ -53,7 +53,7 @@ def check_record(subject: Subject, record: Record, setting: Setting) -> Iterator
     recorded = record.tactics()
     target = target_of(record.device, record.capability)
     tactics = [Tactic(t.config) for _, t in recorded]
-    proven = proofs(setting.cache.entries)
+    proven = proofs(setting.cache.entries, subject.problem.kernel)
     today = compile_today(subject.problem, tactics, target, subject.job, setting.store, proven)
     for role, tactic in recorded:
         found = today[Tactic(tactic.config)]

@@ -131,7 +131,7 @@ def _record(
             f"run tuner tune {config} first, or name another cache with --cache"
         )
     target = target_of(here.device, here.capability)
-    tactics, proven = [tactic, problem.kernel.default_tactic], proofs(setting.cache.entries)
+    tactics, proven = [tactic, problem.kernel.default_tactic], proofs(setting.cache.entries, problem.kernel)
     today = compile_today(problem, tactics, target, subject.job, setting.store, proven)
     winner, default = today[tactic], today[problem.kernel.default_tactic]
     if isinstance(winner, Failure):

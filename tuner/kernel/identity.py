@@ -33,6 +33,18 @@ def kernel_hash(kernel: Kernel) -> str:
     return f"{VERSION}:{hashlib.sha256(json.dumps(parts).encode()).hexdigest()}"
 
 
+def reference_hash(kernel: Kernel) -> str:
+    """The identity of what a kernel's results are held against: the reference, and how far they may be from it.
+
+    Raises:
+        ConfigError: when the source of a function, or something that it refers to, cannot be read.
+    """
+    tolerances = {name: source_text(t) if callable(t) else repr(t) for name, t in kernel.tolerances.items()}
+    positions = [t.positions for t in kernel.inputs.values()]
+    parts = [source_text(kernel.reference), dict(sorted(tolerances.items())), positions]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
 def _text(kernel: Kernel) -> str:
     """What identifies the source, or all alternatives."""
     if kernel.alternatives:

@@ -13,7 +13,7 @@ import os
 from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +26,7 @@ from tuner.errors import StorageError
 from tuner.kernel.identity import made_before
 from tuner.kernel.problem import Problem
 from tuner.search.tactic import Tactic
-from tuner.store.entry import CLOCK_SLACK, Entry
+from tuner.store.entry import CLOCK_SLACK, Entry, of_today
 from tuner.store.files import locked, write_atomic
 from tuner.store.keys import Group, Key, covers, key_of, nearest_timed, point_of, problem_key, width
 from tuner.store.nearest import Nearest
@@ -150,7 +150,8 @@ class Cache:
         """Find the tactic to use for a problem.
 
         Only entries of the same kernel, source, backend, data types and attributes are considered, and
-        only winners that are legal for the problem. Where there is none, an entry whose source was hashed
+        only winners that are legal for the problem. An entry that was held against another reference or
+        tolerance than today's is unverified. Where there is none, an entry whose source was hashed
         by an older version serves as the nearest would, and the hit says so.
 
         Args:
@@ -160,6 +161,12 @@ class Cache:
             device: the name of the GPU at hand.
             capability: that GPU's compute capability; None leaves entries of other devices out.
         """
+        hit = self._find(problem, source, backend, device, capability)
+        return hit if hit.entry is None else replace(hit, entry=of_today(hit.entry, problem.kernel))
+
+    def _find(
+        self, problem: Problem, source: str, backend: str, device: str, capability: tuple[int, int] | None
+    ) -> Hit:
         key = problem_key(problem, source, backend, device)
         entry = self._by_key.get(key)
         if entry is not None and entry.winner.config in problem.space:

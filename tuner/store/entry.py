@@ -8,8 +8,10 @@ from functools import lru_cache
 from itertools import repeat
 from typing import Annotated, TypeAlias
 
+import msgspec
 from msgspec import Meta, Struct
 
+from tuner.kernel.identity import reference_hash
 from tuner.kernel.kernel import Attribute, Kernel
 from tuner.kernel.problem import Problem
 from tuner.kernel.problem_data import DimData, ProblemData, ShapeData, data_of, problem_from
@@ -90,6 +92,7 @@ class Entry(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True,
     timed: Annotated[tuple[TimedShape, ...], Meta(description="where times are means over several shapes")] = ()
     portfolio: Annotated[tuple[TimedTactic, ...], Meta(description="tactics to offer together, the winner first")] = ()
     evidence: Annotated[Proof | None, Meta(description="how the verdict was found; null in older entries")] = None
+    reference: Annotated[str, Meta(description="hash of what results were held against; empty in older entries")] = ""
 
     @property
     def problem(self) -> ProblemData:
@@ -164,14 +167,25 @@ def entry_of(
         ),
         portfolio=tuple(_timed(t, confirmed[t]) for t in portfolio),
         evidence=_evidence(verdict.checked, confirmed, code or {}),
+        reference=reference_hash(problem.kernel),
     )
 
 
-def proofs(entries: Iterable[Entry]) -> dict[str, str]:
-    """PTX that a GPU has found correct, by its SHA-256, and which GPU that was."""
+def of_today(entry: Entry, kernel: Kernel) -> Entry:
+    """The entry, unverified where its results were held against another reference or tolerance than today's."""
+    if entry.reference in ("", reference_hash(kernel)):
+        return entry
+    why = "unverified: the reference or a tolerance has changed since; tune again"
+    return msgspec.structs.replace(entry, verified=why)
+
+
+def proofs(entries: Iterable[Entry], kernel: Kernel) -> dict[str, str]:
+    """PTX of a kernel that a GPU has found correct by today's reference, by its SHA-256, and which GPU that was."""
+    reference = reference_hash(kernel)
     return {
         ptx: f"found correct on {e.device}, {e.date:%Y-%m-%d}"
         for e in entries
+        if e.kernel == kernel.id and e.reference == reference
         if e.evidence is not None and e.kind == "measurement" and e.verified == VERIFIED
         for ptx in e.evidence.ptx.values()
     }

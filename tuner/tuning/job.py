@@ -251,7 +251,9 @@ def _opened(
     if isinstance(choice, Backend):
         return nullcontext(choice)
     if isinstance(choice, BackendChoice):
-        return closing(open_backend(choice, problem, config.setting, Store(places.store), proofs(cache.entries)))
+        return closing(
+            open_backend(choice, problem, config.setting, Store(places.store), proofs(cache.entries, problem.kernel))
+        )
     return closing(choice(problem))
 
 

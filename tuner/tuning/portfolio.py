@@ -156,7 +156,11 @@ def _find(
     whole, source = spanning(group), kernel_hash(group[0].kernel)
 
     def opened(problem: Problem) -> closing[Backend]:
-        return closing(open_backend(choice, problem, config.setting, Store(default_folder()), proofs(cache.entries)))
+        return closing(
+            open_backend(
+                choice, problem, config.setting, Store(default_folder()), proofs(cache.entries, problem.kernel)
+            )
+        )
 
     with opened(whole) as backend:
         tactics = _winners(group, cache, source, backend)

@@ -26,7 +26,7 @@ from tuner.qdp.bundle.contents import Held, configs_of, hold
 from tuner.qdp.bundle.folder import write_bundle
 from tuner.search.tactic import Tactic
 from tuner.store.cache import LOOKUP_ORDER, Cache
-from tuner.store.entry import Entry, problem_of, proofs
+from tuner.store.entry import Entry, of_today, problem_of, proofs
 from tuner.store.selection import Selection
 
 
@@ -60,8 +60,7 @@ def export_bundle(
     held = _Stock(Cache.open(cache_file), cache_file, selection)
     found = [(problem, entry) for problem in problems for entry in _entries(problem, held)]
     found += _portfolios(problems, held)
-    proven = proofs(held.cache.entries)
-    contents = [_judged(code, proven) for code in _compiled(found)]
+    contents = [_judged(code, proofs(held.cache.entries, code.problem.kernel)) for code in _compiled(found)]
     for code in contents:
         if doubtful := caution(code.entry.verified):
             said = f"{code.problem}: the winner ({Tactic(code.entry.winner.config)}) is {doubtful}"
@@ -128,7 +127,8 @@ def _portfolios(problems: Sequence[Problem], held: _Stock) -> list[tuple[Problem
     for problem, backend, device in product(problems, LOOKUP_ORDER, devices):
         entry = held.cache.covering(problem, kernel_hash(problem.kernel), backend=backend, device=device)
         if entry is not None and entry in held.selection:
-            found.setdefault((*entry.problem.key, device), (problem_of(entry, problem.kernel), entry))
+            held_today = of_today(entry, problem.kernel)
+            found.setdefault((*entry.problem.key, device), (problem_of(entry, problem.kernel), held_today))
     exact = {data_of(problem).key for problem in problems}
     return [(problem, entry) for problem, entry in found.values() if entry.problem.key not in exact]
 
