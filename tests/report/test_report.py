@@ -13,6 +13,7 @@ from recorded import DEFAULT, HOSTILE, PROBLEM, made_up, write_results
 from workspace import KERNEL, STORE, Workspace
 
 from tuner.compile.pipeline import compile_tactic
+from tuner.errors import StorageError
 from tuner.gpu.catalog import find_device
 from tuner.kernel.problem import Problem
 from tuner.outcome import Failure, FailureClass
@@ -289,3 +290,17 @@ def test_ten_thousand_trials_stay_below_ten_megabytes(tmp_path: Path) -> None:
     written = write_report([tmp_path], tmp_path / "report.html")
     assert written.size == (tmp_path / "report.html").stat().st_size < 10_000_000
     assert "of 10000 trials failed" in Page.read(tmp_path / "report.html").text["Failures"]
+
+
+def test_only_a_report_is_replaced(tmp_path: Path) -> None:
+    write_results(tmp_path / "job", made_up(6))
+    out = tmp_path / "report.html"
+    write_report([tmp_path / "job"], out)
+    write_report([tmp_path / "job"], out)
+    foreign, link = tmp_path / "kernel.py", tmp_path / "link.html"
+    foreign.write_text("mine")
+    link.symlink_to(out)
+    for place in (foreign, link):
+        with pytest.raises(StorageError, match="exists and is no report of tuner's"):
+            write_report([tmp_path / "job"], place)
+    assert foreign.read_text() == "mine" and link.is_symlink()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from tuner import __version__
+from tuner.errors import StorageError
 from tuner.report.blocks import Section
 from tuner.report.charts import require_library
 from tuner.report.jobs import TunedProblem, read_results
@@ -64,10 +66,25 @@ def write_report(sources: Sequence[Path], out: Path, *, against: Path | None = N
             Article(f"Portfolio of {found.kernel} {found.problem}", subtitle, found.kind, [write_up(found)])
         )
     title = f"Tuning report: {jobs[0].title if len(jobs) == 1 else f'{len(jobs)} problems'}"
-    made = f"Made by qdp-tuner {__version__} on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC from {names}."
+    made = f"{_MADE_BY} {__version__} on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC from {names}."
     data = render(title, articles, made).encode()
+    _require_own(out)
     write_atomic(out, data)
     return Written(len(jobs), len(data))
+
+
+_MADE_BY = "Made by qdp-tuner"
+"""What every report says of itself."""
+
+
+def _require_own(out: Path) -> None:
+    """Refuse to replace what is no report.
+
+    Raises:
+        StorageError: when it is something else, or a symbolic link.
+    """
+    if os.path.lexists(out) and (out.is_symlink() or not out.is_file() or _MADE_BY.encode() not in out.read_bytes()):
+        raise StorageError(f"{out} exists and is no report of tuner's; choose another --out, or move it away")
 
 
 def _subtitle(job: TunedProblem) -> str:
