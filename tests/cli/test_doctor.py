@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import importlib.util
 import json
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from tuner.cli.doctor import Requirement, examine, usable_backends
+
+doctor = importlib.import_module("tuner.cli.doctor")  # the package has a command of that name
 
 
 def test_whatever_does_not_work_has_a_mend() -> None:
@@ -124,20 +127,19 @@ def test_a_missing_c_compiler_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.mend == "install gcc, or name one with CC"
 
 
-def test_a_missing_layer_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['tensorrt_bindings'] = None\n")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+def test_a_missing_layer_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_LOAD", "sys.modules['tensorrt_bindings'] = None\n" + doctor._LOAD)
     found = rehearsal()
     assert (found.ok, found.detail) == (False, "NVIDIA's Python layer is not installed")
     assert found.mend == "pip install 'qdp-tuner[rehearse]'"
 
 
-def test_a_layer_that_cannot_take_numbers_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "sitecustomize.py").write_text(
+def test_a_layer_that_cannot_take_numbers_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    changed = (
         "import numpy; numpy.__version__ = '2.4.0'\n"
         "from tuner.qdp.rehearsal.bindings import load; load().__version__ = '10.15.1.29'\n"
     )
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(doctor, "_LOAD", changed + doctor._LOAD)
     found = rehearsal()
     assert "tensorrt 10.15.1.29 with numpy 2.4.0 cannot take the number" in found.detail
     assert found.mend == "pip install 'numpy<2.4'"

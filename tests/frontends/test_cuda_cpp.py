@@ -186,7 +186,7 @@ def test_tools_are_named_with_their_versions() -> None:
 
 @pytest.mark.parametrize("name", ["slope", "THREADS"])
 def test_an_error_names_the_macro_that_the_declaration_makes_of_a_word(name: str) -> None:
-    code = MACROS.replace("{\n", f"{{\n    const float {name} = 0.5f;\n", 1)
+    code = MACROS.replace("{\n", f"{{\n    const float {name} = 0.5f * slope;\n", 1)
     problem = double(CudaCpp(code, "twice"), attributes={"slope": 0.25}, reference=lambda x, slope: 2 * x)
     with pytest.raises(TacticError, match=rf"kernel\.cu\(3\): .*; '{name}' on that line is a macro here, .*attribute"):
         compile_tactic(problem, TACTIC, H100)

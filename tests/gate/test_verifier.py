@@ -177,9 +177,9 @@ def test_a_lost_worker_judges_nothing_for_good(declare: Declare, tmp_path: Path,
 
 
 def test_a_worker_that_is_killed_from_outside_is_tried_again(declare: Declare, tmp_path: Path) -> None:
-    once = f"Path({str(tmp_path / 'once')!r})"
-    code = f"if not {once}.exists():\n        {once}.touch()\n        import os; os.kill(os.getpid(), 9)"
-    assert answer(declare('file.write(f"{block}\\n")', f"pass\n    {code}"), tactic()) == "verified"
+    once = str(tmp_path / "once")
+    code = f"if not os.path.exists({once!r}):\n        os.mkdir({once!r})\n        os.kill(os.getpid(), 9)"
+    assert answer(declare("(block):", f"(block):\n    {code}"), tactic()) == "verified"
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,9 @@ PTX = """\
 .visible .entry k(PARAMETERS)
 {
     .reg .b32 %r<2>;
+    .reg .b64 %o<2>;
     mov.u32 %r1, <<BLOCK>>;
+STORES
     ret;
 }
 """
@@ -73,6 +75,9 @@ def write(folder: Path, name: str, text: str, files: str = "") -> Kernel:
     """
     kinds = ["u64", "u64", "u32", "u32", "u64", "u64", "u64"] if "weight" in text else ["u64", "u32", "u64"]
     code = PTX.replace("PARAMETERS", ", ".join(f".param .{kind} p{i}" for i, kind in enumerate(kinds)))
+    outputs = range(4, 7) if "weight" in text else (2,)
+    stores = (f"    ld.param.u64 %o1, [p{i}];\n    st.global.u32 [%o1], %r1;" for i in outputs)
+    code = code.replace("STORES", "\n".join(stores))
     attributes = ("count", "eps", "flip") if "weight" in text else ("amount",)
     code += "".join(f"// {name} is <<{name}>>\n" for name in attributes)
     for block in files.split():

@@ -174,15 +174,19 @@ import sys
 import optuna
 from pathlib import Path
 from tuner import choice
+from tuner.kernel.problem_data import ProblemData
+from tuner.outcome import Origin
 from tuner.search.space import Space
 from tuner.store.journal import open_journal
+from tuner.store.study_data import StudyIdentity
 
 url, start, *problems = sys.argv[1:]
 print("ready", flush=True)
 sys.stdin.readline()
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 for problem in problems:
-    identity = {"kernel": "k::k", "problem": problem, "device": "d", "backend": "b"}
+    data = ProblemData("k::k", {"N": int(problem[2:])}, {}, {})
+    identity = StudyIdentity(data, problem, Origin("b", "measurement", "d"))
     open_journal(Path(), url, identity, Space((choice("A", 1, 2),)))
 """
 

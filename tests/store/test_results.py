@@ -60,7 +60,7 @@ def test_a_result_is_described_with_its_times_and_counts() -> None:
         "speedup": 2.0,
         "bytes": 2 * 4096 * 4,
         "flops": 0,
-        "dtypes": ["fp32"],
+        "dtypes": ("fp32",),
         "trials": 4,
         "resumed": 1,
         "stopped": "trials",

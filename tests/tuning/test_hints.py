@@ -20,10 +20,15 @@ START = "outputs start uninitialised, in TensorRT too"
     [
         ("x_ptr, n, y_ptr,", "x_ptr, y_ptr, n,", [ORDER], [SIZES, START]),
         (STORE, f"    undefined()\n{STORE}", ["undefined"], ["in this order", SIZES, START]),
-        ("tl.store(y_ptr + offsets, y,", "tl.atomic_add(y_ptr + offsets, y,", [START, SIZES], ["in this order"]),
+        (
+            "tl.store(y_ptr + offsets, y,",
+            "tl.atomic_add(y_ptr + offsets, y,",
+            ["only adds to output 'y'", "outputs start uninitialised"],
+            ["in this order", SIZES],
+        ),
         (
             "tl.store(y_ptr + offsets, y, mask=mask)",
-            "if n < 0:\n        tl.store(y_ptr, y)",
+            "if n < 0:\n        tl.store(y_ptr + offsets, y, mask=mask)",
             [START],
             ["in this order"],
         ),

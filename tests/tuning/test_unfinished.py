@@ -101,7 +101,7 @@ def test_the_winner_is_shown_when_the_cache_fails_later(workspace: Workspace) ->
         "import os, shutil\n"
         "if os.path.isdir('results/job') and os.path.isdir('kept'):\n"
         "    shutil.rmtree('kept')\n"
-        "    open('kept', 'w').close()\n"
+        "    os.mknod('kept')\n"
     )
     workspace.write(KERNEL.replace("reference=lambda x, factor: x * factor", "reference=reference"))
     text = (workspace.folder / "kernel.py").read_text()

@@ -31,7 +31,8 @@ def broken(run: Run) -> list[tuple[str, str]]:
 def test_the_module_without_mistakes_passes(workspace: Workspace) -> None:
     run = rehearse(workspace, ())
     assert run.code == 0, run.out + run.err
-    assert run.document["rehearsals"] == [{"what": CALL, "tactics": 2, "played": [3, 7], "broken": []}]
+    played = {"what": CALL, "tactics": 2, "counted": True, "played": [3, 7], "broken": []}
+    assert run.document["rehearsals"] == [played]
 
 
 LAUNCH = {
