@@ -122,10 +122,7 @@ def tune(config: Path, folder: Path, *options: str, backend: str = "cuda") -> di
 def open_cuda(problem: Any) -> Any:
     """The cuda backend for a problem, as a tune opens it. The caller closes it."""
     from tuner.backends.select import BackendChoice, open_backend
+    from tuner.backends.setting import BackendSetting
     from tuner.compile.blobs import Store, default_folder
-    from tuner.compile.options import CompileOptions
-    from tuner.tuning.config import Job
-    from tuner.tuning.options import SearchOptions
 
-    job = Job(problem.kernel.name, "", "h200", (problem,), SearchOptions(), CompileOptions())
-    return open_backend(BackendChoice.of("cuda"), problem, job, Store(default_folder()))
+    return open_backend(BackendChoice.of("cuda"), problem, BackendSetting(), Store(default_folder()))

@@ -173,7 +173,7 @@ def _problem(config: Path) -> Problem:
 
 def _code(config: Path, tactic: Tactic, setting: Setting, gpu: Gpu) -> Loadable:
     job = load_config(config)
-    found = compile_today(job.problems[0], [tactic], gpu.info.name, job, setting.store)[tactic]
+    found = compile_today(job.problems[0], [tactic], gpu.info.name, job, setting.store, {})[tactic]
     if not isinstance(found, Recompiled):
         raise RuntimeError(found.message)
     a = found.artifact

@@ -252,7 +252,7 @@ def test_output_that_has_no_room_is_one_line(workspace: Workspace, arguments: tu
     with Path("/dev/full").open("w") as full, workspace.start(*arguments, stdout=full) as process:
         _, err = process.communicate(timeout=120)
     assert process.returncode == 2
-    assert err == "error: No space left on device for what is written; give room, or redirect it elsewhere\n"
+    assert err == "error: stdout cannot be written: No space left on device; give room where it leads\n"
 
 
 def test_json_of_replay(workspace: Workspace) -> None:

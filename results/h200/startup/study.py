@@ -7,6 +7,7 @@ The tunes find every tactic compiled, so that what is left is start-up, assembli
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import tempfile
@@ -33,7 +34,7 @@ from tuner.store.results import Trial
 from tuner.store.study_data import StudyIdentity
 from tuner.tuning.config import load_config
 from tuner.tuning.job import Silent
-from tuner.tuning.loop import origin_of, tune_problem
+from tuner.tuning.loop import tune_problem
 
 PROCESSES = (1, 2, 4, 10)
 ASSEMBLERS = (8, 4, 2, 1)
@@ -111,7 +112,7 @@ def tune(name: str, assemblers: int, store: Path) -> dict[str, Any]:
 
 
 def _search(problem: Problem, backend: Backend, options: Any, clock: Clock) -> None:
-    identity = StudyIdentity(data_of(problem), problem.label, origin_of(backend))
+    identity = StudyIdentity(data_of(problem), problem.label, backend.origin)
     search = Search(problem.space, problem.kernel.default, sampler=options.sampler, seed=0, budget=options.trials)
     with tempfile.TemporaryDirectory() as folder:
         journal = open_journal(Path(folder), None, identity, problem.space)
@@ -121,7 +122,7 @@ def _search(problem: Problem, backend: Backend, options: Any, clock: Clock) -> N
             journal,
             search,
             trials=options.trials,
-            timeout_s=None,
+            deadline=math.inf,
             finalists=options.finalists,
             incumbent=None,
             progress=clock,
