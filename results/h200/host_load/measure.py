@@ -45,7 +45,7 @@ def main() -> None:
     device = ""
     for name, size in {"dry": dry.SIZE}.items() if given.dry else SIZES.items():
         with closing(open_cuda(Problem.of(kernel, {"N": size}))) as backend:
-            device = backend.device
+            device = backend.origin.device
             screened(backend, kernel.default)
             for phase in range(phases):
                 busy = phase % 2 == 1
