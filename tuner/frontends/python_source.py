@@ -21,7 +21,7 @@ from types import (
     MethodWrapperType,
     ModuleType,
 )
-from typing import Any
+from typing import Any, cast
 from weakref import ref
 
 from tuner.errors import ConfigError
@@ -365,7 +365,7 @@ def _followed(chain: tuple[str, ...], value: Any) -> Iterator[tuple[str, Any]]:
 
 def _imported(function: FunctionType, statement: Import) -> Iterator[tuple[str, Any]]:
     """What an import inside a function gives it, found as Python finds it when the function is called."""
-    load = function.__builtins__["__import__"]  # type: ignore[attr-defined]
+    load = cast("Any", function).__builtins__["__import__"]  # an attribute that not every typeshed knows
     names = (statement.name or "__name__",) if statement.whole else ()
     said = "." * statement.level + statement.module
     try:
