@@ -24,12 +24,12 @@ def name_arguments(
     Args:
         source: one that names its `arguments`.
         inputs, outputs: the tensors.
-        scope: the size of each dimension, and the data type that each dtype variable stands for.
+        scope: the size of each dimension, the value of each attribute, and the data type behind each dtype variable.
         integers: the extra integers.
     """
 
     def argument(position: int, tensor: Tensor) -> TensorArgument:
-        extents = (int(d) if d.isdigit() else int(scope[d.lstrip("*")]) for d in tensor.dims)
+        extents = (int(extent) for extent in tensor.evaluate(scope))  # type: ignore[arg-type]
         return TensorArgument(scope.get(tensor.dtype, tensor.dtype), tuple(extents), position)
 
     tensors = [argument(*pair) for pair in enumerate((*inputs.values(), *outputs.values()))]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from tuner.errors import ConfigError, did_you_mean
 from tuner.frontends import Source, as_source
 from tuner.frontends.dtypes import DTYPES
+from tuner.kernel.extents import Solution, solve_dims
 from tuner.kernel.launch import Launch
 from tuner.kernel.tensor import Tensor, Tolerance
 from tuner.search.call_by_name import names_of, require_known
@@ -136,13 +137,18 @@ class Kernel:
     @cached_property
     def dims(self) -> tuple[str, ...]:
         """The names of all dimensions, in order of appearance in the inputs."""
-        return tuple(dict.fromkeys(n for t in self.inputs.values() for n in t.names))
+        names = (n for t in self.inputs.values() for n in t.names)
+        return tuple(dict.fromkeys(n for n in names if n not in self.attributes))
+
+    @cached_property
+    def solutions(self) -> tuple[Solution, ...]:
+        """How each dimension follows from the inputs' extents, but for those of any number of dimensions."""
+        return solve_dims(self.inputs, self.attributes)
 
     @cached_property
     def variadic_dims(self) -> tuple[str, ...]:
         """Those dimensions that stand for any number of tensor dimensions."""
-        shapes = (d for t in self.inputs.values() for d in t.dims)
-        return tuple(dict.fromkeys(d[1:] for d in shapes if d.startswith("*")))
+        return tuple(dict.fromkeys(t.extents[0].names[0] for t in self.inputs.values() if t.variadic))
 
     @cached_property
     def constants(self) -> tuple[str, ...]:
@@ -199,9 +205,7 @@ class Kernel:
             if tensor.dtype not in self.dtypes and tensor.dtype not in DTYPES:
                 known = [*self.dtypes, *DTYPES]
                 raise ConfigError(f"tensor {name!r}: unknown dtype {tensor.dtype!r}{did_you_mean(tensor.dtype, known)}")
-            for dim in tensor.names:
-                if dim not in self.dims:
-                    raise ConfigError(f"output {name!r}: dimension {dim!r} is in no input")
+            self._check_extents(name, tensor)
             if tensor.positions and (tensor.positions not in self.dims or name not in self.inputs):
                 raise ConfigError(f"tensor {name!r}: positions={tensor.positions!r} is not a dimension of the inputs")
             if tensor.positions and any(DTYPES[d].kind == "f" for d in self.dtypes.get(tensor.dtype, (tensor.dtype,))):
@@ -209,6 +213,7 @@ class Kernel:
         for tensor in (*self.inputs.values(), *list(self.outputs.values())[:-1]):
             if tensor.scratch:
                 raise ConfigError("scratch memory must be the last output")
+        solve_dims(self.inputs, self.attributes)
         if not self.results:
             raise ConfigError("at least one output that is no scratch memory is needed")
         for name in self.tolerances:
@@ -221,6 +226,25 @@ class Kernel:
         for dim, param in self.tiles.items():
             if dim not in self.dims or param not in self.space.names:
                 raise ConfigError(f"tiles maps {dim!r} to {param!r}; it maps dimensions to parameters")
+
+    def _check_extents(self, name: str, tensor: Tensor) -> None:
+        if name in self.inputs and tensor.variadic and tensor.extents[0].names[0] in self.attributes:
+            raise ConfigError(
+                f"input {name!r}: {tensor.dims[0]} is an attribute; it stands for one extent, not any number"
+            )
+        for word in tensor.names:
+            if word in self.attributes and type(self.attributes[word]) is not int:
+                raise ConfigError(f"tensor {name!r}: attribute {word!r} stands in its shape, so it must be an int")
+            if word in self.space.names:
+                raise ConfigError(
+                    f"output {name!r}: {word!r} is tuned, and TensorRT asks for shapes before it chooses a tactic; "
+                    "an extent is made of dimensions and attributes"
+                )
+            if word not in self.dims and word not in self.attributes:
+                raise ConfigError(
+                    f"output {name!r}: {word!r} is neither a dimension of an input nor an attribute; an extent may be "
+                    "computed from them, as in 'cdiv(N, 2)'"
+                )
 
     def _check_signature(self) -> None:
         tensors = len(self.inputs) + len(self.outputs)
