@@ -29,8 +29,7 @@ def name_arguments(
     """
 
     def argument(position: int, tensor: Tensor) -> TensorArgument:
-        extents = (int(extent) for extent in tensor.evaluate(scope))  # type: ignore[arg-type]
-        return TensorArgument(scope.get(tensor.dtype, tensor.dtype), tuple(extents), position)
+        return TensorArgument(scope.get(tensor.dtype, tensor.dtype), tensor.numbers(scope), position)
 
     tensors = [argument(*pair) for pair in enumerate((*inputs.values(), *outputs.values()))]
     values = (*tensors[: len(inputs)], *integers, *tensors[len(inputs) :])
