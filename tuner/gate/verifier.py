@@ -233,22 +233,22 @@ def _run(problem: Problem, config: Config, effort: _Effort) -> Verdict:
     """Run a tactic at all its small sizes, then single programs at a large one, up to the first fault."""
     from tuner.gate import interpreter
 
-    sizes = instances(problem, config)
-    for instance in sizes:
+    checked_sizes, each = 0, 0.0
+    for instance in instances(problem, config):
+        programs = prod(int(n) for n in instance.launch(config).grid)  # type: ignore[arg-type]
+        if each * programs > effort.operations:
+            continue  # so many programs would take more, whether or not each of them ends
         note = sizes_note(problem, instance)
         try:
-            inputs, outputs = make_inputs(instance, effort.seed), poisoned(instance)
-            fault = _fault(instance, partial(interpreter.run, instance, config, inputs, outputs, effort.operations))
-            wrong = None if fault else judge(instance, inputs, outputs)
+            found = _interpret(instance, config, effort)
         except ConfigError as e:
             raise ConfigError(f"{e}{note}") from e
-        if fault:
-            return msgspec.structs.replace(fault, why=f"{fault.why}{note}")
-        if wrong:
-            return Verdict("wrong", f"{wrong}{note}")
-    if not sizes:
+        if isinstance(found, Verdict):
+            return msgspec.structs.replace(found, why=f"{found.why}{note}")
+        checked_sizes, each = checked_sizes + 1, max(each, found / programs)
+    if not checked_sizes:
         return Verdict("unverified", "no small size is legal for this tactic")
-    checked = f"interpreted at {len(sizes)} small size{'s' * (len(sizes) > 1)}"
+    checked = f"interpreted at {checked_sizes} small size{'s' * (checked_sizes > 1)}"
     large = _large(problem)
     if large is None:
         return Verdict("verified", checked=f"{checked}; no tensor has {LARGE_BYTES} bytes")
@@ -265,6 +265,19 @@ def _run(problem: Problem, config: Config, effort: _Effort) -> Verdict:
     if fault:
         return Verdict("unverified", f"offsets at full size could not be followed: {fault.why}", checked, fault.lasting)
     return Verdict("verified", checked=f"{checked}; offsets of {followed} programs followed at {large.label}")
+
+
+def _interpret(instance: Problem, config: Config, effort: _Effort) -> Verdict | int:
+    """What is wrong with a tactic at small sizes; how many operations it took there, where nothing is."""
+    from tuner.gate import interpreter
+
+    inputs, outputs = make_inputs(instance, effort.seed), poisoned(instance)
+    taken: list[int] = []
+    run = partial(interpreter.run, instance, config, inputs, outputs, effort.operations)
+    if fault := _fault(instance, lambda: taken.append(run())):
+        return fault
+    wrong = judge(instance, inputs, outputs)
+    return Verdict("wrong", wrong) if wrong else taken[0]
 
 
 def _fault(instance: Problem, launch: Callable[[], object]) -> Verdict | None:
