@@ -24,7 +24,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from math import prod
-from typing import Literal
+from typing import Literal, cast
 
 import msgspec
 from msgspec import Struct
@@ -235,7 +235,7 @@ def _run(problem: Problem, config: Config, effort: _Effort) -> Verdict:
 
     checked_sizes, each = 0, 0.0
     for instance in instances(problem, config):
-        programs = prod(int(n) for n in instance.launch(config).grid)  # type: ignore[arg-type]
+        programs = prod(cast(tuple[int, ...], instance.launch(config).grid))
         if each * programs > effort.operations:
             continue  # so many programs would take more, whether or not each of them ends
         note = sizes_note(problem, instance)
