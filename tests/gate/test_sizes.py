@@ -215,14 +215,20 @@ def test_only_sizes_that_are_not_the_problems_own_are_the_gates(made: Made) -> N
     )
 
 
-@pytest.mark.parametrize("wide", [True, False])
-def test_offsets_of_segments_are_followed_at_full_size(made: Made, wide: bool) -> None:
-    large = {"L": 1 << 22, "D": 1024, "B": 1 << 20}
-    answer = verdict(made(SEGMENTS, large, "row * D", "row * D.to(tl.int64)" if wide else "row * D"))
-    if wide:
-        assert answer.kind == "verified" and "offsets of" in answer.checked
-    else:
+WIDER = {
+    "no": ("row * D", "row * D"),
+    "the width": ("row * D", "row * D.to(tl.int64)"),
+    "the bounds of the loop": ("range(begin, end)", "range(begin.to(tl.int64), end.to(tl.int64))"),
+}
+
+
+@pytest.mark.parametrize("wider", WIDER)
+def test_offsets_of_segments_are_followed_at_full_size(made: Made, wider: str) -> None:
+    answer = verdict(made(SEGMENTS, {"L": 1 << 22, "D": 1024, "B": 1 << 20}, *WIDER[wider]))
+    if wider == "no":
         assert isinstance(answer, Failure) and "offsets that do not fit 32 bits wrap around" in answer.message
+    else:
+        assert answer.kind == "verified" and "offsets of" in answer.checked, answer
 
 
 def test_a_size_that_would_take_too_many_operations_is_left_out(made: Made) -> None:
