@@ -63,7 +63,7 @@ class Kernel:
             output array, or a tuple of them. Scratch memory is not among them.
         dtypes: each dtype variable and the data types it may stand for, the usual one first.
         attributes: values that are fixed when the plugin is created and never tuned, with their
-            defaults. They are compiled in, or passed by the launch as extra integers.
+            defaults. They are compiled in, or passed by the launch as extra integers; integers may stand in extents.
         constraints: what a legal tactic meets.
         tolerances: per output dtype; `default_tolerance` otherwise. A function asks by name for dimensions,
             attributes and dtype variables, for errors that grow with them.
