@@ -47,6 +47,7 @@ def rehearse(
     place of a CONFIG, the folder of a bundle stands for its plugins. A module's calls come from --call, or from
     a list called REHEARSAL in it.
     """
+    from tuner.qdp.preview import ALIASES
     from tuner.qdp.rehearsal.bindings import BindingsError, load
 
     if bool(configs) == (module is not None):
@@ -72,6 +73,8 @@ def rehearse(
     if as_json and played:
         print_json({"tensorrt": version, "rehearsals": played})
     elif any(line["played"] for line in played):
+        if any(line["aliases"] for line in played):
+            click.echo(f"Outputs in the place of inputs need the preview feature {ALIASES} in the builder's config.")
         click.echo(f"Played on the Python layer of TensorRT {version}; no engine was built.")
     several.end()
     if any(line["broken"] for line in played):
@@ -132,7 +135,8 @@ def _config(path: Path, stage: _Stage) -> Iterator[dict[str, Any]]:
         if (known, for_device) != (kernel, device):
             raise ConfigError(f"{kernel.id!r} is another kernel or target in each config; rehearse them apart")
         rehearsal, broken = rehearse(problem, offer, device)
-        line = _line(str(problem), rehearsal, broken, problem.space.size, problem.space.counted)
+        names = tuple(kernel.inputs), tuple(kernel.outputs)
+        line = _line(str(problem), rehearsal, broken, problem.space.size, problem.space.counted, names)
         verified = _verified(cache, problem, job.target)
         yield line if verified is None else line | {"verified": verified}
 
@@ -169,18 +173,36 @@ def _module(module: Path, calls: tuple[str, ...], stage: _Stage) -> Iterator[dic
             yield _line(plugin, Rehearsal(0), (), 0) | {"mend": f"to play it, name its tensors: --call '{call}'"}
 
 
-def _line(what: str, rehearsal: Any, broken: Any, tactics: int, counted: bool = True) -> dict[str, Any]:
-    """What is said of one rehearsal; unless they were counted there are more tactics than `tactics`."""
+def _line(
+    what: str,
+    rehearsal: Any,
+    broken: Any,
+    tactics: int,
+    counted: bool = True,
+    names: tuple[tuple[str, ...], tuple[str, ...]] | None = None,
+) -> dict[str, Any]:
+    """What is said of one rehearsal; unless they were counted there are more tactics than `tactics`.
+
+    Tensors go by the names of inputs and outputs, and by their numbers where they have none.
+    """
+    from tuner.qdp.rehearsal.aliases import in_place
+
+    inputs, outputs = names or (range(rehearsal.inputs), range(len(rehearsal.outputs)))
     return {
         "what": what,
         "tactics": tactics,
         "counted": counted,
         "played": [p.tactic for p in rehearsal.played],
+        "aliases": [
+            {"output": outputs[a.output], "input": inputs[a.input], "depends": a.depends} for a in in_place(rehearsal)
+        ],
         "broken": [asdict(b) for b in broken],
     }
 
 
 def _show(line: dict[str, Any]) -> None:
+    from tuner.qdp.rehearsal.aliases import explain
+
     if "mend" in line:
         click.echo(f"{line['what']}: registered, and not played; {line['mend']}")
         return
@@ -192,6 +214,8 @@ def _show(line: dict[str, Any]) -> None:
     click.echo(f"{line['what']}: {len(line['played'])} of {total} tactics played, {verdict}")
     if "verified" in line and (doubtful := caution(line["verified"])):
         click.echo(f"  the winner in the cache is {doubtful}")
+    for alias in line["aliases"]:
+        click.echo(f"  {explain(**alias)}")
     for (rule, message), tactics in broken.items():
         by = f" (tactic{'s' * (len(tactics) > 1)} {', '.join(tactics)})" if tactics else ""
         click.echo(f"  {rule}{by}: {message}")

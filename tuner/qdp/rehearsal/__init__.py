@@ -1,5 +1,6 @@
 """Play TensorRT's engine builder over a plugin on NVIDIA's own Python layer, with no GPU and no TensorRT runtime.
 
+- `aliases`: what a rehearsed plugin does in place, and whether its code is right where TensorRT puts a copy in between
 - `bindings`: make `tensorrt` and `tensorrt.plugin` importable from the bindings wheel alone
 - `builder`: the part of the engine builder: the calls it makes to a plugin, in order, and what it refuses
 - `call`: a call of a plugin as text: ``example::increment(fp32[1:64:1024, 1024], block_size=256)``
