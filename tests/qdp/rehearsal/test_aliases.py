@@ -49,44 +49,46 @@ def test_without_an_alias_nothing_is_said_of_it(workspace: Workspace) -> None:
     assert run.code == 0 and "place of" not in run.out
 
 
+ONE, BOTH = "trtp.TensorDesc", "x: D, y: D, size: int"
 TWO = [
-    ("(x: trtp.TensorDesc, size: int, scale: float) -> trtp.TensorDesc:", "(x: D, y: D, size: int, scale: float) -> P:"),
-    ("(x: trtp.TensorDesc, size: int, outputs: tuple[trtp.TensorDesc])", "(x: D, y: D, size: int, outputs: P)"),
-    ("    x: trtp.TensorDesc, size: int, scale: float, outputs: tuple[trtp.TensorDesc], tactic: int", "    x: D, y: D, size: int, scale: float, outputs: P, tactic: int"),
-    ('PTX = """', 'D = trtp.TensorDesc\nP = tuple[trtp.TensorDesc, trtp.TensorDesc]\nPTX = """'),
+    (f"(x: {ONE}, size: int, scale: float) -> {ONE}:", f"({BOTH}, scale: float) -> P:"),
+    (f"(x: {ONE}, size: int, outputs: tuple[{ONE}])", f"({BOTH}, outputs: P)"),
+    (f"x: {ONE}, size: int, scale: float, outputs: tuple[{ONE}]", f"{BOTH}, scale: float, outputs: P"),
+    ('PTX = """', f'D = {ONE}\nP = tuple[{ONE}, {ONE}]\nPTX = """'),
     ("FP32|FP16, FP32|FP16", "FP32, FP32, FP32, FP32"),
-    (".param .u64 add_x, .param .u32 add_n, .param .u64 add_y", ".param .u64 add_x, .param .u64 b, .param .u32 add_n, .param .u64 add_y, .param .u64 d"),
-]  # fmt: skip
+    (".param .u32 add_n, .param .u64 add_y", ".param .u64 b, .param .u32 add_n, .param .u64 add_y, .param .u64 d"),
+]
+"""Two inputs and two outputs."""
 PAIR = "planted::add(fp32[1:64:1024, 8], fp32[1:64:1024, 8], size=256, scale=2.0)"
+
+PLAIN = "    return x.like()"
 
 REFUSED: dict[str, tuple[Edits, str, str]] = {
     "two outputs in one place": (
-        [*TWO, ("    return x.like()", "    return x.aliased(), x.aliased()")],
+        [*TWO, (PLAIN, "    return x.aliased(), x.aliased()")],
         PAIR,
         "outputs 0 and 1 are both in the place of input 'x'",
     ),
     "another type": (
-        [("    return x.like()", "    y = x.aliased().like()\n    y.dtype = trt.float16\n    return y"),
-         ("import tensorrt.plugin", "import tensorrt as trt\nimport tensorrt.plugin")],
+        [
+            (PLAIN, "    y = x.aliased().like()\n    y.dtype = trt.float16\n    return y"),
+            ("import tensorrt.plugin", "import tensorrt as trt\nimport tensorrt.plugin"),
+        ],
         CALL,
         "output 0 is HALF (1, 8) at min and lies in the place of input 'x', FLOAT (1, 8)",
     ),
     "another shape": (
-        [("    return x.like()", "    y = x.aliased().like()\n    y.shape_expr[0] = x.shape_expr[0] + 1\n    return y")],
+        [(PLAIN, "    y = x.aliased().like()\n    y.shape_expr[0] = x.shape_expr[0] + 1\n    return y")],
         CALL,
         "output 0 is FLOAT (2, 8) at min and lies in the place of input 'x', FLOAT (1, 8)",
     ),
-    "a copy": (
-        [("    return x.like()", "    return x.like().aliased()")],
-        CALL,
-        "aliased to a copy of an input",
-    ),
+    "a copy": ([(PLAIN, "    return x.like().aliased()")], CALL, "aliased to a copy of an input"),
     "an alias of an alias": (
-        [("    return x.like()", "    return x.aliased().aliased()")],
+        [(PLAIN, "    return x.aliased().aliased()")],
         CALL,
         "return x.aliased() of the argument x itself",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("edits", "call", "said"), REFUSED.values(), ids=REFUSED)
@@ -98,7 +100,7 @@ def test_what_the_engine_does_not_take_is_refused(workspace: Workspace, edits: E
 
 
 def test_two_outputs_in_two_places_pass(workspace: Workspace) -> None:
-    path = plant(workspace.folder, [*TWO, ("    return x.like()", "    return y.aliased(), x.aliased()")])
+    path = plant(workspace.folder, [*TWO, (PLAIN, "    return y.aliased(), x.aliased()")])
     run = workspace.run("rehearse", "--module", str(path), "--call", PAIR, "--json")
     assert run.code == 0, run.out + run.err
     found = [(a["output"], a["input"]) for a in run.document["rehearsals"][0]["aliases"]]

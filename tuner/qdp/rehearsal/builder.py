@@ -217,7 +217,7 @@ class _Stage:
         return tuple((self._types[i].name, {w: self._shape(i, w) for w in WHICH}) for i in outputs)
 
     def _check_aliases(self) -> None:
-        """Each input is in the place of one output at most, of its own type and shape: NVIDIA's Python lets all pass."""
+        """An input is in the place of one output at most, of its type and shape; NVIDIA's Python lets all pass."""
         names, count, taken = self._definition().input_tensor_names, len(self._tensors), dict[int, int]()
         for output, source in self.aliases:
             if taken.setdefault(source, output) != output:
