@@ -45,8 +45,8 @@ def kernel(**changes: Any) -> Kernel:
         ({"id": "scale"}, "the id must read 'namespace::name'"),
         ({"id": "a.b::scale"}, "the id must read 'namespace::name'"),
         ({"id": "trt::scale"}, "TensorRT reserves the namespaces"),
-        ({"source": 3}, "source must be a function under @triton.jit alone, not 3"),
-        ({"source": AUTOTUNED}, "source must be a function under @triton.jit alone, not <triton.*Autotuner"),
+        ({"source": 3}, "source must be a function under @triton.jit, or one of tuner.frontends, not 3"),
+        ({"source": AUTOTUNED}, "declare it with Kernel.from_autotune"),
         ({"inputs": {}}, "at least one input and one output"),
         ({"inputs": {"x": Tensor("T", "*M N", positions="N")}}, "tensor 'x': positions are integers, not T"),
         ({"inputs": {"x": Tensor("i32", "*M N", positions="V")}}, "positions='V' is not a dimension of the inputs"),
@@ -90,7 +90,10 @@ def kernel(**changes: Any) -> Kernel:
         ({"constraints": [Constraint("c", lambda Z: True, "w")]}, "constraint 'c' names 'Z'"),
         ({"tiles": {"N": "BLOK"}}, "tiles maps 'N' to 'BLOK'"),
         ({"tiles": {"K": "BLOCK"}}, "tiles maps 'K' to 'BLOCK'"),
-        ({"inputs": {"x": Tensor("T", "*M N"), "w": Tensor("T", "N"), "v": Tensor("T", "N")}}, "there are 4 tensors"),
+        (
+            {"inputs": {"x": Tensor("T", "*M N"), "w": Tensor("T", "N"), "v": Tensor("T", "N")}},
+            "which takes which tensor: 'x' by x_ptr, 'w' by none",
+        ),
     ],
 )
 def test_a_mistake_in_a_declaration_is_named(changes: dict[str, Any], said: str) -> None:

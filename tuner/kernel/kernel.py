@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from keyword import iskeyword
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from tuner.errors import ConfigError, did_you_mean
 from tuner.frontends import Source, as_source
 from tuner.frontends.dtypes import DTYPES
+from tuner.kernel.arguments import declared_names
 from tuner.kernel.extents import Solution, solve_dims
 from tuner.kernel.launch import Launch
 from tuner.kernel.tensor import Tensor, Tolerance
@@ -46,11 +47,13 @@ class Kernel:
 
     Attributes:
         id: the plugin id, ``"namespace::name"``.
-        source: a function under `@triton.jit` alone, or one of `tuner.frontends`. Its parameters are the
-            inputs, the launch's extra integers, the outputs, and then constants: tuned parameters,
-            attributes or dimensions. `tuner.alternatives` puts several kernels by name here.
-        inputs, outputs: the tensors by name, in the order of the kernel's parameters. Dimensions and
-            dtype variables of outputs are those of the inputs.
+        source: a function under `@triton.jit`, also with `@triton.heuristics` above it, or one of
+            `tuner.frontends`. Its parameters come in any order: tensors, the launch's extra integers, and
+            constants: tuned parameters, attributes or dimensions. `tuner.alternatives` puts several
+            kernels by name here.
+        inputs, outputs: the tensors, named as the parameters that take them, or those without ``_ptr``.
+            Under other names, the first parameters take the inputs and the last ones the outputs.
+            Dimensions and dtype variables of outputs are those of the inputs.
         params: the tuned parameters: constants of the kernel, launch options (Triton's `num_warps`,
             `num_stages`, `num_ctas`, `maxnreg`), or what the launch makes the block of.
         default: the tactic a careful person would pick by hand; TensorRT's tactic 0.
@@ -66,6 +69,8 @@ class Kernel:
             attributes and dtype variables, for errors that grow with them.
         bytes: bytes that must cross device memory; by default every tensor once, scratch memory excepted.
         flops: floating-point operations; 0 marks a kernel that only moves data.
+        absent: parameters, such as optional pointers, that are compiled in as None. Those whose default is
+            None and that nothing names are absent by themselves.
         tiles: for each dimension, the parameter whose value the kernel steps over it with. The
             correctness gate takes sizes on and beside those steps.
     """
@@ -85,12 +90,40 @@ class Kernel:
     bytes: Callable[..., int] | None = None
     flops: Callable[..., int] = lambda: 0
     tiles: Mapping[str, str] = field(default_factory=dict)
+    absent: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         try:
             self._check()
         except ConfigError as e:
             raise ConfigError(f"kernel {self.id!r}: {e}") from None
+
+    @classmethod
+    def from_autotune(cls, function: Any, **declared: Any) -> Kernel:
+        """Declare a kernel under `@triton.autotune` or `@triton.heuristics` or both, as it is.
+
+        The space holds the autotuner's configs, less those that `early_config_prune` drops; without an
+        autotuner it is what Triton launches, `num_warps=4` and `num_stages=3`. A `perf_model` is not asked: the
+        search finds out. Heuristics are computed for each tactic; one that differs within the range of a
+        dimension refuses it. They and the hook see tensors as contiguous and aligned to 256 bytes, with
+        `dtype`, `shape`, `size()`, `stride()`, `data_ptr()` and the like. Parameters of which nothing here
+        speaks keep their default values.
+
+        Args:
+            function: what the decorators made, or anything that wraps it.
+            declared: as for `Kernel`, without `source` and `params`; `constraints` are what a legal tactic
+                meets besides the hook, and `default` is the first config unless given.
+
+        Raises:
+            ConfigError: when the autotuner resets or restores tensors or calls hooks around a launch, or
+                what it says does not fit the declaration.
+        """
+        from tuner.kernel.autotune import read_autotuned
+
+        arguments, hook = read_autotuned(function, **declared)
+        kernel = cls(**arguments)
+        constraint = hook(kernel)
+        return kernel if constraint is None else replace(kernel, constraints=[*kernel.constraints, constraint])
 
     @property
     def name(self) -> str:
@@ -114,8 +147,8 @@ class Kernel:
 
     @cached_property
     def code(self) -> Source:
-        """The source as its front end sees it; where there are alternatives, each has its own."""
-        return as_source(self.source)
+        """The source, bound to the names declared here; where there are alternatives, each has its own."""
+        return as_source(self.source).bind(declared_names(self))
 
     def resolve(self, config: Config) -> tuple[Kernel, Config]:
         """The kernel that a configuration runs, and what of it is that kernel's own; itself without alternatives."""
@@ -247,13 +280,6 @@ class Kernel:
                 )
 
     def _check_signature(self) -> None:
-        tensors = len(self.inputs) + len(self.outputs)
-        arguments = self.code.arguments
-        if arguments is not None and len(arguments) < tensors:
-            raise ConfigError(
-                f"the source takes {len(arguments)} run-time parameters ({', '.join(arguments)}) but there "
-                f"are {tensors} tensors; its order is inputs, extra integers, outputs, constants"
-            )
         self.code.check_parameters(tuple(self.inputs), tuple(self.outputs), self.attributes)
         known = [*self.space.names, *self.attributes, *self.dims, *(self.dtypes if self.code.takes_types else ())]
         for name in self.constants:

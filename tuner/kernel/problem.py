@@ -12,7 +12,7 @@ from tuner.errors import ConfigError, did_you_mean
 from tuner.frontends.base import ALIGNMENT, NOTHING, IntegerFacts, Source, Specialization
 from tuner.frontends.dtypes import itemsize
 from tuner.gpu.target import Dim3
-from tuner.kernel.arguments import compute_heuristics, name_arguments
+from tuner.kernel.arguments import compute_heuristics, name_arguments, pass_integers
 from tuner.kernel.arith import Int, Multiple, divisibility
 from tuner.kernel.extents import check_extents, check_profile
 from tuner.kernel.kernel import Attribute, Kernel
@@ -304,19 +304,18 @@ class Problem:
         launch = self._call(f"the launch of ({Tactic(config)})", self.kernel.launch, scope)
         if not isinstance(launch, Launch):
             raise ConfigError(f"kernel {self.kernel.id!r}: launch must return a Launch, not {launch!r}")
-        code, tensors = self.kernel.code, len(self.kernel.inputs) + len(self.kernel.outputs)
-        if code.arguments is not None and len(launch.args) != len(code.arguments) - tensors:
-            raise ConfigError(
-                f"kernel {self.kernel.id!r}: launch passes {len(launch.args)} extra integers, "
-                f"the source takes {len(code.arguments) - tensors}"
-            )
+        code = self.kernel.code
+        try:
+            integers = pass_integers(code, launch, {**code.fixed, **self.attributes})
+        except ConfigError as e:
+            raise ConfigError(f"kernel {self.kernel.id!r}: {e}") from None
         if not code.sized_by_launch and (launch.block or launch.shared_bytes):
             raise ConfigError(
                 f"kernel {self.kernel.id!r}: {code.language} sets block and shared_bytes itself; "
                 "leave them out of the Launch"
             )
         block = launch.block and (*launch.block, 1, 1)[:3]
-        return Launch((*launch.grid, 1, 1)[:3], launch.args, block, launch.shared_bytes)
+        return Launch((*launch.grid, 1, 1)[:3], integers, block, launch.shared_bytes)
 
     def argument_multiples(self, config: Config) -> tuple[Int, ...]:
         """What divides each extra argument whatever the dimensions: an int where it is constant."""
