@@ -3,8 +3,10 @@
 from typing import TYPE_CHECKING, Any
 
 from tuner.frontends.dtypes import itemsize
+from tuner.kernel.alias import Alias
 from tuner.kernel.alternatives import alternatives
 from tuner.kernel.arith import cdiv, maximum, minimum, next_power_of_2
+from tuner.kernel.chain import Chain, Step
 from tuner.kernel.kernel import Kernel
 from tuner.kernel.launch import Launch
 from tuner.kernel.loader import load_kernel
@@ -35,7 +37,9 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
+    "Alias",
     "Cache",
+    "Chain",
     "Constraint",
     "Kernel",
     "Launch",
@@ -43,6 +47,7 @@ __all__ = [
     "Problem",
     "Range",
     "Space",
+    "Step",
     "Tactic",
     "Tensor",
     "Timed",

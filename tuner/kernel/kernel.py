@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from tuner.errors import ConfigError, did_you_mean
 from tuner.frontends import Source, as_source
 from tuner.frontends.dtypes import DTYPES
+from tuner.kernel.alias import Alias, code_tensors, resolve_aliases
 from tuner.kernel.arguments import declared_names
 from tuner.kernel.extents import Solution, solve_dims
 from tuner.kernel.launch import Launch
+from tuner.kernel.parts import Part
 from tuner.kernel.tensor import Tensor, Tolerance
 from tuner.search.call_by_name import names_of, require_known
 from tuner.search.constraints import Constraint
@@ -53,7 +55,8 @@ class Kernel:
             kernels by name here.
         inputs, outputs: the tensors, named as the parameters that take them, or those without ``_ptr``.
             Under other names, the first parameters take the inputs and the last ones the outputs.
-            Dimensions and dtype variables of outputs are those of the inputs.
+            Dimensions and dtype variables of outputs are those of the inputs. An output may be an
+            `Alias` of an input, or start with a value.
         params: the tuned parameters: constants of the kernel, launch options (Triton's `num_warps`,
             `num_stages`, `num_ctas`, `maxnreg`), or what the launch makes the block of.
         default: the tactic a careful person would pick by hand; TensorRT's tactic 0.
@@ -94,6 +97,7 @@ class Kernel:
 
     def __post_init__(self) -> None:
         try:
+            object.__setattr__(self, "outputs", resolve_aliases(self.inputs, self.outputs))
             self._check()
         except ConfigError as e:
             raise ConfigError(f"kernel {self.id!r}: {e}") from None
@@ -150,6 +154,25 @@ class Kernel:
         """The source, bound to the names declared here; where there are alternatives, each has its own."""
         return as_source(self.source).bind(declared_names(self))
 
+    @cached_property
+    def passed(self) -> tuple[dict[str, str], dict[str, str]]:
+        """The inputs and the outputs that the code has a parameter for: by its names for them, their own."""
+        return code_tensors(self.inputs, self.outputs, as_source(self.source).parameters)
+
+    @cached_property
+    def aliases(self) -> Mapping[str, str]:
+        """The outputs that are changed in place, each with its input."""
+        return {name: t.input for name, t in self.outputs.items() if isinstance(t, Alias)}
+
+    @cached_property
+    def parts(self) -> tuple[Part, ...]:
+        """The launches that it is made of, in order, where there are several."""
+        if self.alternatives or all(t.start is None for t in self.outputs.values()):
+            return ()
+        from tuner.kernel.drafts import started_parts
+
+        return started_parts(self)
+
     def resolve(self, config: Config) -> tuple[Kernel, Config]:
         """The kernel that a configuration runs, and what of it is that kernel's own; itself without alternatives."""
         if not self.alternatives:
@@ -200,9 +223,7 @@ class Kernel:
             raise ConfigError("at least one input and one output are needed")
         self._check_names()
         self._check_tensors()
-        if not self.alternatives:
-            self._check_signature()
-            self._check_attributes()
+        self._check_source()
         self._check_functions()
         self.space.encode(self.default)
 
@@ -243,6 +264,8 @@ class Kernel:
                 raise ConfigError(f"tensor {name!r}: positions={tensor.positions!r} is not a dimension of the inputs")
             if tensor.positions and any(DTYPES[d].kind == "f" for d in self.dtypes.get(tensor.dtype, (tensor.dtype,))):
                 raise ConfigError(f"tensor {name!r}: positions are integers, not {tensor.dtype}")
+        if any(tensor.start is not None for tensor in self.inputs.values()):
+            raise ConfigError("an input holds what it is given; start=… is for outputs")
         for tensor in (*self.inputs.values(), *list(self.outputs.values())[:-1]):
             if tensor.scratch:
                 raise ConfigError("scratch memory must be the last output")
@@ -279,8 +302,13 @@ class Kernel:
                     "computed from them, as in 'cdiv(N, 2)'"
                 )
 
+    def _check_source(self) -> None:
+        if not self.alternatives:
+            self._check_signature()
+            self._check_attributes()
+
     def _check_signature(self) -> None:
-        self.code.check_parameters(tuple(self.inputs), tuple(self.outputs), self.attributes)
+        self.code.check_parameters(*map(tuple, self.passed), self.attributes)
         known = [*self.space.names, *self.attributes, *self.dims, *(self.dtypes if self.code.takes_types else ())]
         for name in self.constants:
             if name not in known:
