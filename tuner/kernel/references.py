@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import sys
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,8 +9,9 @@ from pathlib import Path
 from types import ModuleType
 
 from tuner.errors import ConfigError
+from tuner.gpu.catalog import DEFAULT, find_device
 from tuner.kernel.kernel import Attribute, Kernel
-from tuner.kernel.loader import import_file, kernels_in
+from tuner.kernel.loader import device_told, import_file, import_module, kernels_in
 from tuner.kernel.problem import Problem, Range, Timed
 from tuner.kernel.siblings import PREFIX
 from tuner.workers.faults import out_of_memory
@@ -73,11 +72,13 @@ class KernelRef:
         location: a module's name, or an absolute file.
         name: the variable there that holds it.
         id: the plugin id.
+        device: the GPU that answered, by its short name, if the file asked for one while it was imported.
     """
 
     location: str
     name: str
     id: str
+    device: str = DEFAULT
 
     def load(self) -> Kernel:
         """Import the module or file and return the kernel.
@@ -86,7 +87,8 @@ class KernelRef:
             LookupError: when there is none.
         """
         path = Path(self.location)
-        module = import_file(path) if path.is_absolute() else importlib.import_module(self.location)
+        device = find_device(self.device)
+        module = import_file(path, device) if path.is_absolute() else import_module(self.location, device)
         kernel = kernels_in(module).get(self.name)
         if kernel is None or kernel.id != self.id:
             raise LookupError(f"holds no kernel {self.id!r} called {self.name!r}")
@@ -107,11 +109,13 @@ def ref_of(kernel: Kernel) -> KernelRef:
     for place in (likely, *(n for n in list(sys.modules) if n not in _MAIN), "__main__"):
         module = sys.modules.get(place)
         held = kernels_in(module) if isinstance(module, ModuleType) else {}
+        told = device_told(place)
+        device = DEFAULT if told is None else told.short
         for name in (n for n, k in held.items() if k is kernel):
             if place not in _MAIN and not place.startswith(PREFIX):
-                return KernelRef(place, name, kernel.id)
+                return KernelRef(place, name, kernel.id, device)
             if file := getattr(module, "__file__", None):
-                return KernelRef(str(Path(file).resolve()), name, kernel.id)
+                return KernelRef(str(Path(file).resolve()), name, kernel.id, device)
     raise ConfigError(
         f"kernel {kernel.id!r} cannot be imported by worker processes; "
         "assign it to a variable at the top level of a file or module"
