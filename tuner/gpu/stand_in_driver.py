@@ -208,13 +208,14 @@ class _Asked:
 @contextmanager
 def _looking() -> Iterator[None]:
     """Look for a real driver or GPU: meanwhile nobody who answers pretends that there is one."""
-    for driver in _answering:
+    before = [(driver, driver.looking) for driver in _answering]
+    for driver, _ in before:
         driver.looking = True
     try:
         yield
     finally:
-        for driver in _answering:
-            driver.looking = False
+        for driver, looking in before:
+            driver.looking = looking
 
 
 def _has_gpu(torch: ModuleType) -> bool:
