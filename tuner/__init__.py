@@ -17,7 +17,6 @@ from tuner.search.tactic import Tactic
 from tuner.version import __version__
 
 if TYPE_CHECKING:
-    from tuner.kernel.autotune import from_autotune
     from tuner.store.cache import Cache
     from tuner.tuning.job import tune
 
@@ -28,10 +27,6 @@ def __getattr__(name: str) -> Any:
         from tuner.tuning.job import tune
 
         return tune
-    if name == "from_autotune":
-        from tuner.kernel.autotune import from_autotune
-
-        return from_autotune
     if name == "Cache":
         from tuner.store.cache import Cache
 
@@ -56,7 +51,6 @@ __all__ = [
     "alternatives",
     "cdiv",
     "choice",
-    "from_autotune",
     "integers",
     "itemsize",
     "load_kernel",
