@@ -25,6 +25,7 @@ from tuner.frontends.binding import Declared, Order, arrange
 from tuner.frontends.python_source import source_text
 from tuner.frontends.triton_arguments import check_scalars, unspecialized
 from tuner.gpu.catalog import architecture_name
+from tuner.gpu.stand_in_driver import compiling_for
 from tuner.outcome import FailureClass, TacticError
 from tuner.search.tactic import Value
 
@@ -231,7 +232,7 @@ def _run(jit: Any, request: _TritonRequest, capability: tuple[int, int]) -> tupl
     with tempfile.TemporaryFile("w+", errors="replace") as noise, knobs.compilation.scope():
         knobs.compilation.disable_line_info = True
         try:
-            with _output_to(noise):
+            with _output_to(noise), compiling_for(capability):
                 backend = make_backend(gpu)
                 options = backend.parse_options(dict(request.options))
                 stages: dict[str, Any] = {}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,8 +10,9 @@ from pathlib import Path
 from types import ModuleType
 
 from tuner.errors import ConfigError
+from tuner.gpu.catalog import DEFAULT, find_device
 from tuner.kernel.kernel import Attribute, Kernel
-from tuner.kernel.loader import import_file, kernels_in
+from tuner.kernel.loader import device_told, import_file, import_module, kernels_in
 from tuner.kernel.parts import Part
 from tuner.kernel.problem import Problem, Range, Timed
 from tuner.kernel.siblings import PREFIX
@@ -74,13 +73,15 @@ class KernelRef:
     Attributes:
         location: a module's name, or an absolute file.
         name: the variable there that holds it.
-        id: the plugin id of what the variable holds.
-        part: of a launch of it, the name of the step.
+        id: the plugin id of what it holds.
+        device: the GPU that answered, by its short name, if the file asked for one while it was imported.
+        part: of one launch of it, the name of the step.
     """
 
     location: str
     name: str
     id: str
+    device: str = DEFAULT
     part: str = ""
 
     def load(self) -> Kernel:
@@ -90,7 +91,8 @@ class KernelRef:
             LookupError: when there is none.
         """
         path = Path(self.location)
-        module = import_file(path) if path.is_absolute() else importlib.import_module(self.location)
+        device = find_device(self.device)
+        module = import_file(path, device) if path.is_absolute() else import_module(self.location, device)
         kernel = kernels_in(module).get(self.name)
         if kernel is None or kernel.id != self.id:
             raise LookupError(f"holds no kernel {self.id!r} called {self.name!r}")
@@ -116,25 +118,27 @@ def ref_of(kernel: Kernel) -> KernelRef:
     for place in (likely, *(n for n in list(sys.modules) if n not in _MAIN), "__main__"):
         module = sys.modules.get(place)
         held = kernels_in(module) if isinstance(module, ModuleType) else {}
-        for name, held_kernel in held.items():
-            part = _part_of(held_kernel, kernel)
+        told = device_told(place)
+        device = DEFAULT if told is None else told.short
+        for name, whole in held.items():
+            part = _part_of(whole, kernel)
             if part is None:
                 continue
             if place not in _MAIN and not place.startswith(PREFIX):
-                return KernelRef(place, name, held_kernel.id, part)
+                return KernelRef(place, name, whole.id, device, part)
             if file := getattr(module, "__file__", None):
-                return KernelRef(str(Path(file).resolve()), name, held_kernel.id, part)
+                return KernelRef(str(Path(file).resolve()), name, whole.id, device, part)
     raise ConfigError(
         f"kernel {kernel.id!r} cannot be imported by worker processes; "
         "assign it to a variable at the top level of a file or module"
     )
 
 
-def _part_of(held: Kernel, kernel: Kernel) -> str | None:
-    """The name of the launch of one kernel that another one is; "" where they are the same, None where it is none."""
-    if held is kernel:
+def _part_of(whole: Kernel, kernel: Kernel) -> str | None:
+    """The name of the launch of `whole` that a kernel is; "" where they are the same, None where it is none."""
+    if whole is kernel:
         return ""
-    return next((part.name for part in launches_within(held) if part.kernel is kernel), None)
+    return next((part.name for part in launches_within(whole) if part.kernel is kernel), None)
 
 
 def launches_within(kernel: Kernel) -> Iterator[Part]:
