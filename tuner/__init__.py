@@ -3,8 +3,10 @@
 from typing import TYPE_CHECKING, Any
 
 from tuner.frontends.dtypes import itemsize
+from tuner.kernel.alias import Alias
 from tuner.kernel.alternatives import alternatives
 from tuner.kernel.arith import cdiv, maximum, minimum, next_power_of_2
+from tuner.kernel.chain import Chain, Step
 from tuner.kernel.kernel import Kernel
 from tuner.kernel.launch import Launch
 from tuner.kernel.loader import load_kernel
@@ -17,7 +19,6 @@ from tuner.search.tactic import Tactic
 from tuner.version import __version__
 
 if TYPE_CHECKING:
-    from tuner.kernel.autotune import from_autotune
     from tuner.store.cache import Cache
     from tuner.tuning.job import tune
 
@@ -28,10 +29,6 @@ def __getattr__(name: str) -> Any:
         from tuner.tuning.job import tune
 
         return tune
-    if name == "from_autotune":
-        from tuner.kernel.autotune import from_autotune
-
-        return from_autotune
     if name == "Cache":
         from tuner.store.cache import Cache
 
@@ -40,7 +37,9 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
+    "Alias",
     "Cache",
+    "Chain",
     "Constraint",
     "Kernel",
     "Launch",
@@ -48,6 +47,7 @@ __all__ = [
     "Problem",
     "Range",
     "Space",
+    "Step",
     "Tactic",
     "Tensor",
     "Timed",
@@ -56,7 +56,6 @@ __all__ = [
     "alternatives",
     "cdiv",
     "choice",
-    "from_autotune",
     "integers",
     "itemsize",
     "load_kernel",

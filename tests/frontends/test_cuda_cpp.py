@@ -70,7 +70,11 @@ def test_the_block_is_that_of_the_launch_bounds_where_the_launch_has_none() -> N
 @pytest.mark.parametrize(
     ("code", "changes", "said"),
     [
-        (MACROS.replace("int n,", "").replace("< n", "< 8"), {}, "takes 2 parameters; TensorRT passes 3"),
+        (
+            MACROS.replace("int n,", "").replace("< n", "< 8"),
+            {},
+            "launch passes 1 extra integers, the source takes none",
+        ),
         (MACROS.replace("int n,", "long long n,"), {}, "parameter 1 is .u64; TensorRT passes a 32-bit integer"),
         (MACROS, {"launch": lambda N, THREADS: Launch((N,), (N,), block=(128,))}, "allows 64"),
         (MACROS.replace("x[i] + x[i]", "oops"), {}, r'kernel.cu\(4\): identifier "oops" is undefined'),

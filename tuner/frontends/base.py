@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar, TypeAlias
 
+from tuner.frontends.binding import Declared, Order
 from tuner.gpu.target import Dim3
 from tuner.search.tactic import Value
 
@@ -103,7 +104,8 @@ class Source(ABC):
         interpreted: whether the correctness gate can run it without a GPU.
         takes_types: whether dtype variables may be among the constants.
         sized_by_launch: whether the launch says how many threads a block has, and not the compiler.
-        fixed: compile-time parameters that have the same value in every tactic.
+        order: which parameter takes what a launch passes; None: they stand as it passes them.
+        fixed: parameters that are compiled in with the same value in every tactic.
         heuristics: compile-time parameters that follow from all other arguments; each sees those before it.
     """
 
@@ -112,13 +114,30 @@ class Source(ABC):
     interpreted: ClassVar[bool] = False
     takes_types: ClassVar[bool] = False
     sized_by_launch: ClassVar[bool] = True
+    order: Order | None = None
     fixed: Mapping[str, Any] = NOTHING
     heuristics: Mapping[str, Heuristic] = NOTHING
 
     @property
-    def arguments(self) -> tuple[str, ...] | None:
-        """The run-time parameters by name: inputs, extra integers, outputs. None: only the PTX tells."""
+    def parameters(self) -> tuple[str, ...] | None:
+        """The run-time parameters by name, in the order of the code. None: only the PTX tells."""
         return None
+
+    @property
+    def arguments(self) -> tuple[str, ...] | None:
+        """The run-time parameters by name as a launch passes them: inputs, extra integers, outputs.
+
+        None: only the PTX tells.
+        """
+        return self.parameters if self.order is None else self.order.names
+
+    def bind(self, declared: Declared) -> Source:
+        """This source with its parameters told apart by a kernel's names; itself where it does not tell their names.
+
+        Raises:
+            ConfigError: when the names do not fit its parameters.
+        """
+        return self
 
     @abstractmethod
     def constants(self, declared: Sequence[str]) -> tuple[str, ...]:

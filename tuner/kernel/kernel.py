@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from keyword import iskeyword
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -17,7 +17,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from tuner.errors import ConfigError, did_you_mean
 from tuner.frontends import Source, as_source
 from tuner.frontends.dtypes import DTYPES
+from tuner.kernel.alias import Alias, code_tensors, resolve_aliases
+from tuner.kernel.arguments import declared_names
+from tuner.kernel.extents import Solution, solve_dims
 from tuner.kernel.launch import Launch
+from tuner.kernel.parts import Part
 from tuner.kernel.tensor import Tensor, Tolerance
 from tuner.search.call_by_name import names_of, require_known
 from tuner.search.constraints import Constraint
@@ -45,11 +49,14 @@ class Kernel:
 
     Attributes:
         id: the plugin id, ``"namespace::name"``.
-        source: a function under `@triton.jit` alone, or one of `tuner.frontends`. Its parameters are the
-            inputs, the launch's extra integers, the outputs, and then constants: tuned parameters,
-            attributes or dimensions. `tuner.alternatives` puts several kernels by name here.
-        inputs, outputs: the tensors by name, in the order of the kernel's parameters. Dimensions and
-            dtype variables of outputs are those of the inputs.
+        source: a function under `@triton.jit`, also with `@triton.heuristics` above it, or one of
+            `tuner.frontends`. Its parameters come in any order: tensors, the launch's extra integers, and
+            constants: tuned parameters, attributes or dimensions. `tuner.alternatives` puts several
+            kernels by name here.
+        inputs, outputs: the tensors, named as the parameters that take them, or those without ``_ptr``.
+            Under other names, the first parameters take the inputs and the last ones the outputs.
+            Dimensions and dtype variables of outputs are those of the inputs. An output may be an
+            `Alias` of an input, or start with a value.
         params: the tuned parameters: constants of the kernel, launch options (Triton's `num_warps`,
             `num_stages`, `num_ctas`, `maxnreg`), or what the launch makes the block of.
         default: the tactic a careful person would pick by hand; TensorRT's tactic 0.
@@ -65,6 +72,8 @@ class Kernel:
             attributes and dtype variables, for errors that grow with them.
         bytes: bytes that must cross device memory; by default every tensor once, scratch memory excepted.
         flops: floating-point operations; 0 marks a kernel that only moves data.
+        absent: parameters, such as optional pointers, that are compiled in as None. Those whose default is
+            None and that nothing names are absent by themselves.
         tiles: for each dimension, the parameter whose value the kernel steps over it with. The
             correctness gate takes sizes on and beside those steps.
     """
@@ -84,12 +93,41 @@ class Kernel:
     bytes: Callable[..., int] | None = None
     flops: Callable[..., int] = lambda: 0
     tiles: Mapping[str, str] = field(default_factory=dict)
+    absent: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         try:
+            object.__setattr__(self, "outputs", resolve_aliases(self.inputs, self.outputs))
             self._check()
         except ConfigError as e:
             raise ConfigError(f"kernel {self.id!r}: {e}") from None
+
+    @classmethod
+    def from_autotune(cls, function: Any, **declared: Any) -> Kernel:
+        """Declare a kernel under `@triton.autotune` or `@triton.heuristics` or both, as it is.
+
+        The space holds the autotuner's configs, less those that `early_config_prune` drops; without an
+        autotuner it is what Triton launches, `num_warps=4` and `num_stages=3`. A `perf_model` is not asked: the
+        search finds out. Heuristics are computed for each tactic; one that differs within the range of a
+        dimension refuses it. They and the hook see tensors as contiguous and aligned to 256 bytes, with
+        `dtype`, `shape`, `size()`, `stride()`, `data_ptr()` and the like. Parameters of which nothing here
+        speaks keep their default values.
+
+        Args:
+            function: what the decorators made, or anything that wraps it.
+            declared: as for `Kernel`, without `source` and `params`; `constraints` are what a legal tactic
+                meets besides the hook, and `default` is the first config unless given.
+
+        Raises:
+            ConfigError: when the autotuner resets or restores tensors or calls hooks around a launch, or
+                what it says does not fit the declaration.
+        """
+        from tuner.kernel.autotune import read_autotuned
+
+        arguments, hook = read_autotuned(function, **declared)
+        kernel = cls(**arguments)
+        constraint = hook(kernel)
+        return kernel if constraint is None else replace(kernel, constraints=[*kernel.constraints, constraint])
 
     @property
     def name(self) -> str:
@@ -113,8 +151,27 @@ class Kernel:
 
     @cached_property
     def code(self) -> Source:
-        """The source as its front end sees it; where there are alternatives, each has its own."""
-        return as_source(self.source)
+        """The source, bound to the names declared here; where there are alternatives, each has its own."""
+        return as_source(self.source).bind(declared_names(self))
+
+    @cached_property
+    def passed(self) -> tuple[dict[str, str], dict[str, str]]:
+        """The inputs and the outputs that the code has a parameter for: by its names for them, their own."""
+        return code_tensors(self.inputs, self.outputs, as_source(self.source).parameters)
+
+    @cached_property
+    def aliases(self) -> Mapping[str, str]:
+        """The outputs that are changed in place, each with its input."""
+        return {name: t.input for name, t in self.outputs.items() if isinstance(t, Alias)}
+
+    @cached_property
+    def parts(self) -> tuple[Part, ...]:
+        """The launches that it is made of, in order, where there are several."""
+        if self.alternatives or all(t.start is None for t in self.outputs.values()):
+            return ()
+        from tuner.kernel.drafts import started_parts
+
+        return started_parts(self)
 
     def resolve(self, config: Config) -> tuple[Kernel, Config]:
         """The kernel that a configuration runs, and what of it is that kernel's own; itself without alternatives."""
@@ -136,13 +193,18 @@ class Kernel:
     @cached_property
     def dims(self) -> tuple[str, ...]:
         """The names of all dimensions, in order of appearance in the inputs."""
-        return tuple(dict.fromkeys(n for t in self.inputs.values() for n in t.names))
+        names = (n for t in self.inputs.values() for n in t.names)
+        return tuple(dict.fromkeys(n for n in names if n not in self.attributes))
+
+    @cached_property
+    def solutions(self) -> tuple[Solution, ...]:
+        """How each dimension follows from the inputs' extents, but for those of any number of dimensions."""
+        return solve_dims(self.inputs, self.attributes)
 
     @cached_property
     def variadic_dims(self) -> tuple[str, ...]:
         """Those dimensions that stand for any number of tensor dimensions."""
-        shapes = (d for t in self.inputs.values() for d in t.dims)
-        return tuple(dict.fromkeys(d[1:] for d in shapes if d.startswith("*")))
+        return tuple(dict.fromkeys(t.extents[0].names[0] for t in self.inputs.values() if t.variadic))
 
     @cached_property
     def constants(self) -> tuple[str, ...]:
@@ -161,9 +223,7 @@ class Kernel:
             raise ConfigError("at least one input and one output are needed")
         self._check_names()
         self._check_tensors()
-        if not self.alternatives:
-            self._check_signature()
-            self._check_attributes()
+        self._check_source()
         self._check_functions()
         self.space.encode(self.default)
 
@@ -199,16 +259,17 @@ class Kernel:
             if tensor.dtype not in self.dtypes and tensor.dtype not in DTYPES:
                 known = [*self.dtypes, *DTYPES]
                 raise ConfigError(f"tensor {name!r}: unknown dtype {tensor.dtype!r}{did_you_mean(tensor.dtype, known)}")
-            for dim in tensor.names:
-                if dim not in self.dims:
-                    raise ConfigError(f"output {name!r}: dimension {dim!r} is in no input")
+            self._check_extents(name, tensor)
             if tensor.positions and (tensor.positions not in self.dims or name not in self.inputs):
                 raise ConfigError(f"tensor {name!r}: positions={tensor.positions!r} is not a dimension of the inputs")
             if tensor.positions and any(DTYPES[d].kind == "f" for d in self.dtypes.get(tensor.dtype, (tensor.dtype,))):
                 raise ConfigError(f"tensor {name!r}: positions are integers, not {tensor.dtype}")
+        if any(tensor.start is not None for tensor in self.inputs.values()):
+            raise ConfigError("an input holds what it is given; start=… is for outputs")
         for tensor in (*self.inputs.values(), *list(self.outputs.values())[:-1]):
             if tensor.scratch:
                 raise ConfigError("scratch memory must be the last output")
+        solve_dims(self.inputs, self.attributes)
         if not self.results:
             raise ConfigError("at least one output that is no scratch memory is needed")
         for name in self.tolerances:
@@ -222,15 +283,32 @@ class Kernel:
             if dim not in self.dims or param not in self.space.names:
                 raise ConfigError(f"tiles maps {dim!r} to {param!r}; it maps dimensions to parameters")
 
-    def _check_signature(self) -> None:
-        tensors = len(self.inputs) + len(self.outputs)
-        arguments = self.code.arguments
-        if arguments is not None and len(arguments) < tensors:
+    def _check_extents(self, name: str, tensor: Tensor) -> None:
+        if name in self.inputs and tensor.variadic and tensor.extents[0].names[0] in self.attributes:
             raise ConfigError(
-                f"the source takes {len(arguments)} run-time parameters ({', '.join(arguments)}) but there "
-                f"are {tensors} tensors; its order is inputs, extra integers, outputs, constants"
+                f"input {name!r}: {tensor.dims[0]} is an attribute; it stands for one extent, not any number"
             )
-        self.code.check_parameters(tuple(self.inputs), tuple(self.outputs), self.attributes)
+        for word in tensor.names:
+            if word in self.attributes and type(self.attributes[word]) is not int:
+                raise ConfigError(f"tensor {name!r}: attribute {word!r} stands in its shape, so it must be an int")
+            if word in self.space.names:
+                raise ConfigError(
+                    f"output {name!r}: {word!r} is tuned, and TensorRT asks for shapes before it chooses a tactic; "
+                    "an extent is made of dimensions and attributes"
+                )
+            if word not in self.dims and word not in self.attributes:
+                raise ConfigError(
+                    f"output {name!r}: {word!r} is neither a dimension of an input nor an attribute; an extent may be "
+                    "computed from them, as in 'cdiv(N, 2)'"
+                )
+
+    def _check_source(self) -> None:
+        if not self.alternatives:
+            self._check_signature()
+            self._check_attributes()
+
+    def _check_signature(self) -> None:
+        self.code.check_parameters(*map(tuple, self.passed), self.attributes)
         known = [*self.space.names, *self.attributes, *self.dims, *(self.dtypes if self.code.takes_types else ())]
         for name in self.constants:
             if name not in known:

@@ -9,13 +9,15 @@ from math import inf, prod
 from typing import Any, Literal, TypeAlias, TypeVar, cast
 
 from tuner.errors import ConfigError, did_you_mean
-from tuner.frontends.base import ALIGNMENT, IntegerFacts, Source, Specialization
+from tuner.frontends.base import ALIGNMENT, NOTHING, IntegerFacts, Source, Specialization
 from tuner.frontends.dtypes import itemsize
 from tuner.gpu.target import Dim3
-from tuner.kernel.arguments import compute_heuristics, name_arguments
+from tuner.kernel.arguments import compute_heuristics, name_arguments, pass_integers
 from tuner.kernel.arith import Int, Multiple, divisibility
+from tuner.kernel.extents import check_extents, check_profile
 from tuner.kernel.kernel import Attribute, Kernel
 from tuner.kernel.launch import Launch
+from tuner.kernel.parts import StepProblem, steps_of
 from tuner.kernel.stand_in import launch_options
 from tuner.kernel.tensor import Tensor, Tolerance, default_tolerance
 from tuner.outcome import FailureClass, TacticError
@@ -110,8 +112,8 @@ class Problem:
 
         Raises:
             ConfigError: for a name that the kernel does not declare, a missing or non-positive
-                dimension, a data type the kernel does not support, a value of another type, or a timed
-                shape outside the range.
+                dimension, a computed extent without elements, a data type the kernel does not support, a value
+                of another type, or a timed shape outside the range.
         """
         _require(kernel.dims, dims, "dimension")
         missing = [d for d in kernel.dims if d not in dims]
@@ -136,7 +138,14 @@ class Problem:
         for i, shape in enumerate(shapes):
             if any(shape.dims == other.dims for other in shapes[:i]):
                 raise ConfigError(f"timed: {_spelled(shape.dims)} is listed twice; add up the weights")
-        return cls(kernel, ranges, chosen, {**kernel.attributes, **attributes}, shapes)
+        problem = cls(kernel, ranges, chosen, {**kernel.attributes, **attributes}, shapes)
+        try:
+            tensors = (*kernel.inputs.items(), *kernel.outputs.items())
+            check_extents(tensors, [{**problem.scope(), **sizes} for sizes in problem.samples])
+            check_profile(kernel.inputs, [problem.scope(which) for which in WHICH])
+        except ConfigError as e:
+            raise ConfigError(f"{kernel.id}: {e}") from None
+        return problem
 
     @property
     def dynamic(self) -> bool:
@@ -175,17 +184,18 @@ class Problem:
         """The data type of a tensor of this problem."""
         return self.dtypes.get(tensor.dtype, tensor.dtype)
 
-    def shape(self, tensor: Tensor, which: Which = "opt") -> tuple[int, ...]:
-        """The shape of a tensor of this problem."""
-        extents: list[int] = []
-        for dim in tensor.dims:
-            if dim.isdigit():
-                extents.append(int(dim))
-            elif dim.startswith("*"):
-                extents.extend(r.at(which) for r in self.dims[dim[1:]])
-            else:
-                extents.append(prod(r.at(which) for r in self.dims[dim]))
-        return tuple(extents)
+    def shape(self, tensor: Tensor, which: Which = "opt", pinned: Mapping[str, Any] = NOTHING) -> tuple[int, ...]:
+        """The shape of a tensor of this problem.
+
+        Args:
+            tensor: an input, an output, or another one whose extents name what those may.
+            which: at one end, or at the optimum, of the dimensions' ranges.
+            pinned: values of what else its extents name, such as parameters that are set before a shape is asked for.
+        """
+        extents = cast(tuple[int, ...], tensor.evaluate({**self.scope(which), **pinned}))
+        if not tensor.variadic:
+            return extents
+        return (*(r.at(which) for r in self.dims[tensor.extents[0].names[0]]), *extents[1:])
 
     @cached_property
     def space(self) -> Space:
@@ -210,6 +220,10 @@ class Problem:
         mixed = [{**ends["max"], dim: ends["min"][dim]} for dim in self.dims]
         found = [ends["opt"], ends["min"], ends["max"], *beside, *mixed]
         return tuple(sizes for i, sizes in enumerate(found) if sizes not in found[:i])
+
+    def steps(self, config: Config) -> tuple[StepProblem, ...]:
+        """The launches of a configuration, in order, as problems of ordinary kernels; one of most operators, itself."""
+        return steps_of(self, config)
 
     def source(self, config: Config) -> Source:
         """The code that a configuration runs."""
@@ -249,7 +263,7 @@ class Problem:
     ) -> dict[str, Any]:
         """What the source's heuristics make of its arguments at one size."""
         integers = self.evaluate(config, {dim: scope[dim] for dim in self.dims}).args
-        arguments = name_arguments(kernel.code, kernel.inputs, kernel.outputs, scope, integers)
+        arguments = name_arguments(kernel, scope, integers)
         try:
             return compute_heuristics(kernel.code, {**launch_options(config), **constants, **arguments})
         except ConfigError as e:
@@ -270,8 +284,8 @@ class Problem:
         integers = [(v, divisibility(v)) for v in self.argument_multiples(config)]
         block = self.launch(config).block
         return Specialization(
-            inputs=tuple(self.dtype(t) for t in kernel.inputs.values()),
-            outputs=tuple(self.dtype(t) for t in kernel.outputs.values()),
+            inputs=tuple(self.dtype(kernel.inputs[name]) for name in kernel.passed[0].values()),
+            outputs=tuple(self.dtype(kernel.outputs[name]) for name in kernel.passed[1].values()),
             dtypes=dict(self.dtypes),
             constants=self.constants(config),
             options={**kernel.code.options, **{n: v for n, v in own.items() if n in kernel.code.options}},
@@ -295,19 +309,18 @@ class Problem:
         launch = self._call(f"the launch of ({Tactic(config)})", self.kernel.launch, scope)
         if not isinstance(launch, Launch):
             raise ConfigError(f"kernel {self.kernel.id!r}: launch must return a Launch, not {launch!r}")
-        code, tensors = self.kernel.code, len(self.kernel.inputs) + len(self.kernel.outputs)
-        if code.arguments is not None and len(launch.args) != len(code.arguments) - tensors:
-            raise ConfigError(
-                f"kernel {self.kernel.id!r}: launch passes {len(launch.args)} extra integers, "
-                f"the source takes {len(code.arguments) - tensors}"
-            )
+        code = self.kernel.code
+        try:
+            integers = pass_integers(code, launch, {**code.fixed, **self.attributes})
+        except ConfigError as e:
+            raise ConfigError(f"kernel {self.kernel.id!r}: {e}") from None
         if not code.sized_by_launch and (launch.block or launch.shared_bytes):
             raise ConfigError(
                 f"kernel {self.kernel.id!r}: {code.language} sets block and shared_bytes itself; "
                 "leave them out of the Launch"
             )
         block = launch.block and (*launch.block, 1, 1)[:3]
-        return Launch((*launch.grid, 1, 1)[:3], launch.args, block, launch.shared_bytes)
+        return Launch((*launch.grid, 1, 1)[:3], integers, block, launch.shared_bytes)
 
     def argument_multiples(self, config: Config) -> tuple[Int, ...]:
         """What divides each extra argument whatever the dimensions: an int where it is constant."""

@@ -18,11 +18,11 @@ from tuner.errors import ConfigError, did_you_mean
 from tuner.kernel.kernel import RESERVED_NAMES, Attribute, Kernel
 from tuner.kernel.problem import Problem
 from tuner.kernel.tensor import Tensor
-from tuner.qdp.binding import dtypes_of, extents, problem_of, sizes
+from tuner.qdp.binding import dtypes_of, expressions, leading, problem_of, sizes
 from tuner.qdp.dtypes import spelling, to_tensorrt
 from tuner.qdp.library import require_plugins
 from tuner.qdp.offers import default_tactic
-from tuner.qdp.symbolic import symbolic
+from tuner.qdp.symbolic import operand, symbolic
 from tuner.search.tactic import Config, Tactic, Value, by_id
 
 if TYPE_CHECKING:
@@ -119,11 +119,15 @@ class _Functions:
         """The outputs' shapes and types, in terms of the inputs'."""
         import tensorrt.plugin as trtp
 
-        # Attributes play no part, and nvtripy (0.1.7) passes all of them as one dictionary.
-        inputs = arguments[: len(self.kernel.inputs)]
-        dims, dtypes = extents(self.kernel, inputs), dtypes_of(self.kernel, inputs)
+        count = len(self.kernel.inputs)
+        inputs, given = arguments[:count], arguments[count:]
+        if len(given) == 1 and isinstance(given[0], dict):  # nvtripy (0.1.7) passes all attributes as one dictionary
+            given = tuple(given[0][name] for name in self.schema)
+        _, attributes, _ = self._split((*inputs, *given))
+        scope, free = expressions(self.kernel, inputs, attributes), leading(self.kernel, inputs)
+        dtypes = dtypes_of(self.kernel, inputs)
         described = tuple(
-            trtp.from_shape_expr(_shape(tensor, dims), to_tensorrt(dtypes.get(tensor.dtype, tensor.dtype)))
+            trtp.from_shape_expr(_shape(tensor, scope, free), to_tensorrt(dtypes.get(tensor.dtype, tensor.dtype)))
             for tensor in self.kernel.outputs.values()
         )
         return described[0] if len(described) == 1 else described
@@ -179,21 +183,9 @@ def _launch(problem: Problem, tactic: Tactic, artifact: Artifact, inputs: Descs)
     return params, extra
 
 
-def _shape(tensor: Tensor, dims: Mapping[str, tuple[trtp.ShapeExpr, ...]]) -> tuple[Any, ...]:
-    exprs: list[Any] = []
-    for dim in tensor.dims:
-        if dim.isdigit():
-            exprs.append(int(dim))
-        elif dim.startswith("*"):
-            exprs += dims[dim[1:]]
-        elif not dims[dim]:  # a variadic dimension of a scalar
-            exprs.append(1)
-        else:
-            product, *others = dims[dim]
-            for other in others:
-                product = product * other
-            exprs.append(product)
-    return tuple(exprs)
+def _shape(tensor: Tensor, scope: Mapping[str, Any], free: Mapping[str, tuple[trtp.ShapeExpr, ...]]) -> tuple[Any, ...]:
+    extents = [operand(extent) for extent in tensor.evaluate(scope)]
+    return (*free[tensor.extents[0].names[0]], *extents[1:]) if tensor.variadic else tuple(extents)
 
 
 def _check(kernel: Kernel, schema: Mapping[str, str]) -> None:

@@ -18,7 +18,7 @@ from tuner.kernel.problem import Problem
 from tuner.kernel.tensor import Tensor
 from tuner.outcome import Failure
 from tuner.qdp.bundle.manifest import BundledKernel, BundledProblem, BundledTactic, BundledTensor, BundledTimes
-from tuner.qdp.bundle.recorded import WrittenExpr, term_of
+from tuner.qdp.bundle.recorded import WrittenExpr, extent_terms, formula_term, term_of
 from tuner.qdp.dtypes import member
 from tuner.search.tactic import Config, Tactic
 from tuner.store.entry import Entry, TimedTactic
@@ -96,7 +96,7 @@ def bundled_kernel(kernel: Kernel, held: Sequence[Held]) -> BundledKernel:
 
     def tensors(group: Mapping[str, Tensor]) -> dict[str, BundledTensor]:
         return {
-            name: BundledTensor(t.dtype if t.dtype in kernel.dtypes else member(t.dtype), t.shape)
+            name: BundledTensor(t.dtype if t.dtype in kernel.dtypes else member(t.dtype), t.shape, extent_terms(t))
             for name, t in group.items()
         }
 
@@ -105,6 +105,7 @@ def bundled_kernel(kernel: Kernel, held: Sequence[Held]) -> BundledKernel:
         outputs=tensors(kernel.outputs),
         attributes=dict(kernel.attributes),
         problems=tuple(map(_bundled_problem, held)),
+        solutions=tuple((s.dim, s.tensor, s.axis, formula_term(s.formula)) for s in kernel.solutions),
     )
 
 

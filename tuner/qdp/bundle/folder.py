@@ -88,7 +88,7 @@ def _declaration(kernel: Kernel) -> str:
 
 @trtp.register("{kernel.id}")
 def {name}({given.removesuffix(", ")}) -> {described}:
-    return describe("{kernel.id}", {tensors})
+    return describe("{kernel.id}", {tensors}, {attributes})
 
 
 @trtp.autotune("{kernel.id}")
