@@ -7,5 +7,6 @@
 - `calling`: which rule an exception speaks of that comes out of a call to a plugin
 - `kernels`: rehearse a kernel: its plugin is played for a problem, and compared with what is timed for that problem
 - `modules`: rehearse a Python file that registers plugins of its own
+- `network`: a network whose layers are played one after another as they are added
 - `rules`: hold the code of a rehearsed tactic against its launch
 """

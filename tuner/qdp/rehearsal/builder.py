@@ -105,11 +105,16 @@ class Rehearsal:
     ahead: bool = True
 
 
+def offered_or_default(offered: tuple[int, ...]) -> tuple[int, ...]:
+    """Play all that is offered, or else the default."""
+    return offered or (DEFAULT,)
+
+
 def play(
     plugin_id: str,
     tensors: Sequence[PlayedTensor],
     attributes: Mapping[str, Any],
-    choose: ChooseTactics = lambda offered: offered or (DEFAULT,),
+    choose: ChooseTactics = offered_or_default,
 ) -> Rehearsal:
     """Play the builder over one call of a plugin that is registered with `tensorrt.plugin`.
 
