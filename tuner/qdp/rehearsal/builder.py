@@ -174,7 +174,7 @@ def _play(
     except RuleBroken as e:
         return Rehearsal(len(tensors), broken=(Broken(None, e.rule, e.message),))
     if not stage.ahead:
-        return Rehearsal(len(tensors), outputs, offered, ahead=False)
+        return Rehearsal(len(tensors), outputs, offered, aliases=stage.aliases, ahead=False)
     played, broken = [], []
     for tactic in choose(offered):
         try:
