@@ -161,7 +161,7 @@ def _scratch(problem: Problem, config: Config) -> list[tuple[int, int]]:
         return []
     width = itemsize(problem.dtype(tensor))
     scope = problem.scope()
-    room = [width * prod(cast(tuple[int, ...], tensor.evaluate({**scope, **sizes}))) for sizes in problem.samples]
+    room = [width * prod(tensor.numbers({**scope, **sizes})) for sizes in problem.samples]
     blocks = [prod(cast(tuple[int, int, int], problem.evaluate(config, sizes).grid)) for sizes in problem.samples]
     return list(zip(blocks, room, strict=True))
 
