@@ -12,6 +12,7 @@ from tuner.kernel.launch import Launch
 from tuner.kernel.loader import load_kernel
 from tuner.kernel.problem import Problem, Range, Timed
 from tuner.kernel.tensor import Tensor, Tolerance
+from tuner.kernel.values import ascending, below, constant, counts, lengths, permutation
 from tuner.search.constraints import Constraint
 from tuner.search.params import Param, choice, integers, powers_of_two
 from tuner.search.space import Space
@@ -54,14 +55,20 @@ __all__ = [
     "Tolerance",
     "__version__",
     "alternatives",
+    "ascending",
+    "below",
     "cdiv",
     "choice",
+    "constant",
+    "counts",
     "integers",
     "itemsize",
+    "lengths",
     "load_kernel",
     "maximum",
     "minimum",
     "next_power_of_2",
+    "permutation",
     "powers_of_two",
     "tune",
 ]

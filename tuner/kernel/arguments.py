@@ -28,8 +28,7 @@ def name_arguments(kernel: Kernel, scope: Mapping[str, Any], integers: Sequence[
     """
 
     def argument(position: int, tensor: Tensor) -> TensorArgument:
-        extents = (int(extent) for extent in tensor.evaluate(scope))  # type: ignore[arg-type]
-        return TensorArgument(scope.get(tensor.dtype, tensor.dtype), tuple(extents), position)
+        return TensorArgument(scope.get(tensor.dtype, tensor.dtype), tensor.numbers(scope), position)
 
     inputs, outputs = kernel.passed
     tensors = [*(kernel.inputs[n] for n in inputs.values()), *(kernel.outputs[n] for n in outputs.values())]

@@ -86,7 +86,7 @@ class Chain(Kernel):
     @cached_property
     def space(self) -> Space:
         own = (_renamed(param, name, step) for step in self.steps for param, name in step.tuned)
-        return Space((*self.params, *own), tuple(self.constraints))
+        return Space((*self.params, *own), self.rules)
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:

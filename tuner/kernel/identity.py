@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tuner.frontends.python_source import source_text
 from tuner.kernel.alias import Alias
 from tuner.kernel.tensor import Tensor
+from tuner.kernel.values import ValueRule
 
 if TYPE_CHECKING:
     from tuner.kernel.kernel import Kernel
@@ -38,15 +39,26 @@ def kernel_hash(kernel: Kernel) -> str:
 
 
 def reference_hash(kernel: Kernel) -> str:
-    """The identity of what a kernel's results are held against: the reference, and how far they may be from it.
+    """The identity of what a kernel's results are held against.
+
+    That is the reference, how far they may be from it, and the rules of the inputs' values.
 
     Raises:
         ConfigError: when the source of a function, or something that it refers to, cannot be read.
     """
     tolerances = {name: source_text(t) if callable(t) else repr(t) for name, t in kernel.tolerances.items()}
-    positions = [t.positions for t in kernel.inputs.values()]
-    parts = [source_text(kernel.reference), dict(sorted(tolerances.items())), positions]
+    parts = [source_text(kernel.reference), dict(sorted(tolerances.items())), drawn_text(kernel)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def drawn_text(kernel: Kernel) -> list[str]:
+    """What identifies the values that each input is given.
+
+    Raises:
+        ConfigError: when the source of a function, or something that it refers to, cannot be read.
+    """
+    values = [(t, t.values) for t in kernel.inputs.values()]
+    return [t.positions if v is None else str(v) if isinstance(v, ValueRule) else source_text(v) for t, v in values]
 
 
 def _text(kernel: Kernel) -> str:

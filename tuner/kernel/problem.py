@@ -192,7 +192,7 @@ class Problem:
             which: at one end, or at the optimum, of the dimensions' ranges.
             pinned: values of what else its extents name, such as parameters that are set before a shape is asked for.
         """
-        extents = cast(tuple[int, ...], tensor.evaluate({**self.scope(which), **pinned}))
+        extents = tensor.numbers({**self.scope(which), **pinned})
         if not tensor.variadic:
             return extents
         return (*(r.at(which) for r in self.dims[tensor.extents[0].names[0]]), *extents[1:])
