@@ -19,7 +19,7 @@ from tuner.kernel.problem import Problem
 from tuner.qdp.binding import problem_in_network
 from tuner.qdp.plugin import Plugin, arrived, complete, register, returned, travelling
 from tuner.qdp.preview import allow_aliases
-from tuner.search.tactic import Config, Tactic
+from tuner.search.tactic import Config, Tactic, Value
 
 if TYPE_CHECKING:
     import tensorrt as trt
@@ -155,7 +155,11 @@ class _OneTactic:
     offer: ChainOffer
 
     def tactics(self, problem: Problem, pinned: Config) -> list[Tactic]:
-        return [Tactic({**problem.kernel.default, **pinned})]
+        config: dict[str, Value] = {}
+        for param in problem.kernel.space.params:
+            if param.when is None or config.get(param.when[0]) in param.when[1]:
+                config[param.name] = pinned.get(param.name, problem.kernel.default.get(param.name, param.values[0]))
+        return [Tactic(config)]
 
     def artifact(self, problem: Problem, tactic: Tactic) -> Artifact:
         return self.offer.artifact(problem, tactic)
