@@ -13,7 +13,7 @@ from tuner.kernel.drafts import Draft, TakenTensor, begun, blank, filling, finis
 from tuner.kernel.kernel import Kernel, Reference
 from tuner.kernel.launch import Launch
 from tuner.kernel.parts import Part
-from tuner.kernel.tensor import Tensor
+from tuner.kernel.tensor import Tensor, Tolerance
 from tuner.search.params import Param
 from tuner.search.space import Space
 
@@ -32,7 +32,8 @@ class Step:
             those that the chain declares.
         params: tuned parameters of this step alone. A configuration of the chain has `num_warps` of the step "whole"
             as ``whole_num_warps``.
-        reference: of this step alone, by the names of its inputs, besides the chain's, which judges the whole.
+        reference, tolerances: of this step alone, by the names of its inputs, besides the chain's, which judge the
+            whole.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Step:
     params: Sequence[Param] = ()
     absent: Sequence[str] = ()
     reference: Reference | None = None
+    tolerances: Mapping[str, Tolerance | Callable[..., Tolerance]] = field(default_factory=dict)
 
     @property
     def written(self) -> tuple[str, ...]:
@@ -149,6 +151,7 @@ class Chain(Kernel):
             default,
             step.absent,
             step.reference,
+            step.tolerances,
         )
 
     def _check_source(self) -> None:
@@ -166,6 +169,7 @@ class Chain(Kernel):
                         f"{did_you_mean(word, known)}"
                     )
         ready = [*self.inputs, *(n for n, t in self.tensors.items() if t.start is not None)]
+        gone: dict[str, str] = {}
         for step in self.steps:
             if not step.name.isidentifier():
                 raise ConfigError(f"step {step.name!r}: the name has to be an identifier")
@@ -179,6 +183,13 @@ class Chain(Kernel):
             for name in (*step.inputs, *changed):
                 if name not in ready:
                     raise ConfigError(f"step {step.name!r} reads {name!r}, which no step before it writes")
+            for name in step.inputs:
+                if name in gone:
+                    raise ConfigError(
+                        f"step {step.name!r} reads {name!r}, which an earlier step changes in place; "
+                        f"read {gone[name]!r}"
+                    )
+            gone |= {t.input: n for n in step.written if isinstance(t := self.tensors[n], Alias)}
             for name in step.written:
                 if name in self.inputs and name in changed:
                     raise ConfigError(

@@ -334,7 +334,7 @@ class Problem:
         """Bytes that must cross device memory."""
         if self.kernel.bytes is not None:
             return int(self._call("bytes", self.kernel.bytes, self.scope(which)))
-        tensors = (*self.kernel.inputs.values(), *self.kernel.results.values())
+        tensors = (*(t for t in self.kernel.inputs.values() if not t.unused), *self.kernel.results.values())
         return sum(prod(self.shape(t, which)) * itemsize(self.dtype(t)) for t in tensors)
 
     def tolerance(self, dtype: str) -> Tolerance:
