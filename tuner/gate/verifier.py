@@ -250,26 +250,12 @@ def _check(spec: ProblemSpec, config: Config, effort: _Effort, key: str) -> Verd
 def _run(problem: Problem, config: Config, effort: _Effort) -> Verdict:
     """Run a tactic at all its small sizes, then single programs at a large one, up to the first fault."""
     from tuner.gate import interpreter
-    from tuner.gate.launching import run_steps
 
     sizes = instances(problem, config)
     for instance in sizes:
-        note = sizes_note(problem, instance)
-        outputs: dict[str, Array] = {}
-        try:
-            inputs = make_inputs(instance, effort.seed)
-
-            def launch(instance: Problem = instance, inputs: dict[str, Array] = inputs) -> None:
-                outputs.update(run_steps(instance, config, inputs, effort.operations))
-
-            fault = _fault(instance, launch)
-            wrong = None if fault else judge(instance, inputs, outputs)
-        except ConfigError as e:
-            raise ConfigError(f"{e}{note}") from e
-        if fault:
-            return msgspec.structs.replace(fault, why=f"{fault.why}{note}")
-        if wrong:
-            return Verdict("wrong", f"{wrong}{note}")
+        found = _interpreted(problem, instance, config, effort)
+        if found is not None:
+            return found
     if not sizes:
         return Verdict("unverified", "no small size is legal for this tactic")
     checked = f"interpreted at {len(sizes)} small size{'s' * (len(sizes) > 1)}"
@@ -298,6 +284,23 @@ def _run(problem: Problem, config: Config, effort: _Effort) -> Verdict:
         return Verdict("verified", checked=f"{checked}; no tensor has {LARGE_BYTES} bytes")
     said = ", ".join(f"{programs} programs followed at {label}" for label, programs in followed.items())
     return Verdict("verified", checked=f"{checked}; offsets of {said}")
+
+
+def _interpreted(problem: Problem, instance: Problem, config: Config, effort: _Effort) -> Verdict | None:
+    """What is wrong with a tactic at fixed sizes; None: nothing."""
+    from tuner.gate.launching import run_steps
+
+    note = sizes_note(problem, instance)
+    outputs: dict[str, Array] = {}
+    try:
+        inputs = make_inputs(instance, effort.seed)
+        fault = _fault(instance, lambda: outputs.update(run_steps(instance, config, inputs, effort.operations)))
+        wrong = None if fault else judge(instance, inputs, outputs)
+    except ConfigError as e:
+        raise ConfigError(f"{e}{note}") from e
+    if fault:
+        return msgspec.structs.replace(fault, why=f"{fault.why}{note}")
+    return Verdict("wrong", f"{wrong}{note}") if wrong else None
 
 
 def _fault(instance: Problem, launch: Callable[[], object]) -> Verdict | None:
