@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from tuner.frontends.dtypes import itemsize
+from tuner.frontends.words import DType, Word
 from tuner.kernel.alternatives import alternatives
 from tuner.kernel.arith import cdiv, maximum, minimum, next_power_of_2
 from tuner.kernel.kernel import Kernel
@@ -37,6 +38,7 @@ def __getattr__(name: str) -> Any:
 __all__ = [
     "Cache",
     "Constraint",
+    "DType",
     "Kernel",
     "Launch",
     "Param",
@@ -47,6 +49,7 @@ __all__ = [
     "Tensor",
     "Timed",
     "Tolerance",
+    "Word",
     "__version__",
     "alternatives",
     "cdiv",

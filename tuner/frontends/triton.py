@@ -23,7 +23,8 @@ from tuner.errors import ConfigError, did_you_mean
 from tuner.frontends.base import ALIGNMENT, Emitted, Heuristic, Source, Specialization
 from tuner.frontends.binding import Declared, Order, arrange
 from tuner.frontends.python_source import source_text
-from tuner.frontends.triton_arguments import check_scalars, unspecialized
+from tuner.frontends.triton_arguments import check_scalars, long_name, unspecialized
+from tuner.frontends.words import DType
 from tuner.gpu.catalog import architecture_name
 from tuner.gpu.stand_in_driver import compiling_for
 from tuner.outcome import FailureClass, TacticError
@@ -89,6 +90,11 @@ class TritonSource(Source):
     def constants(self, declared: Sequence[str]) -> tuple[str, ...]:
         others = {*self.arguments, *self.fixed, *self.heuristics}
         return tuple(n for n, _ in _parameters(self.jit.fn) if n not in others)
+
+    def spell(self, value: Any) -> Any:
+        import triton.language as tl
+
+        return tl.dtype(long_name(value)) if isinstance(value, DType) else value
 
     def check_parameters(self, inputs: Sequence[str], outputs: Sequence[str], attributes: Mapping[str, Any]) -> None:
         check_scalars(self.jit.fn, self.arguments[len(inputs) : len(self.arguments) - len(outputs)], attributes)
@@ -201,7 +207,8 @@ def _request(source: TritonSource, specialization: Specialization) -> _TritonReq
     # As Triton's own launcher does, an argument that is always 1 is compiled in: strides make loads wide that way.
     variable, unaligned = unspecialized(source.jit)
     ones = {name: 1 for name, facts in integers.items() if facts.one and name not in variable}
-    constants = {**specialization.constants, **ones}
+    types = {n: source.spell(DType(str(specialization.constants[n]))) for n in specialization.types}
+    constants = {**specialization.constants, **types, **ones}
     parameters = list(inspect.signature(source.jit.fn).parameters)
     signature = {p: "constexpr" if p in constants else pointers.get(p, "i32") for p in parameters}
     multiples = {*pointers, *(name for name, facts in integers.items() if facts.aligned)} - unaligned

@@ -209,7 +209,7 @@ def _key(problem: Problem, config: Config, effort: _Effort) -> str:
         kernel.code.arguments,
         {name: [[t.rtol, t.atol] for t in (p.tolerance(name) for p in checked)] for name in sorted(outputs)},
         [dict(problem.dtypes), dict(problem.attributes)],
-        {name: value for name, value in sorted(own.items()) if name in kernel.constants},
+        {name: value for name, value in sorted(own.items()) if name in kernel.constant_names},
         [[key, launch.grid, launch.args] for key, launch in launches],
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
