@@ -31,6 +31,8 @@ from triton.runtime import interpreter
 from tuner.errors import UnavailableError
 from tuner.frontends.dtypes import DTYPES
 from tuner.frontends.triton import TritonSource
+from tuner.frontends.triton_arguments import long_name
+from tuner.frontends.triton_entry import scalar_types
 from tuner.gate.inputs import Array
 from tuner.gate.memory import AccessError, AddressSpace, Memory, Regions
 from tuner.gate.rewriting import replacements
@@ -161,13 +163,23 @@ def _arguments(
         try:
             named = dict(zip(code.arguments, arguments, strict=True))
             x, y, z = (int(n) for n in launch.grid)  # type: ignore[arg-type]
-            yield code.jit, {**named, **problem.constants(config)}, (x, y, z)
+            constants = {name: code.spell(value) for name, value in problem.constants(config).items()}
+            named |= constants
+            for name, kind in scalar_types(code.jit, constants, code.order.integers if code.order else ()).items():
+                named[name] = _scalar(named[name], tl.dtype(long_name(kind)))
+            yield code.jit, named, (x, y, z)
         except Exception as e:
             cause = _root(e)
             if isinstance(cause, (AccessError, MemoryError, TooLongError)):
                 raise cause from None
             said = f"{type(cause).__name__}: {cause}"
             raise (KernelRaisedError if _kernels_own(cause) else InterpretationError)(said) from e
+
+
+def _scalar(value: Any, dtype: Any) -> Any:
+    """A number of a given type, as the kernel would be passed it."""
+    array = np.array([value], DTYPES[dtype.name].numpy if dtype.name in _EXTENDED else _np_dtype(dtype))
+    return tl.tensor(interpreter.TensorHandle(array, dtype), dtype)
 
 
 class _Operations:

@@ -222,7 +222,7 @@ def _step_key(step: StepProblem) -> list[Any]:
     return [
         kernel.code.arguments,
         dict(step.problem.attributes),
-        {name: value for name, value in sorted(own.items()) if name in kernel.constants},
+        {name: value for name, value in sorted(own.items()) if name in kernel.constant_names},
         reference_hash(kernel) if step.judged else None,
         None if large is None else [data_of(large).key, _launched(replace(step, problem=large))],
     ]

@@ -24,7 +24,7 @@ class Step:
 
     Attributes:
         name: of the step; TensorRT knows it as ``namespace::chain__step``.
-        source, absent: as for `Kernel`.
+        source, constants, absent: as for `Kernel`.
         inputs: the tensors that it reads: inputs, workspace or outputs of the chain, named as the parameters of the
             code that take them.
         outputs: the tensors that it writes, likewise; an `Alias` of one that it changes in place.
@@ -42,6 +42,7 @@ class Step:
     outputs: Sequence[str | Alias]
     launch: Callable[..., Launch]
     params: Sequence[Param] = ()
+    constants: Callable[..., Mapping[str, Any]] | None = None
     absent: Sequence[str] = ()
     reference: Reference | None = None
     tolerances: Mapping[str, Tolerance | Callable[..., Tolerance]] = field(default_factory=dict)
@@ -118,9 +119,9 @@ class Chain(Kernel):
         return {**self.inputs, **self.workspace, **self.outputs}
 
     @cached_property
-    def constants(self) -> tuple[str, ...]:
+    def constant_names(self) -> tuple[str, ...]:
         """The parameters, the attributes, and the dimensions that the code of a step takes as constants."""
-        dims = (c for part in self.parts for c in part.kernel.constants if c in self.dims)
+        dims = (c for part in self.parts for c in part.kernel.constant_names if c in self.dims)
         return (*self.space.names, *self.attributes, *dict.fromkeys(dims))
 
     def _draft(self, step: Step) -> Draft:
@@ -149,6 +150,7 @@ class Chain(Kernel):
             outputs,
             step.tuned,
             default,
+            step.constants,
             step.absent,
             step.reference,
             step.tolerances,

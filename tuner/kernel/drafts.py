@@ -33,7 +33,7 @@ class Draft:
 
     Attributes:
         name: of the step.
-        source, launch, absent, reference: as for a kernel.
+        source, launch, constants, absent, reference: as for a kernel.
         inputs, outputs: the tensors that its code takes, by the names that it has for them.
         params: its own, and for each the name that the operator has for it; "" where that does not tune it.
         default: of its own parameters.
@@ -46,6 +46,7 @@ class Draft:
     outputs: Mapping[str, TakenTensor]
     params: Sequence[tuple[Param, str]] = ()
     default: Config = field(default_factory=dict)
+    constants: Callable[..., Mapping[str, Any]] | None = None
     absent: Sequence[str] = ()
     reference: Reference | None = None
     tolerances: Mapping[str, Tolerance | Callable[..., Tolerance]] = field(default_factory=dict)
@@ -58,6 +59,7 @@ class Draft:
         """Those of an operator's dimensions, attributes or parameters that the launch depends on."""
         names, code = list(names), as_source(self.source)
         known = {*code.constants(names), *(code.parameters or ()), *code.options, *names_of(self.launch)}
+        known.update(names_of(self.constants) if self.constants else ())
         known.update(name for tensor in self.tensors for name in (*tensor.names, *_named_by_values(tensor)))
         return tuple(n for n in names if n in known)
 
@@ -103,6 +105,7 @@ def finish(operator: Kernel, draft: Draft, shared: Mapping[str, Param], pinned: 
             **{name: _number(name, operator.default[name]) for name in held},
         },
         tolerances=draft.tolerances,
+        constants=draft.constants,
         absent=draft.absent,
     )
     return Part(

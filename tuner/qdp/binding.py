@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import prod
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tuner.errors import ConfigError
@@ -20,13 +21,19 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def problem_of(kernel: Kernel, inputs: Sequence[trtp.TensorDesc], attributes: Mapping[str, Attribute]) -> Problem:
+def problem_of(
+    kernel: Kernel,
+    inputs: Sequence[trtp.TensorDesc],
+    attributes: Mapping[str, Attribute],
+    chosen: Mapping[str, str] = MappingProxyType({}),
+) -> Problem:
     """The problem that these input tensors pose.
 
     Args:
         kernel: the operator.
         inputs: its inputs in order, with shapes; a dynamic dimension carries (min, opt, max).
         attributes: values of some attributes; the declared defaults for the others.
+        chosen: data types that no input tells.
 
     Raises:
         ConfigError: for a rank, an extent or a data type that the kernel does not take.
@@ -57,7 +64,7 @@ def problem_of(kernel: Kernel, inputs: Sequence[trtp.TensorDesc], attributes: Ma
             needed = [formula.evaluate(sizes) for sizes in ends]
             if needed != [extent.at(which) for which in WHICH]:
                 raise ConfigError(f"{kernel.id}: {_mismatch(kernel, name, formula, needed, extent)}")
-    return Problem.of(kernel, dims, dtypes_of(kernel, inputs), attributes)
+    return Problem.of(kernel, dims, {**dtypes_of(kernel, inputs), **chosen}, attributes)
 
 
 def _mismatch(kernel: Kernel, name: str, formula: Formula, needed: Sequence[Any], extent: Range) -> str:

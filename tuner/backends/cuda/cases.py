@@ -190,7 +190,7 @@ def _fault(case: Case, evidence: Evidence) -> str | None:
 def cuttable(problem: Problem) -> tuple[str, ...]:
     """The dimensions along which the reference of a cut is the cut of the reference, by trial."""
     kernel = problem.kernel
-    fixed = [d for d in kernel.dims if d in kernel.constants]
+    fixed = [d for d in kernel.dims if d in kernel.constant_names]
     own, config = kernel.resolve(kernel.default)
     scope = {**problem.attributes, **own.space.complete(config)}
     small = {}
