@@ -145,9 +145,14 @@ def step_schema(part: Part) -> dict[str, str]:
 def step_attributes(part: Part, problem: Problem, config: Config) -> dict[str, Any]:
     """Their values, for a problem and a configuration of the operator; words as words."""
     pinned = {name: config[name] for name in part.pinned}
-    own = {name: value for name, value in part.config(config).items() if name in part.params}
-    values = {**problem.dtypes, **problem.attributes, **pinned, **own}
-    return {name: values[name] for name in step_schema(part) if name in values}
+    values = {**usual(part), **problem.dtypes, **problem.attributes, **pinned, **part.config(config)}
+    return {name: values[name] for name in step_schema(part)}
+
+
+def usual(part: Part) -> dict[str, Value]:
+    """A value of each of a step's parameters, for configurations in which it does not apply."""
+    params = [p for p in part.kernel.space.params if p.name in part.params]
+    return {p.name: part.kernel.default.get(p.name, p.values[0]) for p in params}
 
 
 @dataclass(frozen=True, eq=False)
