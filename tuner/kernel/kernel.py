@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from tuner.errors import ConfigError, did_you_mean
 from tuner.frontends import Source, as_source
 from tuner.frontends.dtypes import DTYPES
-from tuner.kernel.alias import Alias, code_tensors, resolve_aliases
 from tuner.frontends.words import DType, compile_time_value
+from tuner.kernel.alias import Alias, code_tensors, resolve_aliases
 from tuner.kernel.arguments import declared_names
 from tuner.kernel.expressions import Formula
 from tuner.kernel.extents import Solution, solve_dims
