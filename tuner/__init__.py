@@ -3,8 +3,11 @@
 from typing import TYPE_CHECKING, Any
 
 from tuner.frontends.dtypes import itemsize
+from tuner.frontends.words import DType, Word
+from tuner.kernel.alias import Alias
 from tuner.kernel.alternatives import alternatives
 from tuner.kernel.arith import cdiv, maximum, minimum, next_power_of_2
+from tuner.kernel.chain import Chain, Step
 from tuner.kernel.kernel import Kernel
 from tuner.kernel.launch import Launch
 from tuner.kernel.loader import load_kernel
@@ -18,7 +21,6 @@ from tuner.search.tactic import Tactic
 from tuner.version import __version__
 
 if TYPE_CHECKING:
-    from tuner.kernel.autotune import from_autotune
     from tuner.store.cache import Cache
     from tuner.tuning.job import tune
 
@@ -29,10 +31,6 @@ def __getattr__(name: str) -> Any:
         from tuner.tuning.job import tune
 
         return tune
-    if name == "from_autotune":
-        from tuner.kernel.autotune import from_autotune
-
-        return from_autotune
     if name == "Cache":
         from tuner.store.cache import Cache
 
@@ -41,18 +39,23 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
+    "Alias",
     "Cache",
+    "Chain",
     "Constraint",
+    "DType",
     "Kernel",
     "Launch",
     "Param",
     "Problem",
     "Range",
     "Space",
+    "Step",
     "Tactic",
     "Tensor",
     "Timed",
     "Tolerance",
+    "Word",
     "__version__",
     "alternatives",
     "ascending",
@@ -61,7 +64,6 @@ __all__ = [
     "choice",
     "constant",
     "counts",
-    "from_autotune",
     "integers",
     "itemsize",
     "lengths",

@@ -8,6 +8,8 @@ import re
 from typing import TYPE_CHECKING
 
 from tuner.frontends.python_source import source_text
+from tuner.kernel.alias import Alias
+from tuner.kernel.tensor import Tensor
 from tuner.kernel.values import ValueRule
 
 if TYPE_CHECKING:
@@ -29,8 +31,12 @@ def kernel_hash(kernel: Kernel) -> str:
     Raises:
         ConfigError: when the source of a function, or something that it refers to, cannot be read.
     """
-    tensors = [[[name, t.dtype, *t.dims] for name, t in group.items()] for group in (kernel.inputs, kernel.outputs)]
+    tensors = [
+        [[name, t.dtype, *t.dims, *_kind(t)] for name, t in group.items()] for group in (kernel.inputs, kernel.outputs)
+    ]
     parts = [_text(kernel), source_text(kernel.launch), tensors]
+    if kernel.constants is not None:
+        parts.append(source_text(kernel.constants))
     return f"{VERSION}:{hashlib.sha256(json.dumps(parts).encode()).hexdigest()}"
 
 
@@ -58,10 +64,19 @@ def drawn_text(kernel: Kernel) -> list[str]:
 
 
 def _text(kernel: Kernel) -> str:
-    """What identifies the source, or all alternatives."""
+    """What identifies the source, or all alternatives, or all launches in order."""
     if kernel.alternatives:
         return json.dumps({name: kernel_hash(k) for name, k in kernel.alternatives.items()})
+    if kernel.parts:
+        return json.dumps([[p.name, p.inputs, p.outputs, kernel_hash(p.kernel)] for p in kernel.parts])
     return kernel.code.text()
+
+
+def _kind(tensor: Tensor) -> list[str]:
+    """What a tensor holds when the kernel begins, and whether the code sees it, where that is not as usual."""
+    alias = [f"alias of {tensor.input}"] if isinstance(tensor, Alias) else []
+    start = [] if tensor.start is None else [f"starts at {tensor.start!r}"]
+    return [*alias, *start, *(["unused"] if tensor.unused else [])]
 
 
 def made_before(source: str, now: str) -> bool:

@@ -33,12 +33,17 @@ class Tensor:
             depend on sizes only, never on values.
         scratch: for the last output: memory that blocks use while they run and nobody reads afterwards.
             What Triton asks of a launcher as global scratch, for `tl.make_tensor_descriptor`, lies there.
+        start: for an output: what every element holds when the kernel begins. TensorRT clears nothing, so a
+            launch that fills the output comes before that of the kernel.
+        unused: for an input: the code has no parameter for it. It is there for its shape.
     """
 
     dtype: str
     shape: str
     positions: str = ""
     scratch: bool = False
+    start: float | None = None
+    unused: bool = False
     values: Values | None = None
 
     def __post_init__(self) -> None:
