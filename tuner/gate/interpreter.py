@@ -18,7 +18,7 @@ import inspect
 import io
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +69,7 @@ def run(problem: Problem, config: Config, inputs: Mapping[str, Array], outputs: 
         problem: fixed sizes; its kernel must have been loaded with TRITON_INTERPRET=1.
         config: the tactic's configuration.
         inputs: contiguous arrays in the declared shapes and data types; left as they are.
-        outputs: likewise; overwritten with what the kernel leaves in them.
+        outputs: likewise; overwritten with what the kernel leaves in them. Those that are inputs begin as these.
         limit: how many operations that may take, whatever the size of their blocks.
 
     Returns:
@@ -83,7 +83,7 @@ def run(problem: Problem, config: Config, inputs: Mapping[str, Array], outputs: 
         InterpretationError: anything else that the kernel or the interpreter raises.
         UnavailableError: the environment variable was not set when triton was imported.
     """
-    memory, operations = Memory(inputs, outputs), _Operations(limit)
+    memory, operations = Memory(inputs, outputs, problem.kernel.aliases), _Operations(limit)
     with _arguments(problem, config, memory, operations) as (jit, named, grid):
         jit[grid](**named)
     for name, array in outputs.items():
@@ -91,7 +91,7 @@ def run(problem: Problem, config: Config, inputs: Mapping[str, Array], outputs: 
     return operations.count
 
 
-def follow(problem: Problem, config: Config, seed: int, limit: int) -> int:
+def follow(problem: Problem, config: Config, seed: int, limit: int, made: Collection[str] = ()) -> int:
     """Run single programs of a launch at full size, for the addresses alone: nothing is allocated.
 
     Those at the corners of the grid come first. An offset that does not fit 32 bits turns up negative in every second
@@ -103,6 +103,7 @@ def follow(problem: Problem, config: Config, seed: int, limit: int) -> int:
         config: the tactic's configuration.
         seed: of what is loaded.
         limit: how many operations one program may take.
+        made: the inputs that an earlier launch makes.
 
     Returns:
         How many programs were followed.
@@ -112,7 +113,7 @@ def follow(problem: Problem, config: Config, seed: int, limit: int) -> int:
     """
     operations = _Operations(limit)
     taken = followed = 0
-    with _arguments(problem, config, AddressSpace(problem, seed), operations) as (jit, named, grid):
+    with _arguments(problem, config, AddressSpace(problem, seed, made), operations) as (jit, named, grid):
         function = jit.rewrite()
         constants = interpreter.GridExecutor(function, jit.arg_names, grid).constexprs
         corners, between = _spread(grid)
@@ -154,9 +155,10 @@ def _arguments(
     if not isinstance(code, TritonSource) or not isinstance(code.jit, interpreter.InterpretedFunction):
         raise UnavailableError(f"kernel {kernel.id!r} is compiled, not interpreted: set TRITON_INTERPRET=1 first")
     launch = problem.launch(config)
+    inputs, outputs = kernel.resolve(config)[0].passed
     tensors = {**kernel.inputs, **kernel.outputs}
     pointers = {name: _Pointer(problem.dtype(t), memory.regions[name].start) for name, t in tensors.items()}
-    arguments = (*(pointers[n] for n in kernel.inputs), *launch.args, *(pointers[n] for n in kernel.outputs))
+    arguments = (*map(pointers.get, inputs.values()), *launch.args, *map(pointers.get, outputs.values()))
     with _patched(memory, operations), _silent():
         try:
             named = dict(zip(code.arguments, arguments, strict=True))
