@@ -24,6 +24,7 @@ from tuner.frontends.base import ALIGNMENT, Emitted, Heuristic, Source, Speciali
 from tuner.frontends.binding import Declared, Order, arrange
 from tuner.frontends.python_source import source_text
 from tuner.frontends.triton_arguments import annotated, check_scalars, long_name, unspecialized
+from tuner.frontends.triton_descriptors import DESCRIPTOR_BYTES, count_descriptors
 from tuner.frontends.triton_entry import make_entry, scalar_types
 from tuner.frontends.words import DType
 from tuner.gpu.catalog import architecture_name
@@ -75,6 +76,10 @@ class TritonSource(Source):
     @property
     def arguments(self) -> tuple[str, ...]:
         return self.parameters if self.order is None else self.order.names
+
+    @property
+    def scratch_bytes(self) -> int:
+        return DESCRIPTOR_BYTES * count_descriptors(self.jit)
 
     def bind(self, declared: Declared) -> TritonSource:
         signature = inspect.signature(self.jit.fn).parameters
@@ -133,8 +138,11 @@ class TritonSource(Source):
             )
         compiled = [p for p, kind in request.signature.items() if kind != "constexpr"]
         order = [compiled.index(a) if a in compiled else None for a in self.arguments]
-        if scratch_bytes:
-            order[-1] = len(compiled)  # the first that Triton appends takes the place of the declared output
+        # The first parameter that Triton appends takes scratch memory.
+        if specialization.appended:
+            order.append(len(compiled))
+        elif scratch_bytes:
+            order[-1] = len(compiled)
         return Emitted(
             text,
             order=tuple(order),
@@ -158,8 +166,7 @@ def _scratch_bytes(metadata: Mapping[str, Any], declared: bool) -> int:
         raise TacticError(
             FailureClass.COMPILE,
             f"the kernel needs {size} bytes of scratch memory for each block, as for tensor descriptors, which "
-            "TensorRT does not pass; declare a last output Tensor('i8', '…', scratch=True), and a parameter for it "
-            "that the code leaves alone",
+            "TensorRT does not pass; declare a last output Tensor('i8', '…', scratch=True)",
         )
     if size and (align := int(metadata["global_scratch_align"])) > _SCRATCH_ALIGNMENT:
         raise TacticError(FailureClass.COMPILE, f"the kernel needs scratch memory aligned to {align} bytes")

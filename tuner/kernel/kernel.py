@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from tuner.errors import ConfigError, did_you_mean
 from tuner.frontends import Source, as_source
 from tuner.frontends.dtypes import DTYPES
-from tuner.kernel.alias import Alias, code_tensors, resolve_aliases
 from tuner.frontends.words import DType, compile_time_value
+from tuner.kernel.alias import Alias, code_tensors, resolve_aliases
 from tuner.kernel.arguments import declared_names
 from tuner.kernel.expressions import Formula
 from tuner.kernel.extents import Solution, solve_dims
 from tuner.kernel.launch import Launch
 from tuner.kernel.parts import Part
-from tuner.kernel.tensor import Tensor, Tolerance
+from tuner.kernel.scratch import added_scratch
+from tuner.kernel.tensor import AddedScratch, Tensor, Tolerance
 from tuner.kernel.values import ValueRule
 from tuner.kernel.whole_tiles import keep_whole, read_whole_tiles
 from tuner.search.call_by_name import names_of, require_known
@@ -114,7 +115,8 @@ class Kernel:
         plain = {name: compile_time_value(value) for name, value in self.attributes.items()}
         object.__setattr__(self, "attributes", plain)
         try:
-            object.__setattr__(self, "outputs", resolve_aliases(self.inputs, self.outputs))
+            declared = {name: t for name, t in self.outputs.items() if not isinstance(t, AddedScratch)}
+            object.__setattr__(self, "outputs", resolve_aliases(self.inputs, declared))
             self._check()
         except ConfigError as e:
             raise ConfigError(f"kernel {self.id!r}: {e}") from None
@@ -354,6 +356,7 @@ class Kernel:
         if not self.alternatives:
             self._check_signature()
             self._check_attributes()
+            object.__setattr__(self, "outputs", {**self.outputs, **added_scratch(self)})
 
     def _check_values(self, name: str, tensor: Tensor) -> None:
         rule = tensor.drawn

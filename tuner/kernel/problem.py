@@ -260,6 +260,7 @@ class Problem:
             integers=tuple(IntegerFacts(type(v) is int and v == 1, factor % ALIGNMENT == 0) for v, factor in integers),
             block=None if block is None else cast(Dim3, block),
             scratch=kernel.scratch is not None,
+            appended=kernel.scratch is not None and len(kernel.passed[1]) < len(kernel.outputs),
             capability=capability,
             newest_ptx=newest_ptx,
         )
