@@ -221,7 +221,7 @@ def _launchable(emitted: Emitted, kernel: Kernel, launch: Launch, target: Target
 
 
 def _order(emitted: Emitted, kernel: Kernel, params: int) -> tuple[int | None, ...] | None:
-    """Which parameter of the entry takes each argument of the launch, inputs that the code does not take among them."""
+    """Which parameter of the entry takes each argument of the launch, those among them that the code does not take."""
     taken = set(kernel.passed[0].values())
     if len(taken) == len(kernel.inputs):
         return emitted.order

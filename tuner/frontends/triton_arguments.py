@@ -57,7 +57,7 @@ def unspecialized(jit: Any) -> tuple[frozenset[str], frozenset[str]]:
 
 def long_name(dtype: str) -> str:
     """The name of a data type in `tl.dtype`: "int64" for "i64"; those of floats are ours."""
-    return re.sub(r"^(u?)i?(\d+)$", r"\1int\2", dtype)
+    return "int1" if dtype == "u1" else re.sub(r"^(u?)i?(\d+)$", r"\1int\2", dtype)
 
 
 def _spelt(kind: str) -> str:

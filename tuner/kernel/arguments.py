@@ -47,6 +47,7 @@ def declared_names(kernel: Kernel) -> Declared:
         kernel.attributes,
         kernel.dims,
         tuple(kernel.absent),
+        {name: tuple(block) for name, block in kernel.descriptors.items()},
         _passed(kernel),
     )
 

@@ -260,6 +260,7 @@ class Problem:
             integers=tuple(IntegerFacts(type(v) is int and v == 1, factor % ALIGNMENT == 0) for v, factor in integers),
             block=None if block is None else cast(Dim3, block),
             scratch=kernel.scratch is not None,
+            appended=kernel.scratch is not None and len(kernel.passed[1]) < len(kernel.outputs),
             capability=capability,
             newest_ptx=newest_ptx,
         )
@@ -282,13 +283,14 @@ class Problem:
             integers = pass_integers(code, launch, {**code.fixed, **self.attributes})
         except ConfigError as e:
             raise ConfigError(f"kernel {self.kernel.id!r}: {e}") from None
+        extents = (e for name in self.kernel.descriptors for e in self.kernel.tensor(name).evaluate(scope))
         if not code.sized_by_launch and (launch.block or launch.shared_bytes):
             raise ConfigError(
                 f"kernel {self.kernel.id!r}: {code.language} sets block and shared_bytes itself; "
                 "leave them out of the Launch"
             )
         block = launch.block and (*launch.block, 1, 1)[:3]
-        return Launch((*launch.grid, 1, 1)[:3], integers, block, launch.shared_bytes)
+        return Launch((*launch.grid, 1, 1)[:3], (*integers, *extents), block, launch.shared_bytes)
 
     def argument_multiples(self, config: Config) -> tuple[Int, ...]:
         """What divides each extra argument whatever the dimensions: an int where it is constant."""

@@ -17,7 +17,7 @@ from tuner.kernel.kernel import Attribute, Kernel
 from tuner.kernel.parts import Part
 from tuner.kernel.problem import Problem
 from tuner.qdp.binding import problem_in_network
-from tuner.qdp.plugin import Plugin, complete, register, returned
+from tuner.qdp.plugin import Plugin, complete, register, require_free, returned
 from tuner.qdp.preview import allow_aliases
 from tuner.qdp.tables import served, word
 from tuner.search.tactic import Config, Tactic, Value
@@ -133,6 +133,8 @@ def register_chain(kernel: Kernel, offer: ChainOffer, attributes: Mapping[str, s
     for name, target in schema.items():
         if target not in (*served(kernel), *kernel.space.names):
             raise ConfigError(f"{kernel.id}: attribute {name!r} would set {target!r}, which is nothing to be set")
+    for part in kernel.parts:  # all of them or none
+        require_free(part.kernel)
     plugins = [register(part.kernel, _OneTactic(offer), step_schema(part)) for part in kernel.parts]
     return PluginChain(kernel, schema, tuple(zip(kernel.parts, plugins, strict=True)), offer)
 

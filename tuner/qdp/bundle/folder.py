@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -85,7 +86,7 @@ def _plugin(kernels: Mapping[str, Kernel], plugins: Mapping[str, BundledKernel],
         + "\n\nOPERATORS = {\n"
         + "".join(f'    "{name}": {function},\n' for name, function in names.items())
         + "}\n\n# One call for each problem, for those who want to play the builder over this module.\nREHEARSAL = [\n"
-        + "".join(f"    {call!r},\n".replace("'", '"') for call in calls)
+        + "".join(f"    {json.dumps(call)},\n" for call in calls)
         + "]\n"
     )
 
