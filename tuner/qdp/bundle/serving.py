@@ -4,13 +4,15 @@ Needs `tensorrt` and the standard library. Importing the bundle checks its files
 registers its plugins.
 """
 
+import builtins
 import ctypes
 import hashlib
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import tensorrt as trt
@@ -69,15 +71,19 @@ MANIFEST, PTX = _read(FOLDER)
 _require_free(MANIFEST["kernels"])
 
 
-def describe(plugin: str, inputs: Sequence[Any]) -> Any:
+def describe(plugin: str, inputs: Sequence[Any], attributes: Mapping[str, Any]) -> Any:
     """What `register` returns: the outputs' shapes and types."""
     kernel = MANIFEST["kernels"][plugin]
-    types, exprs = _types(kernel, inputs), _exprs(kernel, inputs)
+    attributes = _meant(kernel, attributes)
+    types, shapes = _types(kernel, inputs, attributes), [list(desc.shape_expr) for desc in inputs]
+    sizes, leading = _sizes(kernel, shapes, attributes), _leading(kernel, shapes)
     outputs = []
     for tensor in kernel["outputs"].values():
-        shape: list[Any] = []
-        for dim in tensor["shape"].split():
-            shape += [int(dim)] if dim.isdigit() else exprs[dim[1:]] if dim[0] == "*" else [_product(exprs[dim])]
+        if tensor["alias"]:  # of the descriptor itself: TensorRT knows no copy of it
+            outputs.append(dict(zip(kernel["inputs"], inputs, strict=True))[tensor["alias"]].aliased())
+            continue
+        rest = [_evaluate(term, sizes) for term in tensor["extents"][_variadic(tensor) :]]
+        shape = [*leading[tensor["extents"][0]], *rest] if _variadic(tensor) else rest
         outputs.append(trtp.from_shape_expr(tuple(shape), types[tensor["dtype"]]))
     return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
@@ -96,22 +102,115 @@ def launch(plugin: str, inputs: Sequence[Any], attributes: Mapping[str, Any], ta
     chosen = problem["default"] if tactic == 0 else tactics.get(tactic)  # 0: asked for when none is offered
     if chosen is None:
         raise BundleError(f"{plugin}: tactic {tactic} is not in this bundle for {problem['problem']}")
-    sizes = {dim: _product(exprs) for dim, exprs in _exprs(MANIFEST["kernels"][plugin], inputs).items()}
-    grid = [_evaluate(term, sizes) for term in chosen["grid"]]
+    shapes = [list(desc.shape_expr) for desc in inputs]
+    sizes = _sizes(MANIFEST["kernels"][plugin], shapes, attributes)
+    grid = [_symbolic(_evaluate(term, sizes)) for term in chosen["grid"]]
     params = trtp.KernelLaunchParams(*grid, *chosen["block"], chosen["shared_bytes"])
     extra = trtp.SymIntExprs(len(chosen["args"]))
     for i, term in enumerate(chosen["args"]):
-        extra[i] = trtp.SymInt32(_evaluate(term, sizes))
+        extra[i] = trtp.SymInt32(_symbolic(_evaluate(term, sizes)))
     if chosen["ptx"] not in PTX:
         raise BundleError(f"{FOLDER / 'manifest.json'} names {chosen['ptx']!r} and does not list it; export it again")
     return chosen["entry"], PTX[chosen["ptx"]], params, extra
 
 
+def add(operator: str, network: Any, tensors: Sequence[Any], attributes: Mapping[str, Any], problem: str = "") -> Any:
+    """Add the layers of an operator to a network; returns its output tensor, or a tuple of several."""
+    chain = MANIFEST["chains"].get(operator)
+    whole = chain or MANIFEST["kernels"][operator]
+    if len(tensors) != len(whole["inputs"]):
+        raise BundleError(f"{operator} takes {len(whole['inputs'])} tensors: {', '.join(whole['inputs'])}")
+    known = whole["attributes"] | {n: w[0] for n, w in whole["tables"].items() if n not in whole["attributes"]}
+    for name in attributes:
+        if name not in known:
+            raise BundleError(f"{operator} has no attribute {name!r}; it has {', '.join(known) or 'none'}")
+    given = {n: _position(whole["tables"].get(n), n, attributes.get(n, v)) for n, v in known.items()}
+    steps: list[dict[str, Any]] = [
+        {"plugin": operator, "inputs": list(whole["inputs"]), "outputs": list(whole["outputs"])}
+    ]
+    values = [given]
+    if chain is not None:
+        steps, values = chain["steps"], _choose(operator, chain, tensors, given, problem)["steps"]
+    found = dict(zip(whole["inputs"], tensors, strict=True))
+    for step, chosen in zip(steps, values, strict=True):
+        namespace, name = step["plugin"].split("::")
+        make = getattr(getattr(trtp.op, namespace), name)
+        layer = network.add_plugin(make(*(found[n] for n in step["inputs"]), **chosen), aot=True)
+        if layer is None:
+            raise BundleError(f"{step['plugin']}: TensorRT does not add the layer; its log says why")
+        found |= {n: layer.get_output(i) for i, n in enumerate(step["outputs"])}
+    results = tuple(found[n] for n, tensor in whole["outputs"].items() if not tensor["scratch"])
+    return results[0] if len(results) == 1 else results
+
+
+def configure(config: Any) -> None:
+    """Have a builder take what the plugins need: outputs in the place of inputs are a preview feature."""
+    if any(tensor["alias"] for kernel in MANIFEST["kernels"].values() for tensor in kernel["outputs"].values()):
+        config.set_preview_feature(trt.PreviewFeature.ALIASED_PLUGIN_IO_10_03, True)
+
+
+def _position(words: Sequence[str] | None, name: str, value: Any) -> Any:
+    """What an attribute is passed as: a word as its position."""
+    if words is None or not isinstance(value, str):
+        return value
+    if value not in words:
+        raise BundleError(f"{name}={value!r} is none of {', '.join(words)}")
+    return words.index(value)
+
+
+def _choose(
+    operator: str, chain: dict[str, Any], tensors: Sequence[Any], attributes: Mapping[str, Any], problem: str
+) -> dict[str, Any]:
+    """What the layers of an operator are given: TensorRT asks for shapes before it chooses tactics, so it is now."""
+    shapes = [tuple(tensor.shape) for tensor in tensors]
+    if not problem and all(-1 not in shape for shape in shapes):
+        fixed = [SimpleNamespace(dtype=t.dtype, shape=_Fixed(s)) for t, s in zip(tensors, shapes, strict=True)]
+        return _fitting(operator, chain, fixed, attributes)
+    types = {t["dtype"]: tensor.dtype.name for t, tensor in zip(chain["inputs"].values(), tensors, strict=True)}
+    meant = {n: v for n, v in _meant(chain, attributes).items() if n in chain["attributes"]}
+    fitting = [
+        held
+        for held in chain["problems"]
+        if problem in ("", held["problem"])
+        and types.items() <= held["types"].items()
+        and {n: repr(v) for n, v in held["attributes"].items()} == {n: repr(v) for n, v in meant.items()}
+        and all(_covers(ends, shape) for ends, shape in zip(held["shapes"].values(), shapes, strict=True))
+    ]
+    labels = dict.fromkeys(held["problem"] for held in fitting)
+    if len(labels) != 1:
+        known = "; ".join(labels or dict.fromkeys(held["problem"] for held in chain["problems"]))
+        asked = ", ".join(map(str, shapes))
+        what = "several problems fit" if labels else "no problem fits"
+        raise BundleError(f"{operator}: {what} {asked}; say which as problem=…: {known}")
+    return _on_device(operator, fitting)[0]
+
+
+def _covers(ends: Sequence[Sequence[int]], shape: Sequence[int]) -> bool:
+    """Whether a tensor of a network, of which some extents are unknown (-1), may have the extents of a problem."""
+    return len(ends) == len(shape) and all(
+        a < b if d == -1 else a <= d <= b for (a, b), d in zip(ends, shape, strict=True)
+    )
+
+
+class _Fixed(tuple[int, ...]):
+    """A shape that is known."""
+
+    is_dynamic = False
+
+
 def _find(plugin: str, inputs: Sequence[Any], attributes: Mapping[str, Any]) -> dict[str, Any]:
     """The problem of the manifest that these tensors are an instance of, for this device."""
-    kernel = MANIFEST["kernels"][plugin]
-    types = {name: dtype.name for name, dtype in _types(kernel, inputs).items()}
-    dims = _dims(kernel, inputs)
+    return _fitting(plugin, MANIFEST["kernels"][plugin], inputs, attributes)
+
+
+def _fitting(
+    plugin: str, kernel: dict[str, Any], inputs: Sequence[Any], attributes: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The problem of a kernel or a chain that these tensors are an instance of, for this device."""
+    meant = _meant(kernel, attributes)
+    types = {name: dtype.name for name, dtype in _types(kernel, inputs, meant).items()}
+    attributes = {name: value for name, value in meant.items() if name in kernel["attributes"]}
+    dims = _dims(kernel, inputs, attributes)
     held = kernel["problems"]
     fitting = [
         problem
@@ -179,9 +278,21 @@ def _device() -> tuple[str, tuple[int, int]] | None:
 # -- tensors ---------------------------------------------------------------------------------------
 
 
-def _types(kernel: dict[str, Any], inputs: Sequence[Any]) -> dict[str, Any]:
+def _meant(kernel: dict[str, Any], attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes with the words that their positions stand for."""
+    meant = dict(attributes)
+    for name, words in kernel["tables"].items():
+        if not 0 <= meant[name] < len(words):
+            known = ", ".join(f"{i} for {word}" for i, word in enumerate(words))
+            raise BundleError(f"{name}={meant[name]} is none of {known}")
+        meant[name] = words[meant[name]]
+    return meant
+
+
+def _types(kernel: dict[str, Any], inputs: Sequence[Any], attributes: Mapping[str, Any]) -> dict[str, Any]:
     """The data type behind each name in the kernel's tensors."""
-    types = {t["dtype"]: getattr(trt.DataType, t["dtype"], None) for t in kernel["outputs"].values()}
+    names = [t["dtype"] for t in kernel["outputs"].values()]
+    types = {name: getattr(trt.DataType, str(attributes.get(name, name)), None) for name in names}
     seen: dict[str, Any] = {}
     for (name, tensor), desc in zip(kernel["inputs"].items(), inputs, strict=True):
         if seen.setdefault(tensor["dtype"], desc.dtype) != desc.dtype:
@@ -194,55 +305,87 @@ def _spelling(dtype: Any) -> str:
     return {"FLOAT": "FP32", "HALF": "FP16"}.get(dtype.name) or str(dtype.name)
 
 
-def _parts(kernel: dict[str, Any], inputs: Iterable[Sequence[Any]]) -> Iterator[tuple[str, list[Any]]]:
-    """Each dimension of each input with its extents: one, or any number for one declared as *name."""
-    for (name, tensor), extents in zip(kernel["inputs"].items(), inputs, strict=True):
-        dims = tensor["shape"].split()
-        variadic, leading = tensor["shape"].startswith("*"), len(extents) - len(dims) + 1
-        if leading < 0 or (not variadic and leading != 1):
+def _split(kernel: dict[str, Any], shapes: Iterable[Sequence[Any]]) -> dict[str, tuple[list[Any], list[Any]]]:
+    """Each input's extents: those of a first dimension that stands for any number of them, and the others."""
+    parts: dict[str, tuple[list[Any], list[Any]]] = {}
+    for (name, tensor), extents in zip(kernel["inputs"].items(), shapes, strict=True):
+        count = len(extents) - len(tensor["extents"]) + _variadic(tensor)
+        if count < 0 or (count and not _variadic(tensor)):
             raise BundleError(f"input {name!r} has rank {len(extents)}; its shape is {tensor['shape']!r}")
-        if variadic:
-            yield dims.pop(0)[1:], list(extents[:leading])
-        for dim, extent in zip(dims, extents[leading if variadic else 0 :], strict=True):
-            yield dim, [extent]
+        parts[name] = list(extents[:count]), list(extents[count:])
+    return parts
 
 
-def _exprs(kernel: dict[str, Any], inputs: Sequence[Any]) -> dict[str, list[Any]]:
-    """TensorRT's expressions for the extents of each dimension."""
-    exprs: dict[str, list[Any]] = {}
-    for dim, extents in _parts(kernel, [list(desc.shape_expr) for desc in inputs]):
-        exprs.setdefault(dim, extents)
-    return exprs
+def _variadic(tensor: dict[str, Any]) -> bool:
+    return str(tensor["shape"]).startswith("*")
 
 
-def _dims(kernel: dict[str, Any], inputs: Sequence[Any]) -> dict[str, tuple[int, int, int]]:
+def _leading(kernel: dict[str, Any], shapes: Iterable[Sequence[Any]]) -> dict[str, list[Any]]:
+    """The extents of each dimension that stands for any number of them, which is called ``*name``."""
+    leading: dict[str, list[Any]] = {}
+    for name, (extents, _) in _split(kernel, shapes).items():
+        if _variadic(kernel["inputs"][name]):
+            leading.setdefault(kernel["inputs"][name]["extents"][0], extents)
+    return leading
+
+
+def _sizes(kernel: dict[str, Any], shapes: Sequence[Sequence[Any]], attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Each dimension's number of elements, from numbers or TensorRT's expressions, and the attributes' values."""
+    parts = _split(kernel, shapes)
+    sizes = {**attributes, **{dim[1:]: _product(extents) for dim, extents in _leading(kernel, shapes).items()}}
+    for dim, name, axis, term in kernel["solutions"]:
+        sizes[dim] = _evaluate(term, {**sizes, "": parts[name][1][axis]})
+    return sizes
+
+
+def _dims(
+    kernel: dict[str, Any], inputs: Sequence[Any], attributes: Mapping[str, Any]
+) -> dict[str, tuple[int, int, int]]:
     """Each dimension's smallest and largest size, and what certainly divides it."""
     shapes = [desc.shape for desc in inputs]
-    pairs = [list(zip(*((s.min, s.max) if s.is_dynamic else (s, s)), strict=True)) for s in shapes]
+    ends = [[list(s.min) if s.is_dynamic else list(s) for s in shapes]]
+    ends += [[list(s.max) if s.is_dynamic else list(s) for s in shapes]]
+    low, high = (_sizes(kernel, end, attributes) for end in ends)
+    for end, sizes in zip(ends, (low, high), strict=True):
+        leading = _leading(kernel, end)
+        for (name, (first, extents)), tensor in zip(
+            _split(kernel, end).items(), kernel["inputs"].values(), strict=True
+        ):
+            terms = tensor["extents"][_variadic(tensor) :]
+            needed = [_evaluate(term, sizes) for term in terms]
+            if extents != needed or (_variadic(tensor) and first != leading[tensor["extents"][0]]):
+                shape = [*leading[tensor["extents"][0]], *needed] if _variadic(tensor) else needed
+                raise BundleError(f"input {name!r}, {tensor['shape']!r}, is {[*first, *extents]}; it has to be {shape}")
     dims: dict[str, tuple[int, int, int]] = {}
-    for dim, extents in _parts(kernel, pairs):
-        low, high = math.prod(a for a, _ in extents), math.prod(b for _, b in extents)
-        size = low, high, math.prod(a for a, b in extents if a == b)
-        if dims.setdefault(dim, size) != size or (dim.isdigit() and size != (int(dim),) * 3):
-            raise BundleError(f"dimension {dim} has different sizes in the inputs: {dims[dim][:2]} and {size[:2]}")
-    return {dim: size for dim, size in dims.items() if not dim.isdigit()}
+    for dim, pairs in _leading(kernel, [list(zip(*both, strict=True)) for both in zip(*ends, strict=True)]).items():
+        dims[dim[1:]] = low[dim[1:]], high[dim[1:]], math.prod(a for a, b in pairs if a == b)
+    for dim, *_ in kernel["solutions"]:
+        dims[dim] = low[dim], high[dim], low[dim] if low[dim] == high[dim] else 1
+    return dims
 
 
-def _product(exprs: Sequence[Any]) -> Any:
-    product, *others = exprs or [trtp.ShapeExpr(1)]
+def _product(extents: Sequence[Any]) -> Any:
+    product, *others = extents or [1]
     for other in others:
         product = product * other
     return product
 
 
+def _symbolic(value: Any) -> Any:
+    return trtp.ShapeExpr(value) if isinstance(value, int) else value
+
+
 def _evaluate(term: Any, sizes: Mapping[str, Any]) -> Any:
-    """A term of a launch, ``["cdiv", "N", 256]``, on TensorRT's expressions."""
+    """A term of a shape or a launch, ``["cdiv", "N", 256]``, on numbers and TensorRT's expressions."""
     if isinstance(term, int):
-        return trtp.ShapeExpr(term)
+        return term
     if isinstance(term, str):
         return sizes[term]
-    left, right = _evaluate(term[1], sizes), _evaluate(term[2], sizes)
-    match term[0]:
+    operator, left, right = term[0], _evaluate(term[1], sizes), _evaluate(term[2], sizes)
+    symbolic = not (isinstance(left, int) and isinstance(right, int))
+    if symbolic and isinstance(left, int):
+        left = right * 0 + left  # bindings before 10.15 cannot start from a constant
+    match operator:
         case "+":
             return left + right
         case "-":
@@ -251,5 +394,7 @@ def _evaluate(term: Any, sizes: Mapping[str, Any]) -> Any:
             return left * right
         case "//":
             return left // right
-        case operator:
-            return getattr(trtp, operator)(left, right)
+        case "cdiv":
+            return trtp.cdiv(left, right) if symbolic else -(-left // right)
+        case _:
+            return getattr(trtp if symbolic else builtins, operator)(left, right)
