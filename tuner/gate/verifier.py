@@ -32,6 +32,7 @@ from tuner.compile.blobs import Store
 from tuner.errors import UnavailableError
 from tuner.frontends.dtypes import itemsize
 from tuner.frontends.python_source import source_hash
+from tuner.gate import aggregates
 from tuner.gate.inputs import make_inputs, poisoned, tensors_of
 from tuner.gate.instances import instances
 from tuner.gate.judge import VERSION, judge
@@ -216,6 +217,7 @@ def _key(problem: Problem, config: Config, effort: _Effort) -> str:
 
 def _check(spec: ProblemSpec, config: Config, effort: _Effort, key: str) -> Verdict:
     """Check a tactic in a worker."""
+    aggregates.prepare()
     try:
         problem = spec.load()
     except LoadError as e:
