@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from tuner.frontends.dtypes import itemsize
+from tuner.frontends.words import DType, Word
 from tuner.kernel.alternatives import alternatives
 from tuner.kernel.arith import cdiv, maximum, minimum, next_power_of_2
 from tuner.kernel.kernel import Kernel
@@ -17,7 +18,6 @@ from tuner.search.tactic import Tactic
 from tuner.version import __version__
 
 if TYPE_CHECKING:
-    from tuner.kernel.autotune import from_autotune
     from tuner.store.cache import Cache
     from tuner.tuning.job import tune
 
@@ -28,10 +28,6 @@ def __getattr__(name: str) -> Any:
         from tuner.tuning.job import tune
 
         return tune
-    if name == "from_autotune":
-        from tuner.kernel.autotune import from_autotune
-
-        return from_autotune
     if name == "Cache":
         from tuner.store.cache import Cache
 
@@ -42,6 +38,7 @@ def __getattr__(name: str) -> Any:
 __all__ = [
     "Cache",
     "Constraint",
+    "DType",
     "Kernel",
     "Launch",
     "Param",
@@ -52,11 +49,11 @@ __all__ = [
     "Tensor",
     "Timed",
     "Tolerance",
+    "Word",
     "__version__",
     "alternatives",
     "cdiv",
     "choice",
-    "from_autotune",
     "integers",
     "itemsize",
     "load_kernel",

@@ -3,7 +3,7 @@
 import triton
 import triton.language as tl
 
-from tuner import Launch, Tensor, Tolerance, cdiv, from_autotune
+from tuner import Kernel, Launch, Tensor, Tolerance, cdiv
 
 
 def prune(configs, named_args, **kwargs):
@@ -80,7 +80,7 @@ def matmul(
     tl.store(c_ptrs, total.to(c_ptr.dtype.element_ty), mask=(m < M)[:, None] & (n < N)[None, :])
 
 
-kernel = from_autotune(
+kernel = Kernel.from_autotune(
     matmul,
     id="example::matmul_autotuned",
     inputs={"a": Tensor("T", "M K"), "b": Tensor("T", "K N")},

@@ -70,7 +70,11 @@ def test_the_block_is_that_of_the_launch_bounds_where_the_launch_has_none() -> N
 @pytest.mark.parametrize(
     ("code", "changes", "said"),
     [
-        (MACROS.replace("int n,", "").replace("< n", "< 8"), {}, "takes 2 parameters; TensorRT passes 3"),
+        (
+            MACROS.replace("int n,", "").replace("< n", "< 8"),
+            {},
+            "launch passes 1 extra integers, the source takes none",
+        ),
         (MACROS.replace("int n,", "long long n,"), {}, "parameter 1 is .u64; TensorRT passes a 32-bit integer"),
         (MACROS, {"launch": lambda N, THREADS: Launch((N,), (N,), block=(128,))}, "allows 64"),
         (MACROS.replace("x[i] + x[i]", "oops"), {}, r'kernel.cu\(4\): identifier "oops" is undefined'),
@@ -115,7 +119,7 @@ def test_floats_and_truths_are_spelt_as_in_cpp() -> None:
     }
     default = {"THREADS": 64, "DOUBLE": True}
     problem = double(CudaCpp(code, "twice"), **changes, default=default)
-    assert problem.kernel.constants == ("THREADS", "DOUBLE", "factor")
+    assert problem.kernel.constant_names == ("THREADS", "DOUBLE", "factor")
     assert "f64" not in compile_tactic(problem, default, H100).ptx
     assert compile_key(problem, default, H100) != compile_key(problem, {**default, "DOUBLE": False}, H100)
 

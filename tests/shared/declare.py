@@ -11,7 +11,7 @@ import numpy as np
 import triton
 import triton.language as tl
 
-from tuner import Kernel, Launch, Tensor, Tolerance, alternatives, cdiv, from_autotune
+from tuner import Kernel, Launch, Tensor, Tolerance, alternatives, cdiv
 
 """
 """How a file with a Triton kernel begins."""

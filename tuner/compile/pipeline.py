@@ -160,9 +160,8 @@ def _scratch(problem: Problem, config: Config) -> list[tuple[int, int]]:
     if tensor is None:
         return []
     width = itemsize(problem.dtype(tensor))
-    room = [
-        width * prod(int(d) if d.isdigit() else sizes[d.lstrip("*")] for d in tensor.dims) for sizes in problem.samples
-    ]
+    scope = problem.scope()
+    room = [width * prod(cast(tuple[int, ...], tensor.evaluate({**scope, **sizes}))) for sizes in problem.samples]
     blocks = [prod(cast(tuple[int, int, int], problem.evaluate(config, sizes).grid)) for sizes in problem.samples]
     return list(zip(blocks, room, strict=True))
 

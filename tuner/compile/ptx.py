@@ -173,8 +173,13 @@ def arrange_params(module: Module, order: Sequence[int | None]) -> Module:
     Args:
         module: the module.
         order: for each position, which parameter takes it; None: a 32-bit integer that the body does not look at.
+
+    Raises:
+        PtxError: when it has fewer parameters.
     """
     params = module.entry.params
+    if any(i is not None and i >= len(params) for i in order):
+        raise PtxError(f"entry {module.entry.name} takes {len(params)} parameters; its source names more")
     if list(order) == list(range(len(order))):
         return module
     texts = [

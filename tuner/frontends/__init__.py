@@ -6,6 +6,7 @@ import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tuner.errors import ConfigError
 from tuner.frontends.base import Source
 
 if TYPE_CHECKING:
@@ -48,13 +49,20 @@ def as_source(source: Any) -> Source:
     """The front end's view of what a kernel declares: a `Source` itself, or Triton's of a function.
 
     Raises:
-        ConfigError: for anything else.
+        ConfigError: for anything else, and for a function under `@triton.autotune`, whose configs would be dropped.
     """
     if isinstance(source, Source):
         return source
     from tuner.frontends.triton import TritonSource
+    from tuner.frontends.triton_wrappers import unwrap
 
-    return TritonSource(source)
+    found = unwrap(source)
+    if found.autotuner is not None:
+        raise ConfigError(
+            "the source is under @triton.autotune, whose configs are a space of their own: declare it with "
+            "Kernel.from_autotune(…), without params"
+        )
+    return TritonSource(found.jit, heuristics=found.heuristics)
 
 
 def __getattr__(name: str) -> Any:

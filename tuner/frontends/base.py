@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar, TypeAlias
 
+from tuner.frontends.binding import Declared, Order
 from tuner.gpu.target import Dim3
 from tuner.search.tactic import Value
 
@@ -49,6 +50,7 @@ class Specialization:
         inputs, outputs: data types of the tensors, in the order of the kernel's parameters.
         dtypes: each dtype variable's data type.
         constants: what is compiled in, by name.
+        types: which of the constants are data types.
         options: a value for each of the source's `options`.
         integers: what is known of the extra integers between inputs and outputs.
         block: threads per block, where the launch says.
@@ -61,6 +63,7 @@ class Specialization:
     outputs: tuple[str, ...]
     dtypes: Mapping[str, str]
     constants: Mapping[str, Value]
+    types: tuple[str, ...]
     options: Mapping[str, Value]
     integers: tuple[IntegerFacts, ...]
     block: Dim3 | None
@@ -103,7 +106,8 @@ class Source(ABC):
         interpreted: whether the correctness gate can run it without a GPU.
         takes_types: whether dtype variables may be among the constants.
         sized_by_launch: whether the launch says how many threads a block has, and not the compiler.
-        fixed: compile-time parameters that have the same value in every tactic.
+        order: which parameter takes what a launch passes; None: they stand as it passes them.
+        fixed: parameters that are compiled in with the same value in every tactic.
         heuristics: compile-time parameters that follow from all other arguments; each sees those before it.
     """
 
@@ -112,13 +116,30 @@ class Source(ABC):
     interpreted: ClassVar[bool] = False
     takes_types: ClassVar[bool] = False
     sized_by_launch: ClassVar[bool] = True
+    order: Order | None = None
     fixed: Mapping[str, Any] = NOTHING
     heuristics: Mapping[str, Heuristic] = NOTHING
 
     @property
-    def arguments(self) -> tuple[str, ...] | None:
-        """The run-time parameters by name: inputs, extra integers, outputs. None: only the PTX tells."""
+    def parameters(self) -> tuple[str, ...] | None:
+        """The run-time parameters by name, in the order of the code. None: only the PTX tells."""
         return None
+
+    @property
+    def arguments(self) -> tuple[str, ...] | None:
+        """The run-time parameters by name as a launch passes them: inputs, extra integers, outputs.
+
+        None: only the PTX tells.
+        """
+        return self.parameters if self.order is None else self.order.names
+
+    def bind(self, declared: Declared) -> Source:
+        """This source with its parameters told apart by a kernel's names; itself where it does not tell their names.
+
+        Raises:
+            ConfigError: when the names do not fit its parameters.
+        """
+        return self
 
     @abstractmethod
     def constants(self, declared: Sequence[str]) -> tuple[str, ...]:
@@ -140,6 +161,10 @@ class Source(ABC):
         Raises:
             ConfigError: with what to do.
         """
+
+    def spell(self, value: Any) -> Any:
+        """A constant as the code sees it: a `DType` as a data type of the language."""
+        return value
 
     @abstractmethod
     def text(self) -> str:

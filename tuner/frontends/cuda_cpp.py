@@ -11,14 +11,15 @@ import importlib.metadata
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 from tuner.errors import ConfigError, UnavailableError
 from tuner.frontends.base import Emitted, Source, Specialization
-from tuner.frontends.cuda_signature import check_const
+from tuner.frontends.binding import Declared, Order, arrange
+from tuner.frontends.cuda_signature import check_const, read_parameters
 from tuner.frontends.dtypes import DTYPES
 from tuner.frontends.includes import CompilerFlags, digest, read_headers, sort_flags
 from tuner.frontends.origins import INSTALLED
@@ -37,7 +38,10 @@ _TOOLKIT = {"cudart": "nvidia-cuda-runtime", "cccl": "nvidia-cuda-cccl"}
 
 @dataclass(frozen=True, eq=False)
 class CudaCpp(Source):
-    """A `__global__` function of pointers and 32-bit integers: inputs, extra integers, outputs.
+    """A `__global__` function of pointers and 32-bit integers, in any order.
+
+    Tensors are taken by the parameters of their names; where its signature cannot be told from the text, the order
+    is inputs, extra integers, outputs.
 
     Tuned parameters, attributes and `dims` are macros of their names where the text uses them, and template
     arguments where they stand between the angle brackets of `entry`. A dtype variable is a type (`__half`,
@@ -60,6 +64,7 @@ class CudaCpp(Source):
     dims: Sequence[str] = ()
     include: Sequence[Path] = ()
     flags: Sequence[str] = ()
+    order: Order | None = None
 
     language = "CUDA C++"
 
@@ -71,19 +76,30 @@ class CudaCpp(Source):
         if self._name not in self._words:
             raise ConfigError(f"entry={self.entry!r} is not in the code")
 
+    @property
+    def parameters(self) -> tuple[str, ...] | None:
+        return None if self._signature is None else tuple(self._signature)
+
+    def bind(self, declared: Declared) -> CudaCpp:
+        return self if self.parameters is None else replace(self, order=arrange(self.parameters, declared))
+
     def constants(self, declared: Sequence[str]) -> tuple[str, ...]:
         used = (n for n in declared if n in self._words or n in self._template_words)
         return (*used, *self.dims)
 
     def check_parameters(self, inputs: Sequence[str], outputs: Sequence[str], attributes: Mapping[str, Any]) -> None:
-        check_const(normalised(self._texts[""]), self._name, outputs)
+        if self._signature is not None and self.order is not None:
+            check_const(self._signature, self._name, dict(zip(outputs, self.order.outputs, strict=True)))
 
     def text(self) -> str:
         return self._identity
 
     def emit(self, specialization: Specialization) -> Emitted:
         types = {variable: DTYPES[name].cuda for variable, name in specialization.dtypes.items()}
-        values = {name: _spelt(value) for name, value in specialization.constants.items()}
+        values = {
+            name: DTYPES[str(value)].cuda if name in specialization.types else _spelt(value)
+            for name, value in specialization.constants.items()
+        }
         entry = _WORD.sub(lambda word: {**types, **values}.get(word[0], word[0]), self.entry)
         own = self.code.name if isinstance(self.code, Path) else _NAME
         # Defined after the toolkit's headers, whose templates have parameters called T and N too.
@@ -108,9 +124,11 @@ class CudaCpp(Source):
         ]
         headers = {name: text for name, text in self._texts.items() if name}
         try:
-            return Emitted(_compile("\n".join((*opening, self._texts[""])), headers, entry, options))
+            text = _compile("\n".join((*opening, self._texts[""])), headers, entry, options)
         except TacticError as e:
             raise TacticError(e.kind, _blame_macros(str(e), {own: self._texts[""], **headers}, macros)) from e
+        order = self.order.positions(self.parameters) if self.order and self.parameters else None
+        return Emitted(text, order=order)
 
     def tools(self) -> Mapping[str, str]:
         nvrtc = _nvrtc()
@@ -132,6 +150,10 @@ class CudaCpp(Source):
     def _name(self) -> str:
         """The function's name, without namespace and template arguments."""
         return str(_WORD.findall(self.entry.split("<")[0])[-1])
+
+    @cached_property
+    def _signature(self) -> dict[str, str] | None:
+        return read_parameters(normalised(self._texts[""]), self._name)
 
     @cached_property
     def _template_words(self) -> frozenset[str]:

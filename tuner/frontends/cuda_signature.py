@@ -3,32 +3,49 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from tuner.errors import ConfigError
 
+_NAMED = re.compile(r"[\w>*&\]]\s*\b([A-Za-z_]\w*)(?:\s*\[[^\]]*\])?$")
+_TYPES = frozenset({"int", "unsigned", "signed", "long", "short", "char", "float", "double", "bool", "const", "void"})
 
-def check_const(code: str, name: str, outputs: Sequence[str]) -> None:
-    """Refuse a kernel that takes an output as a pointer to const.
+
+def read_parameters(code: str, name: str) -> dict[str, str] | None:
+    """Return the parameters of a kernel by name, each as it is spelt.
 
     Args:
         code: the text without comments.
         name: the function's name, without template arguments.
-        outputs: the tensors that its last parameters take.
+
+    Returns:
+        None where there is no signature, where the text spells it in several ways, or where one has no name.
+    """
+    parameters = _parameters(code, name) or ()
+    names = [m[1] if (m := _NAMED.search(p)) else "" for p in parameters]
+    if not names or "" in names or not _TYPES.isdisjoint(names) or len(set(names)) < len(names):
+        return None
+    return dict(zip(names, parameters, strict=True))
+
+
+def check_const(parameters: Mapping[str, str], name: str, outputs: Mapping[str, str]) -> None:
+    """Refuse a kernel that takes an output as a pointer to const.
+
+    Args:
+        parameters: what `read_parameters` found.
+        name: the function's name.
+        outputs: the tensors, each with the parameter that takes it.
 
     Raises:
-        ConfigError: for the first such output. A signature that cannot be read, or that the text spells in several
-            ways, says nothing.
+        ConfigError: for the first such output.
     """
-    parameters = _parameters(code, name)
-    if parameters is None or len(parameters) < len(outputs):
-        return
-    for output, parameter in zip(outputs, parameters[len(parameters) - len(outputs) :], strict=True):
+    for output, taker in outputs.items():
+        parameter = parameters[taker]
         pointee, star, _ = parameter.partition("*")
         if star and "*" not in parameter.replace("*", "", 1) and re.search(r"\bconst\b", pointee):
             raise ConfigError(
-                f"{name} takes output {output!r} as '{parameter}', which is const; TensorRT passes inputs first, then "
-                "integers, then outputs, so check the order of the parameters"
+                f"{name} takes output {output!r} as '{parameter}', which is const; name each tensor as the parameter "
+                "that takes it, or have all inputs first and all outputs last"
             )
 
 

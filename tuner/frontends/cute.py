@@ -6,13 +6,15 @@ import importlib.metadata
 import inspect
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tuner.errors import ConfigError, UnavailableError
 from tuner.frontends.base import ALIGNMENT, Emitted, Source, Specialization
+from tuner.frontends.binding import Declared, Order, arrange
 from tuner.frontends.dtypes import DTYPES
 from tuner.frontends.python_source import source_text
+from tuner.frontends.words import DType
 from tuner.gpu.catalog import architecture_name
 from tuner.outcome import FailureClass, TacticError
 
@@ -21,13 +23,14 @@ from tuner.outcome import FailureClass, TacticError
 class CuteDsl(Source):
     """A host function under `@cute.jit` that launches one kernel.
 
-    Its parameters are a `cute.Pointer` for each input, `Int32` for each extra integer, a `cute.Pointer`
-    for each output, then constants annotated `Constexpr`. The kernel it launches must take the same
+    Its parameters are a `cute.Pointer` for each input and output, `Int32` for each extra integer, and constants
+    annotated `Constexpr`. The kernel it launches must take the same
     pointers and integers in the same order and nothing else at run time: layouts are made inside it. The
     block is what the host function launches it with; the grid is the `Launch`'s.
     """
 
     host: Any
+    order: Order | None = None
 
     language = "CuTe DSL"
 
@@ -36,11 +39,17 @@ class CuteDsl(Source):
             raise ConfigError(f"CuteDsl takes a function under @cute.jit, not {self.host!r}")
 
     @property
-    def arguments(self) -> tuple[str, ...]:
+    def parameters(self) -> tuple[str, ...]:
         return tuple(n for n, constant in _parameters(self.host) if not constant)
+
+    def bind(self, declared: Declared) -> CuteDsl:
+        return replace(self, order=arrange(self.parameters, declared))
 
     def constants(self, declared: Sequence[str]) -> tuple[str, ...]:
         return tuple(n for n, constant in _parameters(self.host) if constant)
+
+    def spell(self, value: Any) -> Any:
+        return getattr(_import()[0], DTYPES[value].cute) if isinstance(value, DType) else value
 
     def text(self) -> str:
         return source_text(self.host)
@@ -56,15 +65,18 @@ class CuteDsl(Source):
 
         inputs, outputs = pointers(specialization.inputs), pointers(specialization.outputs)
         integers = [cutlass.Int32(1)] * len(specialization.integers)
-        constants = [specialization.constants[name] for name in self.constants(())]
+        passed = dict(zip(self.arguments or (), (*inputs, *integers, *outputs), strict=True))
+        typed = {name: self.spell(DType(str(specialization.constants[name]))) for name in specialization.types}
+        constants = [{**specialization.constants, **typed}[name] for name in self.constants(())]
         arch = architecture_name(specialization.capability)
         with tempfile.TemporaryDirectory(prefix="tuner-") as folder:
             options = f"--keep-ptx --gpu-arch={arch} --dump-dir={folder}"
             try:
-                made = cute.compile(self.host, *inputs, *integers, *outputs, *constants, options=options)
+                made = cute.compile(self.host, *(passed[p] for p in self.parameters), *constants, options=options)
             except Exception as e:
                 raise TacticError(FailureClass.COMPILE, str(e).strip() or type(e).__name__) from e
-        return Emitted(made.artifacts.PTX)
+        order = None if self.order is None else self.order.positions(self.parameters)
+        return Emitted(made.artifacts.PTX, order=order)
 
     def tools(self) -> Mapping[str, str]:
         _import()

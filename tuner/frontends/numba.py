@@ -11,15 +11,17 @@ import importlib.metadata
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
-from types import SimpleNamespace
+from types import CodeType, SimpleNamespace
 from typing import Any
 
 from tuner.errors import ConfigError, UnavailableError
 from tuner.frontends.base import Emitted, Source, Specialization
+from tuner.frontends.binding import Declared, Order, arrange
 from tuner.frontends.dtypes import DTYPES
 from tuner.frontends.python_source import source_text
+from tuner.frontends.words import DType
 from tuner.outcome import FailureClass, TacticError
 from tuner.search.call_by_name import names_of
 
@@ -28,8 +30,9 @@ from tuner.search.call_by_name import names_of
 class Numba(Source):
     """A function that takes the constants by name and returns the kernel.
 
-    The kernel is a plain function of pointers and 32-bit integers: inputs, extra integers, outputs. A dtype
-    variable among the constants is the Numba type.
+    The kernel is a plain function of pointers and 32-bit integers, in any order where it is the only function inside;
+    otherwise in that of the launch: inputs, extra integers, outputs. A dtype variable among the constants is the
+    Numba type.
 
     Example:
         ::
@@ -45,6 +48,7 @@ class Numba(Source):
     """
 
     make: Callable[..., Callable[..., None]]
+    order: Order | None = None
 
     language = "Numba"
     takes_types = True
@@ -52,8 +56,20 @@ class Numba(Source):
     def __post_init__(self) -> None:
         names_of(self.make)
 
+    @property
+    def parameters(self) -> tuple[str, ...] | None:
+        code = getattr(self.make, "__code__", None)
+        inside = [c for c in getattr(code, "co_consts", ()) if isinstance(c, CodeType)]
+        return inside[0].co_varnames[: inside[0].co_argcount] if len(inside) == 1 else None
+
+    def bind(self, declared: Declared) -> Numba:
+        return self if self.parameters is None else replace(self, order=arrange(self.parameters, declared))
+
     def constants(self, declared: Sequence[str]) -> tuple[str, ...]:
         return names_of(self.make)
+
+    def spell(self, value: Any) -> Any:
+        return getattr(_import()[1], _type_name(value)) if isinstance(value, DType) else value
 
     def text(self) -> str:
         return source_text(self.make)
@@ -66,17 +82,29 @@ class Numba(Source):
         )
         integers = [types.int32] * len(specialization.integers)
         dtypes = {v: getattr(types, _type_name(d)) for v, d in specialization.dtypes.items()}
-        values = {**dtypes, **specialization.constants}
+        constants = {
+            name: self.spell(DType(str(value))) if name in specialization.types else value
+            for name, value in specialization.constants.items()
+        }
+        values = {**dtypes, **constants}
         bounds = None if specialization.block is None else prod(specialization.block)
         try:
             kernel = self.make(**{name: values[name] for name in names_of(self.make)})
-            signature = (*inputs, *integers, *outputs)
+            signature = self._ordered((*inputs, *integers, *outputs))
             with _device_functions_for(specialization.capability):
                 text, _ = cuda.compile_ptx(kernel, signature, cc=specialization.capability, launch_bounds=bounds)
         except Exception as e:
             raise TacticError(FailureClass.COMPILE, _explain(e)) from e
         # The name that Numba gives depends on where the file lies and on what was compiled before it.
-        return Emitted(_ENVIRONMENT.sub("", text), entry=self.make.__name__)
+        order = self.order.positions(self.parameters) if self.order and self.parameters else None
+        return Emitted(_ENVIRONMENT.sub("", text), order=order, entry=self.make.__name__)
+
+    def _ordered(self, types: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The types of the launch's arguments, in the order of the code."""
+        if self.order is None or self.parameters is None:
+            return types
+        named = dict(zip(self.order.names, types, strict=True))
+        return tuple(named[p] for p in self.parameters)
 
     def tools(self) -> Mapping[str, str]:
         _import()

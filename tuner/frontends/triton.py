@@ -15,14 +15,16 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, TextIO
 
-from tuner.errors import ConfigError
+from tuner.errors import ConfigError, did_you_mean
 from tuner.frontends.base import ALIGNMENT, Emitted, Heuristic, Source, Specialization
+from tuner.frontends.binding import Declared, Order, arrange
 from tuner.frontends.python_source import source_text
-from tuner.frontends.triton_arguments import check_scalars, unspecialized
+from tuner.frontends.triton_arguments import check_scalars, long_name, unspecialized
+from tuner.frontends.words import DType
 from tuner.gpu.catalog import architecture_name
 from tuner.gpu.stand_in_driver import compiling_for
 from tuner.outcome import FailureClass, TacticError
@@ -45,14 +47,14 @@ class TritonSource(Source):
 
     Attributes:
         jit: the function.
-        order: its run-time parameters as a launch passes them: inputs, extra integers, outputs; those not
-            annotated `tl.constexpr`, as they stand, where it is empty. All others are constants.
+        order: its run-time parameters as a launch passes them; None: all that are not annotated `tl.constexpr`,
+            as they stand. All others are constants.
         fixed: constants that are left at a value.
         heuristics: constants that `@triton.heuristics` computes.
     """
 
     jit: Any
-    order: tuple[str, ...] = ()
+    order: Order | None = None
     fixed: Mapping[str, Any] = field(default_factory=dict)
     heuristics: Mapping[str, Heuristic] = field(default_factory=dict)
 
@@ -66,19 +68,40 @@ class TritonSource(Source):
             raise ConfigError(f"source must be a function under @triton.jit alone, not {self.jit!r}")
 
     @property
+    def parameters(self) -> tuple[str, ...]:
+        return tuple(n for n, constant in _parameters(self.jit.fn) if not constant)
+
+    @property
     def arguments(self) -> tuple[str, ...]:
-        return self.order or tuple(n for n, constant in _parameters(self.jit.fn) if not constant)
+        return self.parameters if self.order is None else self.order.names
+
+    def bind(self, declared: Declared) -> TritonSource:
+        signature = inspect.signature(self.jit.fn).parameters
+        for name in declared.absent:
+            if name not in signature:
+                raise ConfigError(f"absent names {name!r}, which is no parameter{did_you_mean(name, signature)}")
+        defaults = {n: _unwrapped(p.default) for n, p in signature.items() if p.default is not p.empty}
+        valued = {**defaults, **declared.attributes}
+        order = arrange(self.parameters, declared, valued, {*declared.params, *self.heuristics})
+        known = {*order.names, *declared.params, *declared.attributes, *declared.dims, *self.heuristics}
+        left = {n: v for n, v in defaults.items() if n not in known}
+        return replace(self, order=order, fixed={**left, **dict.fromkeys(declared.absent)})
 
     def constants(self, declared: Sequence[str]) -> tuple[str, ...]:
         others = {*self.arguments, *self.fixed, *self.heuristics}
         return tuple(n for n, _ in _parameters(self.jit.fn) if n not in others)
+
+    def spell(self, value: Any) -> Any:
+        import triton.language as tl
+
+        return tl.dtype(long_name(value)) if isinstance(value, DType) else value
 
     def check_parameters(self, inputs: Sequence[str], outputs: Sequence[str], attributes: Mapping[str, Any]) -> None:
         check_scalars(self.jit.fn, self.arguments[len(inputs) : len(self.arguments) - len(outputs)], attributes)
 
     def text(self) -> str:
         code = source_text(self.jit)
-        if not self.order:
+        if not self.heuristics and not self.fixed:
             return code
         heuristics = {name: source_text(function) for name, function in sorted(self.heuristics.items())}
         return json.dumps([code, heuristics, {n: source_text(v) for n, v in self.fixed.items()}])
@@ -147,6 +170,13 @@ def _parameters(function: Callable[..., Any]) -> list[tuple[str, bool]]:
     return [(p.name, "constexpr" in str(getattr(p.annotation, "__name__", p.annotation))) for p in parameters]
 
 
+def _unwrapped(value: Any) -> Any:
+    """What a `tl.constexpr` object holds; all else as it is."""
+    while type(value).__name__ == "constexpr":
+        value = value.value
+    return value
+
+
 # -- what to compile -----------------------------------------------------------------------------
 
 
@@ -177,7 +207,8 @@ def _request(source: TritonSource, specialization: Specialization) -> _TritonReq
     # As Triton's own launcher does, an argument that is always 1 is compiled in: strides make loads wide that way.
     variable, unaligned = unspecialized(source.jit)
     ones = {name: 1 for name, facts in integers.items() if facts.one and name not in variable}
-    constants = {**specialization.constants, **ones}
+    types = {n: source.spell(DType(str(specialization.constants[n]))) for n in specialization.types}
+    constants = {**specialization.constants, **types, **ones}
     parameters = list(inspect.signature(source.jit.fn).parameters)
     signature = {p: "constexpr" if p in constants else pointers.get(p, "i32") for p in parameters}
     multiples = {*pointers, *(name for name, facts in integers.items() if facts.aligned)} - unaligned

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -48,6 +49,11 @@ def unspecialized(jit: Any) -> tuple[frozenset[str], frozenset[str]]:
         frozenset(p.name for p in own if p.do_not_specialize),
         frozenset(p.name for p in own if p.do_not_specialize or p.do_not_specialize_on_alignment),
     )
+
+
+def long_name(dtype: str) -> str:
+    """The name of a data type in `tl.dtype`: "int64" for "i64"; those of floats are ours."""
+    return re.sub(r"^(u?)i?(\d+)$", r"\1int\2", dtype)
 
 
 def _spelt(kind: str) -> str:

@@ -74,7 +74,7 @@ class _Steps:
     @classmethod
     def of(cls, problem: Problem, dim: str, config: Config) -> _Steps:
         ranges, (kernel, own) = problem.dims[dim], problem.kernel.resolve(config)
-        if dim in kernel.constants and all(r.fixed for r in ranges):
+        if dim in kernel.constant_names and all(r.fixed for r in ranges):
             return cls(ranges, ranges, ranges, ranges, ranges)
         tile = int(kernel.space.complete(own)[kernel.tiles[dim]]) if dim in kernel.tiles else _UNTILED
         several = (2, tile) if dim in kernel.variadic_dims else (2 * tile,)

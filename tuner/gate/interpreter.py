@@ -159,7 +159,8 @@ def _arguments(
         try:
             named = dict(zip(code.arguments, arguments, strict=True))
             x, y, z = (int(n) for n in launch.grid)  # type: ignore[arg-type]
-            yield code.jit, {**named, **problem.constants(config)}, (x, y, z)
+            constants = {name: code.spell(value) for name, value in problem.constants(config).items()}
+            yield code.jit, {**named, **constants}, (x, y, z)
         except Exception as e:
             cause = _root(e)
             if isinstance(cause, (AccessError, MemoryError, TooLongError)):

@@ -207,9 +207,10 @@ def _key(problem: Problem, config: Config, effort: _Effort) -> str:
         [VERSION, [importlib.metadata.version(package) for package in _PACKAGES]],
         [effort.seed, effort.operations],
         [kernel_hash(kernel), source_hash(problem.kernel.reference), [t.positions for t in kernel.inputs.values()]],
+        kernel.code.arguments,
         {name: [[t.rtol, t.atol] for t in (p.tolerance(name) for p in checked)] for name in sorted(outputs)},
         [dict(problem.dtypes), dict(problem.attributes)],
-        {name: value for name, value in sorted(own.items()) if name in kernel.constants},
+        {name: value for name, value in sorted(own.items()) if name in kernel.constant_names},
         [[key, launch.grid, launch.args] for key, launch in launches],
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

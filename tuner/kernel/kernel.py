@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from keyword import iskeyword
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from tuner.errors import ConfigError, did_you_mean
 from tuner.frontends import Source, as_source
 from tuner.frontends.dtypes import DTYPES
+from tuner.frontends.words import DType, compile_time_value
+from tuner.kernel.arguments import declared_names
+from tuner.kernel.extents import Solution, solve_dims
 from tuner.kernel.launch import Launch
 from tuner.kernel.tensor import Tensor, Tolerance
 from tuner.search.call_by_name import names_of, require_known
@@ -28,7 +31,7 @@ from tuner.search.tactic import Config, Tactic
 if TYPE_CHECKING:
     import numpy as np
 
-Attribute: TypeAlias = int | float | bool
+Attribute: TypeAlias = int | float | bool | str
 Reference: TypeAlias = "Callable[..., np.ndarray[Any, Any] | tuple[np.ndarray[Any, Any], ...]]"
 
 _ID = re.compile(r"[A-Za-z_]\w*::[A-Za-z_]\w*")
@@ -45,11 +48,13 @@ class Kernel:
 
     Attributes:
         id: the plugin id, ``"namespace::name"``.
-        source: a function under `@triton.jit` alone, or one of `tuner.frontends`. Its parameters are the
-            inputs, the launch's extra integers, the outputs, and then constants: tuned parameters,
-            attributes or dimensions. `tuner.alternatives` puts several kernels by name here.
-        inputs, outputs: the tensors by name, in the order of the kernel's parameters. Dimensions and
-            dtype variables of outputs are those of the inputs.
+        source: a function under `@triton.jit`, also with `@triton.heuristics` above it, or one of
+            `tuner.frontends`. Its parameters come in any order: tensors, the launch's extra integers, and
+            constants: tuned parameters, attributes or dimensions. `tuner.alternatives` puts several
+            kernels by name here.
+        inputs, outputs: the tensors, named as the parameters that take them, or those without ``_ptr``.
+            Under other names, the first parameters take the inputs and the last ones the outputs.
+            Dimensions and dtype variables of outputs are those of the inputs.
         params: the tuned parameters: constants of the kernel, launch options (Triton's `num_warps`,
             `num_stages`, `num_ctas`, `maxnreg`), or what the launch makes the block of.
         default: the tactic a careful person would pick by hand; TensorRT's tactic 0.
@@ -57,14 +62,22 @@ class Kernel:
             `maximum` and `minimum` alone, so that it can also be evaluated on symbolic shapes.
         reference: the operator in float64: takes input arrays and attributes by name, returns the
             output array, or a tuple of them. Scratch memory is not among them.
-        dtypes: each dtype variable and the data types it may stand for, the usual one first.
+        dtypes: each dtype variable and the data types it may stand for, the usual one first. What one that only
+            outputs have stands for is chosen, in a config or by the network.
         attributes: values that are fixed when the plugin is created and never tuned, with their
-            defaults. They are compiled in, or passed by the launch as extra integers.
+            defaults. Those named as a parameter are compiled in, and arrive as what Triton's launcher would
+            pass where that is no constant: a float as an fp32 scalar. The launch may pass integers. A text
+            is a word or, as a `DType` or one of Triton's, a data type; a `Word` or a `DType` of several is one
+            of those, which the network chooses.
         constraints: what a legal tactic meets.
         tolerances: per output dtype; `default_tolerance` otherwise. A function asks by name for dimensions,
             attributes and dtype variables, for errors that grow with them.
         bytes: bytes that must cross device memory; by default every tensor once, scratch memory excepted.
         flops: floating-point operations; 0 marks a kernel that only moves data.
+        absent: parameters, such as optional pointers, that are compiled in as None. Those whose default is
+            None and that nothing names are absent by themselves.
+        constants: returns constants of the source that follow from dimensions, data types, attributes and
+            parameters, by name: ``lambda N: {"BLOCK_N": next_power_of_2(N)}``.
         tiles: for each dimension, the parameter whose value the kernel steps over it with. The
             correctness gate takes sizes on and beside those steps.
     """
@@ -84,12 +97,43 @@ class Kernel:
     bytes: Callable[..., int] | None = None
     flops: Callable[..., int] = lambda: 0
     tiles: Mapping[str, str] = field(default_factory=dict)
+    absent: Sequence[str] = ()
+    constants: Callable[..., Mapping[str, Any]] | None = None
 
     def __post_init__(self) -> None:
+        plain = {name: compile_time_value(value) for name, value in self.attributes.items()}
+        object.__setattr__(self, "attributes", plain)
         try:
             self._check()
         except ConfigError as e:
             raise ConfigError(f"kernel {self.id!r}: {e}") from None
+
+    @classmethod
+    def from_autotune(cls, function: Any, **declared: Any) -> Kernel:
+        """Declare a kernel under `@triton.autotune` or `@triton.heuristics` or both, as it is.
+
+        The space holds the autotuner's configs, less those that `early_config_prune` drops; without an
+        autotuner it is what Triton launches, `num_warps=4` and `num_stages=3`. A `perf_model` is not asked: the
+        search finds out. Heuristics are computed for each tactic; one that differs within the range of a
+        dimension refuses it. They and the hook see tensors as contiguous and aligned to 256 bytes, with
+        `dtype`, `shape`, `size()`, `stride()`, `data_ptr()` and the like. Parameters of which nothing here
+        speaks keep their default values.
+
+        Args:
+            function: what the decorators made, or anything that wraps it.
+            declared: as for `Kernel`, without `source` and `params`; `constraints` are what a legal tactic
+                meets besides the hook, and `default` is the first config unless given.
+
+        Raises:
+            ConfigError: when the autotuner resets or restores tensors or calls hooks around a launch, or
+                what it says does not fit the declaration.
+        """
+        from tuner.kernel.autotune import read_autotuned
+
+        arguments, hook = read_autotuned(function, **declared)
+        kernel = cls(**arguments)
+        constraint = hook(kernel)
+        return kernel if constraint is None else replace(kernel, constraints=[*kernel.constraints, constraint])
 
     @property
     def name(self) -> str:
@@ -113,8 +157,8 @@ class Kernel:
 
     @cached_property
     def code(self) -> Source:
-        """The source as its front end sees it; where there are alternatives, each has its own."""
-        return as_source(self.source)
+        """The source, bound to the names declared here; where there are alternatives, each has its own."""
+        return as_source(self.source).bind(declared_names(self))
 
     def resolve(self, config: Config) -> tuple[Kernel, Config]:
         """The kernel that a configuration runs, and what of it is that kernel's own; itself without alternatives."""
@@ -136,19 +180,31 @@ class Kernel:
     @cached_property
     def dims(self) -> tuple[str, ...]:
         """The names of all dimensions, in order of appearance in the inputs."""
-        return tuple(dict.fromkeys(n for t in self.inputs.values() for n in t.names))
+        names = (n for t in self.inputs.values() for n in t.names)
+        return tuple(dict.fromkeys(n for n in names if n not in self.attributes))
+
+    @cached_property
+    def solutions(self) -> tuple[Solution, ...]:
+        """How each dimension follows from the inputs' extents, but for those of any number of dimensions."""
+        return solve_dims(self.inputs, self.attributes)
+
+    @cached_property
+    def chosen_dtypes(self) -> tuple[str, ...]:
+        """Those dtype variables that only outputs have: who uses the operator chooses what they stand for."""
+        told = {t.dtype for t in self.inputs.values()}
+        used = {t.dtype for t in self.outputs.values()}
+        return tuple(v for v in self.dtypes if v in used and v not in told)
 
     @cached_property
     def variadic_dims(self) -> tuple[str, ...]:
         """Those dimensions that stand for any number of tensor dimensions."""
-        shapes = (d for t in self.inputs.values() for d in t.dims)
-        return tuple(dict.fromkeys(d[1:] for d in shapes if d.startswith("*")))
+        return tuple(dict.fromkeys(t.extents[0].names[0] for t in self.inputs.values() if t.variadic))
 
     @cached_property
-    def constants(self) -> tuple[str, ...]:
+    def constant_names(self) -> tuple[str, ...]:
         """The compile-time parameters of the source, or of any of the alternatives."""
         if self.alternatives:
-            dims = (c for k in self.alternatives.values() for c in k.constants if c in k.dims)
+            dims = (c for k in self.alternatives.values() for c in k.constant_names if c in k.dims)
             return (*self.space.names, *self.attributes, *dict.fromkeys(dims))
         return self.code.constants((*self.space.names, *self.attributes))
 
@@ -185,8 +241,15 @@ class Kernel:
                 kind = "input" if name in self.inputs else "attribute"
                 raise ConfigError(f"TensorRT does not allow an {kind} called {name!r}")
         for name, value in self.attributes.items():
-            if not isinstance(value, int | float):
-                raise ConfigError(f"attribute {name!r} must be an int, a float or a bool, not {value!r}")
+            if not isinstance(value, int | float | str):
+                raise ConfigError(
+                    f"attribute {name!r} must be an int, a float, a bool, a word or a data type, not {value!r}"
+                )
+            choices = value.choices if isinstance(value, DType) else ()
+            for choice in choices:
+                known = [*(self.dtypes if len(choices) == 1 else ()), *DTYPES]
+                if choice not in known:
+                    raise ConfigError(f"attribute {name!r}: unknown dtype {choice!r}{did_you_mean(choice, known)}")
         for variable, supported in self.dtypes.items():
             if not supported:
                 raise ConfigError(f"dtype variable {variable!r} stands for no data type")
@@ -199,9 +262,7 @@ class Kernel:
             if tensor.dtype not in self.dtypes and tensor.dtype not in DTYPES:
                 known = [*self.dtypes, *DTYPES]
                 raise ConfigError(f"tensor {name!r}: unknown dtype {tensor.dtype!r}{did_you_mean(tensor.dtype, known)}")
-            for dim in tensor.names:
-                if dim not in self.dims:
-                    raise ConfigError(f"output {name!r}: dimension {dim!r} is in no input")
+            self._check_extents(name, tensor)
             if tensor.positions and (tensor.positions not in self.dims or name not in self.inputs):
                 raise ConfigError(f"tensor {name!r}: positions={tensor.positions!r} is not a dimension of the inputs")
             if tensor.positions and any(DTYPES[d].kind == "f" for d in self.dtypes.get(tensor.dtype, (tensor.dtype,))):
@@ -209,36 +270,49 @@ class Kernel:
         for tensor in (*self.inputs.values(), *list(self.outputs.values())[:-1]):
             if tensor.scratch:
                 raise ConfigError("scratch memory must be the last output")
+        solve_dims(self.inputs, self.attributes)
         if not self.results:
             raise ConfigError("at least one output that is no scratch memory is needed")
         for name in self.tolerances:
             if name not in DTYPES:
                 raise ConfigError(f"tolerances: unknown dtype {name!r}{did_you_mean(name, DTYPES)}")
-        used = {t.dtype for t in self.inputs.values()}
+        used = {t.dtype for t in (*self.inputs.values(), *self.outputs.values())}
         for variable in self.dtypes:
             if variable not in used:
-                raise ConfigError(f"dtype variable {variable!r} is used by no input")
+                raise ConfigError(f"dtype variable {variable!r} is used by no tensor")
         for dim, param in self.tiles.items():
             if dim not in self.dims or param not in self.space.names:
                 raise ConfigError(f"tiles maps {dim!r} to {param!r}; it maps dimensions to parameters")
 
-    def _check_signature(self) -> None:
-        tensors = len(self.inputs) + len(self.outputs)
-        arguments = self.code.arguments
-        if arguments is not None and len(arguments) < tensors:
+    def _check_extents(self, name: str, tensor: Tensor) -> None:
+        if name in self.inputs and tensor.variadic and tensor.extents[0].names[0] in self.attributes:
             raise ConfigError(
-                f"the source takes {len(arguments)} run-time parameters ({', '.join(arguments)}) but there "
-                f"are {tensors} tensors; its order is inputs, extra integers, outputs, constants"
+                f"input {name!r}: {tensor.dims[0]} is an attribute; it stands for one extent, not any number"
             )
+        for word in tensor.names:
+            if word in self.attributes and type(self.attributes[word]) is not int:
+                raise ConfigError(f"tensor {name!r}: attribute {word!r} stands in its shape, so it must be an int")
+            if word in self.space.names:
+                raise ConfigError(
+                    f"output {name!r}: {word!r} is tuned, and TensorRT asks for shapes before it chooses a tactic; "
+                    "an extent is made of dimensions and attributes"
+                )
+            if word not in self.dims and word not in self.attributes:
+                raise ConfigError(
+                    f"output {name!r}: {word!r} is neither a dimension of an input nor an attribute; an extent may be "
+                    "computed from them, as in 'cdiv(N, 2)'"
+                )
+
+    def _check_signature(self) -> None:
         self.code.check_parameters(tuple(self.inputs), tuple(self.outputs), self.attributes)
         known = [*self.space.names, *self.attributes, *self.dims, *(self.dtypes if self.code.takes_types else ())]
-        for name in self.constants:
-            if name not in known:
+        for name in self.constant_names:
+            if name not in known and self.constants is None:
                 raise ConfigError(
                     f"constant {name!r} of the source is neither a parameter, an attribute nor a dimension"
                     f"{did_you_mean(name, known)}"
                 )
-        used = [*self.constants, *self.code.options, *names_of(self.launch)]
+        used = [*self.constant_names, *self.code.options, *names_of(self.launch)]
         for name in self.space.names:
             if name not in used:
                 options = "a launch option, nor " if self.code.options else ""
@@ -251,6 +325,7 @@ class Kernel:
         """Refuse an attribute that changes no code: whoever sets it would get the results of the default."""
         used = {*self.code.constants((*self.space.names, *self.attributes)), *names_of(self.launch)}
         used |= {name for c in self.constraints for name in c.names}
+        used |= set(names_of(self.constants)) if self.constants else set()
         for name in self.attributes:
             if name not in used and not self.code.heuristics:
                 raise ConfigError(
@@ -262,6 +337,8 @@ class Kernel:
         sizes = [*self.dims, *self.attributes, *self.dtypes]
         require_known(self.launch, [*sizes, *self.space.names], "launch")
         require_known(self.flops, sizes, "flops")
+        if self.constants is not None:
+            require_known(self.constants, [*sizes, *self.space.names], "constants")
         if self.bytes is not None:
             require_known(self.bytes, sizes, "bytes")
         for dtype, tolerance in self.tolerances.items():

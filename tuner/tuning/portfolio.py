@@ -76,7 +76,7 @@ def _groups(problems: Sequence[Problem]) -> list[list[Problem]]:
     """Problems whose code may be the same: only dimensions that are known at run time differ."""
     groups: dict[str, list[Problem]] = {}
     for problem in problems:
-        compiled = {d: str(r) for d, r in problem.dims.items() if d in problem.kernel.constants}
+        compiled = {d: str(r) for d, r in problem.dims.items() if d in problem.kernel.constant_names}
         ranks = [len(r) for r in problem.dims.values()]
         key = repr([problem.dtypes, problem.attributes, compiled, ranks])
         groups.setdefault(key, []).append(problem)

@@ -165,7 +165,7 @@ def judge(case: Case, evidence: Evidence) -> str | None:
 def cuttable(problem: Problem) -> tuple[str, ...]:
     """The dimensions along which the reference of a cut is the cut of the reference, by trial."""
     kernel = problem.kernel
-    fixed = [d for d in kernel.dims if d in kernel.constants]
+    fixed = [d for d in kernel.dims if d in kernel.constant_names]
     small = {d: problem.sizes()[d] if d in fixed else 8 + 2 * i for i, d in enumerate(kernel.dims)}
     example = problem.at(small)
     inputs = {n: draw_input(example, t, example.shape(t), generator(example, n, 0)) for n, t in kernel.inputs.items()}
