@@ -21,12 +21,12 @@ def prepare() -> None:
 
 
 def _with_methods(decorate: Callable[[type], type]) -> Callable[[type], type]:
-    from triton.runtime.interpreter import InterpretedFunction
+    from tuner.gate.internals import interpreter
 
     @functools.wraps(decorate, assigned=("__name__", "__doc__"))
     def aggregate(cls: type) -> type:
         made = decorate(cls)
-        for name, member in inspect.getmembers(cls, lambda m: isinstance(m, InterpretedFunction)):
+        for name, member in inspect.getmembers(cls, lambda m: isinstance(m, interpreter.InterpretedFunction)):
             static = isinstance(inspect.getattr_static(cls, name), staticmethod)
             setattr(made, name, staticmethod(_method(member)) if static else _method(member))
         return made

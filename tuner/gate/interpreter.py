@@ -26,12 +26,12 @@ from typing import Any
 
 import numpy as np
 import triton.language as tl
-from triton.runtime import interpreter
 
 from tuner.errors import UnavailableError
 from tuner.frontends.dtypes import DTYPES
 from tuner.frontends.triton import TritonSource
 from tuner.gate.inputs import Array
+from tuner.gate.internals import interpreter
 from tuner.gate.memory import AccessError, AddressSpace, Memory, Regions
 from tuner.gate.rewriting import replacements
 from tuner.kernel.problem import Problem

@@ -13,10 +13,10 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from triton.runtime import interpreter
 
 from tuner.frontends.dtypes import DTYPES
 from tuner.gate.inputs import Array, draw_input
+from tuner.gate.internals import interpreter
 from tuner.kernel.problem import Problem
 from tuner.kernel.tensor import Tensor
 
@@ -112,16 +112,16 @@ class Memory(Regions):
     def load(self, pointers: Array, mask: Array, other: Array, dtype: np.dtype[Any]) -> Array:
         self.check(pointers, mask, dtype.itemsize, "reads", writes=False)
         raw = _raw(dtype)
-        loaded: Array = _native.load(pointers, mask.astype(bool), other.view(raw), raw)
+        loaded: Array = _native.load(pointers, np.asarray(mask, bool), other.view(raw), raw)
         return loaded.view(dtype)
 
     def store(self, pointers: Array, value: Array, mask: Array) -> None:
         self.check(pointers, mask, value.itemsize, "writes", writes=True)
-        _native.store(pointers, value.view(_raw(value.dtype)), mask.astype(bool))
+        _native.store(pointers, value.view(_raw(value.dtype)), np.asarray(mask, bool))
 
     def atomic_rmw(self, operation: Any, pointers: Array, value: Array, mask: Array, order: Any) -> Array:
         self.check(pointers, mask, value.itemsize, "writes", writes=True)
-        return _native.atomic_rmw(operation, pointers, value, mask.astype(bool), order)  # type: ignore[no-any-return]
+        return _native.atomic_rmw(operation, pointers, value, np.asarray(mask, bool), order)  # type: ignore[no-any-return]
 
     def atomic_cas(self, pointers: Array, compare: Array, value: Array, order: Any) -> Array:
         self.check(pointers, np.ones_like(pointers, bool), value.itemsize, "writes", writes=True)

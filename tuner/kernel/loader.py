@@ -54,7 +54,7 @@ def load_kernel(spec: str, base: Path, target: str = DEFAULT) -> Kernel:
 
 
 def _import_module(spec: str, location: str, base: Path, device: Device) -> ModuleType:
-    """A module in a package of the folder that relative paths start from, or of the working one, or on Python's path."""
+    """A module in a package of the folder that paths start from, or of the working one, or on Python's path."""
     try:
         for folder in (base.resolve(), Path.cwd()):
             place = folder.joinpath(*location.split("."))

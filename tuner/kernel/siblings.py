@@ -2,8 +2,9 @@
 
 Each folder has a package of its own, under a name that nobody else uses. A file in it is a module of that package, and
 so is every sibling that it imports, at any time, by plain name: two folders may both have a `helpers.py`. What is found
-nowhere in the folder is imported as usual, and from the working directory where it is not installed. Files are read as they are now, never from bytecode; when one of them has
-changed, the folder is loaded anew under another name, and what was loaded before stays as it was.
+nowhere in the folder is imported as usual, and from the working directory where it is not installed. Files are read as
+they are now, never from bytecode; when one of them has changed, the folder is loaded anew under another name, and what
+was loaded before stays as it was.
 
 Where a file asks Triton or torch for the GPU and there is none, the device that it is loaded for answers; for another
 device, the folder is loaded anew.
@@ -54,7 +55,8 @@ class _Folder:
         root: where it is; its files may be in packages below.
         read: the SHA-256 of every file, as it was loaded.
         answered: the device that answered when a file asked for the GPU; None: none asked.
-        added: folders that the files put on `sys.path`, and the working one where they need it, by the name of the package that stands for each.
+        added: folders that the files put on `sys.path`, and the working one where they need it, by the name of the
+            package that stands for each.
     """
 
     name: str
@@ -76,7 +78,7 @@ class _Folder:
         return ".".join((self.name, *(part.replace(".", _DOT) for part in parts)))
 
     def add(self, entry: str) -> str:
-        """Take in a folder that a file has put on the path, or is looked into; returns the package that stands for it."""
+        """Take in a folder that is looked into, too; returns the name of the package that stands for it."""
         name = f"{self.name}.path_{hashlib.sha256(entry.encode()).hexdigest()[:16]}"
         if name not in self.added:
             self.added[name] = Path(entry)
