@@ -159,7 +159,8 @@ def _arguments(
     inputs, outputs = kernel.resolve(config)[0].passed
     tensors = {**kernel.inputs, **kernel.outputs}
     pointers = {name: _Pointer(problem.dtype(t), memory.regions[name].start) for name, t in tensors.items()}
-    arguments = (*map(pointers.get, inputs.values()), *launch.args, *map(pointers.get, outputs.values()))
+    first, last = ([pointers[name] for name in group.values()] for group in (inputs, outputs))
+    arguments: tuple[Any, ...] = (*first, *launch.args, *last)
     with _patched(memory, operations), _silent():
         try:
             named = dict(zip(code.arguments, arguments, strict=True))

@@ -112,7 +112,7 @@ def finish(operator: Kernel, draft: Draft, shared: Mapping[str, Param], pinned: 
         draft.name,
         kernel,
         inputs=(*(taken.name for taken in draft.inputs.values()), *told),
-        outputs=tuple(taken.name for taken in draft.outputs.values()),
+        outputs=tuple(_named(draft, name) for name in kernel.outputs),
         params={**{name: name for name in tuned}, **{param.name: name for param, name in draft.params if name}},
         pinned=held,
         judged=draft.reference is not None,
@@ -162,6 +162,12 @@ def begun(tensor: Tensor) -> Tensor:
 def no_reference() -> Any:
     """Stand for the reference of a launch whose results are judged as part of a whole."""
     raise AssertionError("this launch is judged as part of a whole")
+
+
+def _named(draft: Draft, output: str) -> str:
+    """The operator's tensor that an output of a launch is; scratch memory that is added to it is its own."""
+    taken = draft.outputs.get(output)
+    return f"{draft.name}_{output}" if taken is None else taken.name
 
 
 def _told(operator: Kernel, draft: Draft) -> dict[str, Tensor]:

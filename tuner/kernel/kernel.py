@@ -133,7 +133,8 @@ class Kernel:
         search finds out. Heuristics are computed for each tactic; one that differs within the range of a
         dimension refuses it. They and the hook see tensors as contiguous and aligned to 256 bytes, with
         `dtype`, `shape`, `size()`, `stride()`, `data_ptr()` and the like. Parameters of which nothing here
-        speaks keep their default values.
+        speaks keep their default values. What the autotuner resets to zero starts with it (`Tensor.start`); what
+        it restores is an output changed in place (`Alias`).
 
         Args:
             function: what the decorators made, or anything that wraps it.
@@ -141,8 +142,8 @@ class Kernel:
                 meets besides the hook, and `default` is the first config unless given.
 
         Raises:
-            ConfigError: when the autotuner resets or restores tensors or calls hooks around a launch, or
-                what it says does not fit the declaration.
+            ConfigError: when the autotuner calls hooks around a launch, or what it says does not fit the
+                declaration.
         """
         from tuner.kernel.autotune import read_autotuned
 
