@@ -502,6 +502,53 @@ def test_what_wraps_a_function_is_found_by_what_it_offers(
         assert gate.submit(kernel.default).result().kind == "verified"
 
 
+OPTIONAL = """
+@triton.heuristics({
+    "BIASED": lambda args: args["bias"] is not None,
+})
+@triton.jit
+def shift(out, scale, bias, n, src, BIASED: tl.constexpr, BLOCK: tl.constexpr):
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    x = tl.load(src + at, mask=at < n)
+    if BIASED:
+        x += tl.load(bias + at, mask=at < n)
+    if scale != None:
+        x *= tl.load(scale)
+    tl.store(out + at, x, mask=at < n)
+
+kernel = Kernel(
+    id="test::shift",
+    source=shift,
+    inputs={"src": Tensor("fp32", "N")},
+    outputs={"out": Tensor("fp32", "N")},
+    params=[Param("BLOCK", (256,))],
+    default={"BLOCK": 256},
+    launch=lambda N, BLOCK: Launch((cdiv(N, BLOCK),), args=(N,)),
+    reference=lambda src: src,
+)
+"""
+
+
+@pytest.mark.parametrize("args", ["(N,)", '{"n": N}'])
+def test_a_pointer_that_the_code_asks_for_and_nothing_gives_is_none(tmp_path: Path, args: str) -> None:
+    text = HEAD + "from tuner import Param\n" + OPTIONAL
+    (tmp_path / "shift.py").write_text(text.replace("args=(N,)", f"args={args}"))
+    problem = Problem.of(load_kernel("shift.py", tmp_path), {"N": 1000})
+    assert problem.kernel.code.arguments == ("src", "n", "out")
+    assert problem.constants(problem.kernel.default) == {"BLOCK": 256, "BIASED": False, "scale": None, "bias": None}
+    assert len(parse(compile_tactic(problem, problem.kernel.default, H100).ptx).entry.params) == 3
+
+
+def test_pointers_that_are_not_asked_for_are_named(tmp_path: Path) -> None:
+    text = HEAD + "from tuner import Param\n" + OPTIONAL.replace("if scale != None", "if True")
+    (tmp_path / "shift.py").write_text(text)
+    problem = Problem.of(load_kernel("shift.py", tmp_path), {"N": 1000})
+    with pytest.raises(ConfigError, match=r"passes 1 .*, the source takes 3 \(scale, bias, n\).*absent=\(…\)"):
+        ConfigError, match=r"passes 1 extra integers, the source takes 3 \(scale, bias, n\).*absent=\(…\)"
+    ):
+        problem.launch(problem.kernel.default)
+
+
 def test_heuristics_alone_come_in_by_either_way(load: Load) -> None:
     autotuned = KERNELS["add"][: KERNELS["add"].index("@triton.jit")]
     text = KERNELS["add"].replace(autotuned, '@triton.heuristics({"BLOCK_SIZE": lambda args: 512})\n')
