@@ -20,8 +20,8 @@ _CPP = (
     "iterator", "latch", "limits", "list", "locale", "map", "memory", "memory_resource", "mutex", "new", "numbers",
     "numeric", "optional", "ostream", "queue", "random", "ranges", "ratio", "regex", "scoped_allocator", "semaphore",
     "set", "shared_mutex", "source_location", "span", "sstream", "stack", "stdexcept", "streambuf", "string",
-    "string_view", "system_error", "thread", "tuple", "type_traits", "typeindex", "typeinfo", "unordered_map", "unordered_set",
-    "utility", "valarray", "variant", "vector", "version",
+    "string_view", "system_error", "thread", "tuple", "type_traits", "typeindex", "typeinfo", "unordered_map",
+    "unordered_set", "utility", "valarray", "variant", "vector", "version",
 )  # fmt: skip
 _CUB = "cub/cub.cuh"
 _AS_STD = "namespace cuda { namespace std {} }\nnamespace std { using namespace cuda::std; }\n"

@@ -1,6 +1,7 @@
 """Whether a tactic computes what its kernel declares.
 
 - `aggregates`: structures of values, as the interpreter runs them
+- `drawing`: values that follow a rule of the declaration, or come from a function of it
 - `inputs`: random inputs, and outputs that show what was not written
 - `instances`: at which sizes to look for a wrong result
 - `internals`: Triton's interpreter, as it is taken apart here, and what of it is used

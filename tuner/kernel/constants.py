@@ -94,7 +94,7 @@ def _at(problem: Problem, kernel: Kernel, config: Config, sizes: Mapping[str, in
     if not kernel.code.heuristics:
         return found
     integers = problem.evaluate(config, sizes).args
-    arguments = name_arguments(kernel.code, kernel.inputs, kernel.outputs, scope, integers)
+    arguments = name_arguments(kernel, scope, integers)
     spelt = {name: kernel.code.spell(value) for name, value in found.items()}
     try:
         return {**found, **compute_heuristics(kernel.code, {**launch_options(config), **spelt, **arguments})}

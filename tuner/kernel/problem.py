@@ -19,6 +19,7 @@ from tuner.kernel.constants import constants_of, resolve_attribute
 from tuner.kernel.extents import check_extents, check_profile
 from tuner.kernel.kernel import Attribute, Kernel
 from tuner.kernel.launch import Launch
+from tuner.kernel.parts import StepProblem, steps_of
 from tuner.kernel.tensor import Tensor, Tolerance, default_tolerance
 from tuner.search.call_by_name import call, describe
 from tuner.search.space import Space
@@ -188,7 +189,7 @@ class Problem:
             which: at one end, or at the optimum, of the dimensions' ranges.
             pinned: values of what else its extents name, such as parameters that are set before a shape is asked for.
         """
-        extents = cast(tuple[int, ...], tensor.evaluate({**self.scope(which), **pinned}))
+        extents = tensor.numbers({**self.scope(which), **pinned})
         if not tensor.variadic:
             return extents
         return (*(r.at(which) for r in self.dims[tensor.extents[0].names[0]]), *extents[1:])
@@ -216,6 +217,10 @@ class Problem:
         mixed = [{**ends["max"], dim: ends["min"][dim]} for dim in self.dims]
         found = [ends["opt"], ends["min"], ends["max"], *beside, *mixed]
         return tuple(sizes for i, sizes in enumerate(found) if sizes not in found[:i])
+
+    def steps(self, config: Config) -> tuple[StepProblem, ...]:
+        """The launches of a configuration, in order, as problems of ordinary kernels; one of most operators, itself."""
+        return steps_of(self, config)
 
     def source(self, config: Config) -> Source:
         """The code that a configuration runs."""
@@ -246,8 +251,8 @@ class Problem:
         constants = self.constants(config)
         block = self.launch(config).block
         return Specialization(
-            inputs=tuple(self.dtype(t) for t in kernel.inputs.values()),
-            outputs=tuple(self.dtype(t) for t in kernel.outputs.values()),
+            inputs=tuple(self.dtype(kernel.inputs[name]) for name in kernel.passed[0].values()),
+            outputs=tuple(self.dtype(kernel.outputs[name]) for name in kernel.passed[1].values()),
             dtypes=dict(self.dtypes),
             constants={n: str(v) if isinstance(v, DType) else v for n, v in constants.items()},
             types=tuple(n for n, v in constants.items() if isinstance(v, DType)),
@@ -255,6 +260,7 @@ class Problem:
             integers=tuple(IntegerFacts(type(v) is int and v == 1, factor % ALIGNMENT == 0) for v, factor in integers),
             block=None if block is None else cast(Dim3, block),
             scratch=kernel.scratch is not None,
+            appended=kernel.scratch is not None and len(kernel.passed[1]) < len(kernel.outputs),
             capability=capability,
             newest_ptx=newest_ptx,
         )
@@ -277,13 +283,14 @@ class Problem:
             integers = pass_integers(code, launch, {**code.fixed, **self.attributes})
         except ConfigError as e:
             raise ConfigError(f"kernel {self.kernel.id!r}: {e}") from None
+        extents = (e for name in self.kernel.descriptors for e in self.kernel.tensor(name).evaluate(scope))
         if not code.sized_by_launch and (launch.block or launch.shared_bytes):
             raise ConfigError(
                 f"kernel {self.kernel.id!r}: {code.language} sets block and shared_bytes itself; "
                 "leave them out of the Launch"
             )
         block = launch.block and (*launch.block, 1, 1)[:3]
-        return Launch((*launch.grid, 1, 1)[:3], integers, block, launch.shared_bytes)
+        return Launch((*launch.grid, 1, 1)[:3], (*integers, *extents), block, launch.shared_bytes)
 
     def argument_multiples(self, config: Config) -> tuple[Int, ...]:
         """What divides each extra argument whatever the dimensions: an int where it is constant."""
@@ -297,7 +304,7 @@ class Problem:
         """Bytes that must cross device memory."""
         if self.kernel.bytes is not None:
             return int(self._call("bytes", self.kernel.bytes, self.scope(which)))
-        tensors = (*self.kernel.inputs.values(), *self.kernel.results.values())
+        tensors = (*(t for t in self.kernel.inputs.values() if not t.unused), *self.kernel.results.values())
         return sum(prod(self.shape(t, which)) * itemsize(self.dtype(t)) for t in tensors)
 
     def tolerance(self, dtype: str) -> Tolerance:

@@ -167,7 +167,7 @@ def _find(
         note(f"{whole}: checking {len(tactics)} tactics over the range")
         served = _outcomes(backend, [t for t in tactics if t.config in whole.space])
         origin = backend.origin
-        code = {t: artifact.digest for t in served if (artifact := backend.compiled(t.config)) is not None}
+        code = {t: made.digest for t in served if (made := backend.compiled(t.config)) is not None}
     left_out = {t: f"({t}) is not legal over {whole.label}" for t in tactics if t not in served}
     rows = _rows(group, whole, tactics)
     times: list[dict[Tactic, float]] = []
