@@ -24,7 +24,7 @@ import linecache
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, ModuleSpec, SourceFileLoader
 from pathlib import Path
@@ -54,6 +54,7 @@ class _Folder:
         name: of the package that stands for it.
         root: where it is; its files may be in packages below.
         read: the SHA-256 of every file, as it was loaded.
+        device: what it was last loaded for.
         answered: the device that answered when a file asked for the GPU; None: none asked.
         added: folders that the files put on `sys.path`, and the working one where they need it, by the name of the
             package that stands for each.
@@ -62,6 +63,7 @@ class _Folder:
     name: str
     root: Path
     read: dict[Path, str] = field(default_factory=dict)
+    device: Device | None = None
     answered: Device | None = None
     added: dict[str, Path] = field(default_factory=dict)
     builtins: dict[str, Any] = field(default_factory=dict)
@@ -161,6 +163,7 @@ def import_with_siblings(path: Path, device: Device) -> ModuleType:
             times = sum(n.startswith(name) for n in _by_name)
             folder = _Folder(f"{name}_{times}" if times else name, root)
             _current[root] = _by_name[folder.name] = folder
+    folder.device = device
     here = (folder, list(sys.path))
     _loading.append(here)
     driver = StandInDriver(device)
@@ -175,6 +178,13 @@ def import_with_siblings(path: Path, device: Device) -> ModuleType:
         for entry in added:
             folder.add(entry)
         sys.path[:] = [entry for entry in sys.path if entry not in added]
+
+
+def as_loaded(function: object) -> AbstractContextManager[None]:
+    """While a function of a loaded file is called, let the device that the file was loaded for answer for the GPU."""
+    folder = _by_name.get(str(getattr(function, "__module__", "")).partition(".")[0])
+    known = None if folder is None else folder.device
+    return nullcontext() if known is None else answering(StandInDriver(known))
 
 
 def device_of(module: str) -> Device | None:
