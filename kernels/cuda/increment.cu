@@ -1,5 +1,5 @@
 // One thread adds a constant to VECTOR neighbours, with one wide load and store where all of them exist.
-// The tuner defines the type T and the macros THREADS, VECTOR and amount.
+// The tuner defines the type T and the constants THREADS, VECTOR and amount.
 
 struct alignas(sizeof(T) * VECTOR) Vector {
     T lane[VECTOR];

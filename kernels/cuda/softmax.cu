@@ -1,5 +1,5 @@
 // Softmax over rows of length n: a block takes a row, and a thread every THREADS-th group of VECTOR elements.
-// The tuner defines the type T and the macros THREADS, VECTOR and CACHED.
+// The tuner defines the type T and the constants THREADS, VECTOR and CACHED.
 
 struct alignas(sizeof(T) * VECTOR) Vector {
     T lane[VECTOR];

@@ -47,6 +47,19 @@ def test_parameters_and_types_come_as_macros_or_template_arguments(
     assert artifact.compiler.startswith("nvrtc ")
 
 
+@pytest.mark.parametrize("code", [MACROS, TEMPLATE.replace("Element", "float").replace("typename float", "typename E")])
+def test_parameters_come_in_any_order(code: str) -> None:
+    entry = "twice" if code is MACROS else "twice<T, THREADS>"
+    author, element = code.replace("(const T* x, int n, T* y)", "(T* y, int n, const T* __restrict__ x)"), "float"
+    author = author.replace(f"(const {element}* x, int n, {element}* y)", f"({element} y[], int n, const {element}* x)")
+    assert author != code
+    problem = double(CudaCpp(author, entry))
+    assert problem.kernel.code.parameters == ("y", "n", "x")
+    reordered, usual = compile_tactic(problem, TACTIC, H100), compile_tactic(double(CudaCpp(code, entry)), TACTIC, H100)
+    assert [p.name[-1] for p in parse(reordered.ptx).entry.params] == ["2", "1", "0"]
+    assert reordered.resources.instructions == usual.resources.instructions
+
+
 def test_ptx_is_lowered_to_what_the_driver_knows() -> None:
     assert compile_tactic(double(CudaCpp(MACROS, "twice")), TACTIC, Target((8, 0), (7, 5))).ptx_version == (7, 5)
 
@@ -188,11 +201,25 @@ def test_tools_are_named_with_their_versions() -> None:
     assert set(tools(CudaCpp(MACROS, "twice"), H100)) - {"cccl"} == {"nvrtc", "cudart", "ptxas"}
 
 
-@pytest.mark.parametrize("name", ["slope", "THREADS"])
-def test_an_error_names_the_macro_that_the_declaration_makes_of_a_word(name: str) -> None:
-    code = MACROS.replace("{\n", f"{{\n    const float {name} = 0.5f * slope;\n", 1)
+def test_a_constant_touches_no_other_name_of_the_code() -> None:
+    own = "{ const float THREADS = 0.5f; struct { float slope; } s{THREADS}; y[i] = x[i] * T(s.slope + slope); }"
+    code = MACROS.replace("y[i] = x[i] + x[i];", own)
+    problem = double(CudaCpp(code, "twice"), attributes={"slope": 2.5}, reference=lambda x, slope: 3 * x)
+    artifact = compile_tactic(problem, TACTIC, H100)
+    assert "0f40400000" in artifact.ptx and "slope" not in artifact.ptx  # 0.5 and 2.5
+
+
+def test_a_constant_that_the_code_hides_is_refused() -> None:
+    code = MACROS.replace("{\n", "{\n    const float slope = 0.5f;\n", 1).replace("x[i] + x[i]", "x[i] * T(slope)")
     problem = double(CudaCpp(code, "twice"), attributes={"slope": 0.25}, reference=lambda x, slope: 2 * x)
-    with pytest.raises(TacticError, match=rf"kernel\.cu\(3\): .*; '{name}' on that line is a macro here, .*attribute"):
+    with pytest.raises(TacticError, match="has an attribute, parameter or dimension 'slope', and wherever the code"):
+        compile_tactic(problem, TACTIC, H100)
+
+
+def test_a_condition_of_the_preprocessor_sees_constants_and_an_error_names_them() -> None:
+    code = MACROS.replace("{\n", "{\n#if THREADS > 32 && slope_set\n    const float slope_set = 1;\n#endif\n", 1)
+    problem = double(CudaCpp(code, "twice"), attributes={"slope_set": 1}, reference=lambda x, slope_set: 2 * x)
+    with pytest.raises(TacticError, match=r"kernel\.cu\(4\): .*; 'slope_set' on that line is a macro here"):
         compile_tactic(problem, TACTIC, H100)
 
 

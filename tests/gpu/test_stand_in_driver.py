@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tuner import Kernel, load_kernel
+from tuner import Kernel, Problem, load_kernel
 from tuner.errors import ConfigError, UnavailableError
 from tuner.gpu import present
 from tuner.gpu.catalog import DEVICES, Device, find_device
@@ -152,6 +152,49 @@ def test_a_kernel_file_is_loaded_anew_for_another_device(tmp_path: Path) -> None
     assert load_kernel("asks.py", tmp_path, "sm_80") is kernel
     with pytest.raises(ConfigError, match="unknown device 'h201'"):
         load_kernel("asks.py", tmp_path, "h201")
+
+
+ASKS_LATER = """
+import triton
+import triton.language as tl
+from triton.runtime import driver
+from tuner import Kernel, Launch, Tensor, cdiv
+
+
+def prune(configs, arguments, **constants):
+    sms = driver.active.utils.get_device_properties(0)["multiprocessor_count"]
+    return [c for c in configs if c.kwargs["BLOCK"] >= sms]
+
+
+CONFIGS = [triton.Config({"BLOCK": b}) for b in (64, 128, 256)]
+
+
+@triton.autotune(CONFIGS, ["n"], prune_configs_by={"early_config_prune": prune})
+@triton.heuristics({"HALF": lambda args: driver.active.get_current_target().arch < 90})
+@triton.jit
+def copy(x_ptr, n, y_ptr, BLOCK: tl.constexpr, HALF: tl.constexpr):
+    offsets = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(y_ptr + offsets, tl.load(x_ptr + offsets, mask=offsets < n), mask=offsets < n)
+
+
+kernel = Kernel.from_autotune(
+    copy,
+    id="test::copy",
+    inputs={"x": Tensor("fp32", "N")},
+    outputs={"y": Tensor("fp32", "N")},
+    launch=lambda N, BLOCK: Launch(grid=(cdiv(N, BLOCK),), args=(N,)),
+    default={"BLOCK": 256, "num_warps": 4, "num_stages": 3},
+    reference=lambda x: x,
+)
+"""
+
+
+def test_hooks_and_heuristics_that_ask_when_they_are_called_are_told_too(tmp_path: Path) -> None:
+    (tmp_path / "later.py").write_text(ASKS_LATER)
+    for device, size, half in (("h200", 1, False), ("l4", 3, True)):
+        problem = Problem.of(load_kernel("later.py", tmp_path, device), {"N": 1000})
+        assert problem.space.size == size
+        assert problem.constants(problem.kernel.default)["HALF"] is half
 
 
 def test_a_module_on_the_path_is_for_one_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

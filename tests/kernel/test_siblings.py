@@ -208,6 +208,31 @@ def test_a_module_of_the_working_folder_is_found(tmp_path: Path, monkeypatch: py
         load_kernel("opz.scale:kernel", tmp_path)
 
 
+@pytest.mark.parametrize("imports", ["from lib.act import act", "from loose import act"])
+def test_a_file_imports_from_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, imports: str) -> None:
+    act = ACT.format(factor=7)
+    write(tmp_path, **{"kernels/scale": KERNEL.format(imports=imports, name="act"), "lib/act": act, "loose": act})
+    monkeypatch.chdir(tmp_path)
+    kernel = load_kernel("kernels/scale.py", tmp_path)
+    assert "x * 7" in kernel.code.text()
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        assert pool.submit(text_of, ref_of(kernel)).result() == kernel.code.text()
+
+
+def test_a_module_of_the_working_folder_comes_before_an_installed_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, **{"numpy/scale": KERNEL.format(imports="", name="")})
+    monkeypatch.chdir(tmp_path)
+    assert load_kernel("numpy.scale:kernel", tmp_path).id == "test::scale"
+
+
+def test_relatives_are_found_in_packages_without_an_init(tmp_path: Path) -> None:
+    text = KERNEL.format(imports="from ..b.act import act", name="act")
+    write(tmp_path, **{"ns/a/scale": text, "ns/b/act": ACT.format(factor=7)})
+    assert "x * 7" in load_kernel("ns/a/scale.py", tmp_path).code.text()
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

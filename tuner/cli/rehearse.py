@@ -170,6 +170,7 @@ def _module(module: Path, calls: tuple[str, ...], stage: _Stage) -> Iterator[dic
     with at_home(module, driver, stage.target is not None):
         for line in _plugins(module, calls, stage, driver.device):
             told = {"device": driver.device.name} if driver.asked and stage.target is None else {}
+            driver.asked = False
             yield line | told
 
 

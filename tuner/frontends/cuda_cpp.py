@@ -19,9 +19,12 @@ from typing import Any
 from tuner.errors import ConfigError, UnavailableError
 from tuner.frontends.base import Emitted, Source, Specialization
 from tuner.frontends.binding import Declared, Order, arrange
-from tuner.frontends.cuda_signature import check_const, read_parameters
+from tuner.frontends.cuda_entry import DEVICE_ONLY, Parameters, entry_text, parameters_of
+from tuner.frontends.cuda_headers import standard_headers
+from tuner.frontends.cuda_host import device_macros, without_host_code, without_instantiations
+from tuner.frontends.cuda_signature import check_const
 from tuner.frontends.dtypes import DTYPES
-from tuner.frontends.includes import CompilerFlags, digest, read_headers, sort_flags
+from tuner.frontends.includes import CompilerFlags, digest, included, read_headers, sort_flags
 from tuner.frontends.origins import INSTALLED
 from tuner.frontends.text import normalised, read
 from tuner.gpu.catalog import architecture_name
@@ -31,6 +34,9 @@ from tuner.search.tactic import Value
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _NAME = "kernel.cu"
 """What NVRTC calls a text that is in no file."""
+_MARK = "of the declaration"
+"""What NVRTC says of a constant of ours where code reads it."""
+_NOTES = re.compile(rf'^.*: variable "\w+" was declared deprecated \("{_MARK}"\)\n.*\n *\^\n+', re.MULTILINE)
 _ENTRY = re.compile(r"([A-Za-z_][\w:]*)\s*(<.*>)?")
 _TOOLKIT = {"cudart": "nvidia-cuda-runtime", "cccl": "nvidia-cuda-cccl"}
 """What `cuda.pathfinder` calls the headers of the toolkit that kernels include, and the distribution of each."""
@@ -38,14 +44,20 @@ _TOOLKIT = {"cudart": "nvidia-cuda-runtime", "cccl": "nvidia-cuda-cccl"}
 
 @dataclass(frozen=True, eq=False)
 class CudaCpp(Source):
-    """A `__global__` function of pointers and 32-bit integers, in any order.
+    """A `__global__` function, with its parameters in any order.
 
     Tensors are taken by the parameters of their names; where its signature cannot be told from the text, the order
-    is inputs, extra integers, outputs.
+    is inputs, extra integers, outputs. A parameter named as an attribute, a tuned parameter or one of `dims` is
+    compiled in, and a plain structure by value is taken apart: its members are parameters.
 
-    Tuned parameters, attributes and `dims` are macros of their names where the text uses them, and template
-    arguments where they stand between the angle brackets of `entry`. A dtype variable is a type (`__half`,
-    whose header is included). Floats become literals of type `float`.
+    Tuned parameters, attributes and `dims` are otherwise constants of their names where the text uses them, and
+    template arguments where they stand between the angle brackets of `entry`. The text may have names of its own that
+    are spelt alike. Those that it asks for in a preprocessor's condition are macros. A dtype variable is a type
+    (`__half`, whose header is included). Floats become literals of type `float`.
+
+    Headers of the C++ standard library come from libcu++. Host code may stand in the file: where NVRTC does not take
+    the text as it is, functions of the host are left out, and with them headers that are not there. Code between
+    ``#ifndef __CUDACC_RTC__`` and ``#endif`` is never seen.
 
     Example:
         ``CudaCpp(Path(__file__).with_name("softmax.cu"), entry="softmax<T, THREADS>")``
@@ -65,6 +77,7 @@ class CudaCpp(Source):
     include: Sequence[Path] = ()
     flags: Sequence[str] = ()
     order: Order | None = None
+    absent: tuple[str, ...] = ()
 
     language = "CUDA C++"
 
@@ -78,10 +91,13 @@ class CudaCpp(Source):
 
     @property
     def parameters(self) -> tuple[str, ...] | None:
-        return None if self._signature is None else tuple(self._signature)
+        return None if self._signature is None else tuple(self._signature.flat)
 
     def bind(self, declared: Declared) -> CudaCpp:
-        return self if self.parameters is None else replace(self, order=arrange(self.parameters, declared))
+        if self.parameters is None:
+            return self
+        order = arrange(self.parameters, declared, declared.attributes, {*declared.params, *self.dims})
+        return replace(self, order=order, absent=declared.absent)
 
     def constants(self, declared: Sequence[str]) -> tuple[str, ...]:
         used = (n for n in declared if n in self._words or n in self._template_words)
@@ -89,7 +105,7 @@ class CudaCpp(Source):
 
     def check_parameters(self, inputs: Sequence[str], outputs: Sequence[str], attributes: Mapping[str, Any]) -> None:
         if self._signature is not None and self.order is not None:
-            check_const(self._signature, self._name, dict(zip(outputs, self.order.outputs, strict=True)))
+            check_const(self._signature.flat, self._name, dict(zip(outputs, self.order.outputs, strict=True)))
 
     def text(self) -> str:
         return self._identity
@@ -102,8 +118,14 @@ class CudaCpp(Source):
         }
         entry = _WORD.sub(lambda word: {**types, **values}.get(word[0], word[0]), self.entry)
         own = self.code.name if isinstance(self.code, Path) else _NAME
+        signature, order = self._signature, self.order
+        by_value = {} if signature is None or order is None else {n: values.get(n, "nullptr") for n in signature.flat}
+        by_value = {n: v for n, v in by_value.items() if order is not None and n not in order.names}
+        wrapped = bool(by_value or (signature is not None and signature.members))
+        constants = {n: v for n, v in values.items() if n not in {*types, *by_value}}
+        macros = {n: v for n, v in constants.items() if n in self._conditions or not _is_literal(v)}
+        objects = {n: v for n, v in constants.items() if n not in macros and n in self._words}
         # Defined after the toolkit's headers, whose templates have parameters called T and N too.
-        macros = {name: value for name, value in values.items() if name not in self._template_words}
         opening = [
             *(f'#include "{header.name}"' for header in self._options.first),
             *(
@@ -111,24 +133,74 @@ class CudaCpp(Source):
                 for header in sorted({DTYPES[name].header for name in specialization.dtypes.values()} - {""})
             ),
             *(f"using {variable} = {type_name};" for variable, type_name in types.items()),
-            *(f"#define {name} {value}" for name, value in macros.items()),
+            *(f"#define {name} {value}" for name, value in macros.items() if name not in self._template_words),
+            *(f'[[deprecated("{_MARK}")]] static constexpr {_kind(v)} {n} = {v};' for n, v in objects.items()),
+            *(DEVICE_ONLY if wrapped else ()),
             f'#line 1 "{own}"',
         ]
+        ending = ""
+        if wrapped and signature is not None and order is not None:
+            code = normalised(self._texts[""])
+            ending, entry = entry_text(code, self._name, entry, signature, order.names, by_value)
         architecture = architecture_name(specialization.capability)
         options = [
             f"--gpu-architecture={str(architecture).replace('sm', 'compute')}",
             "--std=c++17",
             "--no-source-include",
-            *(f"-I{folder}" for folder in (*_toolkit_folders().values(), *self._options.toolkits)),
+            *(f"-I{folder}" for folder in (*_toolkit_folders().values(), *self._options.toolkits, *_inner_folders())),
             *self._options.rest,
         ]
-        headers = {name: text for name, text in self._texts.items() if name}
+        standard = standard_headers(included(self._texts.values()), _toolkit_folders().get("cccl"))
         try:
-            text = _compile("\n".join((*opening, self._texts[""])), headers, entry, options)
+            text, printed = self._compiled(opening, ending, standard, entry, options)
         except TacticError as e:
-            raise TacticError(e.kind, _blame_macros(str(e), {own: self._texts[""], **headers}, macros)) from e
-        order = self.order.positions(self.parameters) if self.order and self.parameters else None
-        return Emitted(text, order=order)
+            texts = {own: self._texts[""], **self._texts}
+            raise TacticError(e.kind, _blame_macros(str(e), texts, macros)) from e
+        self._check_used(objects, printed)
+        for name in objects:  # NVRTC keeps them as variables, though what reads them has their values
+            text = re.sub(rf"^\.global [^;\n]*\b{name} = [^;\n]*;\n", "", text, flags=re.MULTILINE)
+        positions = order.positions(self.parameters) if order and self.parameters and not wrapped else None
+        return Emitted(text, order=positions)
+
+    def _compiled(
+        self, opening: Sequence[str], ending: str, standard: Mapping[str, str], entry: str, options: Sequence[str]
+    ) -> tuple[str, str]:
+        """PTX, and what the compiler printed: of the text as it is or, where that fails, without its host code."""
+        headers = {**standard, **{name: text for name, text in self._texts.items() if name}}
+        try:
+            return _compile("\n".join((*opening, self._texts[""], ending)), headers, entry, options)
+        except TacticError:
+            macros = device_macros(self._texts.values())
+            texts = {name: without_host_code(text, macros) for name, text in self._texts.items()}
+            missing = [n for n in included(self._texts.values()) if n not in headers and not self._in_toolkit(n)]
+            if texts == self._texts and not missing:
+                raise
+            headers |= {name: text for name, text in texts.items() if name} | dict.fromkeys(missing, "")
+            try:
+                return _compile("\n".join((*opening, texts[""], ending)), headers, entry, options)
+            except TacticError as e:
+                if not missing:
+                    raise
+                first, *more = str(e).splitlines()
+                left = f"there is no {' and no '.join(missing)}, which was left out with the host code"
+                raise TacticError(e.kind, "\n".join((f"{first}; {left}", *more))) from None
+
+    def _in_toolkit(self, header: str) -> bool:
+        folders = (*_toolkit_folders().values(), *self._options.toolkits, *_inner_folders())
+        return any((folder / header).is_file() for folder in folders)
+
+    def _check_used(self, objects: Mapping[str, str], printed: str) -> None:
+        """Refuse a constant that the text hides behind names of its own: nothing would follow its value."""
+        if any(flag.startswith(("-w", "--disable-warnings")) for flag in self._options.rest):
+            return
+        used = set(re.findall(rf'"(\w+)" was declared deprecated \("{_MARK}"\)', printed))
+        for name in objects.keys() - used - self._template_words:
+            if any(re.search(rf"[\w>&*]\s+{name}\s*[=;,){{[]", normalised(text)) for text in self._texts.values()):
+                raise TacticError(
+                    FailureClass.COMPILE,
+                    f"the declaration has an attribute, parameter or dimension {name!r}, and wherever the code says "
+                    f"{name!r} it means a variable of its own, so nothing follows the value; rename one of the two",
+                )
 
     def tools(self) -> Mapping[str, str]:
         nvrtc = _nvrtc()
@@ -152,8 +224,15 @@ class CudaCpp(Source):
         return str(_WORD.findall(self.entry.split("<")[0])[-1])
 
     @cached_property
-    def _signature(self) -> dict[str, str] | None:
-        return read_parameters(normalised(self._texts[""]), self._name)
+    def _signature(self) -> Parameters | None:
+        return parameters_of("\n".join(map(normalised, self._texts.values())), self._name)
+
+    @cached_property
+    def _conditions(self) -> frozenset[str]:
+        """Every identifier that a condition of the preprocessor, or text for it to join, has."""
+        lines = "\n".join(map(normalised, self._texts.values())).replace("\\\n", " ")
+        found = re.findall(r"^#\s*(?:if|ifdef|ifndef|elif|elifdef|elifndef)\b(.*)", lines, re.MULTILINE)
+        return frozenset(word for condition in found for word in _WORD.findall(condition))
 
     @cached_property
     def _template_words(self) -> frozenset[str]:
@@ -168,8 +247,19 @@ class CudaCpp(Source):
     def _texts(self) -> dict[str, str]:
         """The text of each of the user's headers by the name it is included as, and under "" of the code itself."""
         own = self.code.parent if isinstance(self.code, Path) else None
-        code = read(self.code) if isinstance(self.code, Path) else self.code
+        code = without_instantiations(read(self.code) if isinstance(self.code, Path) else self.code)
         return {"": code, **read_headers(code, own, [*self.include, *self._options.folders], self._options.first)}
+
+
+def _is_literal(spelt: str) -> bool:
+    return spelt in ("true", "false") or not _WORD.fullmatch(spelt.split("<")[0].strip())
+
+
+def _kind(spelt: str) -> str:
+    """The type of a constant."""
+    if spelt in ("true", "false"):
+        return "bool"
+    return "float" if spelt.endswith("f") else "int" if -(2**31) <= int(spelt) < 2**31 else "long long"
 
 
 def _spelt(value: Value) -> str:
@@ -182,8 +272,8 @@ def _spelt(value: Value) -> str:
 # -- NVRTC ---------------------------------------------------------------------------------------
 
 
-def _compile(code: str, headers: Mapping[str, str], entry: str, options: Sequence[str]) -> str:
-    """PTX of one function.
+def _compile(code: str, headers: Mapping[str, str], entry: str, options: Sequence[str]) -> tuple[str, str]:
+    """PTX of one function, and what the compiler printed.
 
     Raises:
         TacticError: with what the compiler printed, its first error first.
@@ -195,10 +285,10 @@ def _compile(code: str, headers: Mapping[str, str], entry: str, options: Sequenc
     try:
         _checked(nvrtc.nvrtcAddNameExpression(program, entry.encode()))
         (status,) = nvrtc.nvrtcCompileProgram(program, len(options), [option.encode() for option in options])
+        printed = _read(nvrtc.nvrtcGetProgramLogSize, nvrtc.nvrtcGetProgramLog, program)
         if status != nvrtc.nvrtcResult.NVRTC_SUCCESS:
-            printed = _read(nvrtc.nvrtcGetProgramLogSize, nvrtc.nvrtcGetProgramLog, program)
-            raise TacticError(FailureClass.COMPILE, _explain(printed, status.name))
-        return _read(nvrtc.nvrtcGetPTXSize, nvrtc.nvrtcGetPTX, program)
+            raise TacticError(FailureClass.COMPILE, _explain(_NOTES.sub("", printed), status.name))
+        return _read(nvrtc.nvrtcGetPTXSize, nvrtc.nvrtcGetPTX, program), printed
     finally:
         nvrtc.nvrtcDestroyProgram(program)
 
@@ -256,6 +346,12 @@ def _toolkit_folders() -> Mapping[str, Path]:
 
     found = {name: find_nvidia_header_directory(name) for name in _TOOLKIT}
     return {name: Path(folder) for name, folder in found.items() if folder}
+
+
+def _inner_folders() -> Sequence[Path]:
+    """Folders whose headers include one another as neighbours: NVRTC looks beside no file of a folder."""
+    groups = [folder / "cooperative_groups" for folder in _toolkit_folders().values()]
+    return [folder for group in groups for folder in (group, group / "details") if folder.is_dir()]
 
 
 def _headers_version(name: str, folder: Path) -> str:

@@ -53,14 +53,20 @@ def _parameters(code: str, name: str) -> tuple[str, ...] | None:
     """The declared parameters as they are spelt; None where there is no signature, or more than one."""
     found = set()
     for match in re.finditer(rf"__global__\b[^;{{}}]*?\b{re.escape(name)}\s*\(", code):
-        parts, depth = [""], 0
-        for character in code[match.end() :]:
-            if depth == 0 and character == ")":
-                break
-            depth += (character in "(<[{") - (character in ")>]}")
-            if character == "," and depth == 0:
-                parts.append("")
-            else:
-                parts[-1] += character
+        parts = split(code[match.end() :])
         found.add(tuple(" ".join(p.split()) for p in parts if p.strip()))
     return found.pop() if len(found) == 1 else None
+
+
+def split(text: str) -> list[str]:
+    """The parts between commas that are in no brackets, up to a parenthesis that closes more than was opened."""
+    parts, depth = [""], 0
+    for character in text:
+        if depth == 0 and character == ")":
+            break
+        depth += (character in "(<[{") - (character in ")>]}")
+        if character == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return parts

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -119,6 +119,11 @@ def read_headers(code: str, own: Path | None, folders: Sequence[Path], first: Se
             if found is not None:  # else it is one of the toolkit's, or the compiler says that it is missing
                 waiting += add(name, found)
     return texts
+
+
+def included(texts: Iterable[str]) -> list[str]:
+    """The names of all headers that texts include."""
+    return list(dict.fromkeys(name for text in texts for _, name in _INCLUDE.findall(normalised(text))))
 
 
 @cache

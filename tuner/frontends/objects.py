@@ -198,6 +198,8 @@ _SAYS_WHAT_IS_GENERATED = ("__dataclass_fields__", "__attrs_attrs__", "_field_de
 
 def members_of(cls: type) -> Parts:
     """All that decides how instances of a class behave: bases, metaclass, and its own members."""
+    if (written := _aggregated(cls)) is not None:
+        return {"aggregate": written}
     members = {name: member for name, member in vars(cls).items() if name not in _NOISE}
     if any(name in members for name in _SAYS_WHAT_IS_GENERATED):
         members = {name: member for name, member in members.items() if not _is_generated(name, member)}
@@ -208,6 +210,19 @@ def members_of(cls: type) -> Parts:
         members = {n: m for n, m in members.items() if n not in named and not (n[0] == n[-1] == "_" != n[1])}
         members = {**members, "members": {name: member._value_ for name, member in named.items()}}
     return {"bases": cls.__bases__, "metaclass": type(cls), **{f".{name}": member for name, member in members.items()}}
+
+
+def _aggregated(cls: type) -> type | None:
+    """The class that Triton made an aggregate of, which is all that the aggregate depends on; None for others.
+
+    What Triton takes over differs between what is compiled and what is interpreted, and with its versions. The
+    aggregate keeps the class in the closure of its `__new__` (Triton 3.6 to 3.9).
+    """
+    if not vars(cls).get("__triton_aggregate__", False):
+        return None
+    make = vars(cls)["__new__"].__func__
+    written = dict(zip(make.__code__.co_freevars, make.__closure__ or (), strict=True)).get("cls")
+    return None if written is None else written.cell_contents
 
 
 def _is_generated(name: str, member: Any) -> bool:

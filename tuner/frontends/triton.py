@@ -10,25 +10,20 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
-import re
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, TextIO
+from typing import Any
 
 from tuner.errors import ConfigError, did_you_mean
-from tuner.frontends.base import ALIGNMENT, Emitted, Heuristic, Source, Specialization
+from tuner.frontends.base import Emitted, Heuristic, Source, Specialization
 from tuner.frontends.binding import Declared, Order, arrange
 from tuner.frontends.python_source import source_text
-from tuner.frontends.triton_arguments import annotated, check_scalars, long_name, unspecialized
+from tuner.frontends.triton_arguments import annotated, asked_for_none, check_scalars, long_name, unspecialized
 from tuner.frontends.triton_descriptors import DESCRIPTOR_BYTES, count_descriptors
 from tuner.frontends.triton_entry import extent_names, make_entry, scalar_types
+from tuner.frontends.triton_stages import WARP, run_stages
 from tuner.frontends.words import DType
-from tuner.gpu.catalog import architecture_name
-from tuner.gpu.stand_in_driver import compiling_for
 from tuner.outcome import FailureClass, TacticError
 from tuner.search.tactic import Value
 
@@ -39,7 +34,6 @@ LAUNCH_OPTIONS = MappingProxyType({"num_warps": 4, "num_stages": 3, "num_ctas": 
 _SCRATCH_ALIGNMENT = 128
 """Bytes that scratch memory may ask to be aligned to, as a tensor descriptor does; device allocators give 256."""
 
-_WARP = 32
 _TENSOR_MEMORY_COLUMNS = 512
 
 
@@ -91,6 +85,8 @@ class TritonSource(Source):
         defaults = {n: _unwrapped(p.default) for n, p in signature.items() if p.default is not p.empty}
         valued = {**defaults, **declared.attributes}
         order = arrange(self.parameters, declared, valued, {*declared.params, *self.heuristics})
+        if none := _given_by_nothing(order, declared, asked_for_none(self.jit, self.heuristics)):
+            return self.bind(replace(declared, absent=(*declared.absent, *none)))
         tensors = dict(zip((*declared.inputs, *declared.outputs), (*order.inputs, *order.outputs), strict=True))
         blocks = {tensors[t]: block for t, block in declared.blocks.items()}
         for word in (w for block in blocks.values() for w in block if isinstance(w, str)):
@@ -141,7 +137,9 @@ class TritonSource(Source):
         request = _request(self, specialization)
         own = request.scalars or self.blocks
         jit = make_entry(self.jit, request.constants, request.scalars, self.blocks) if own else self.jit
-        text, metadata, arguments = _run(jit, request, specialization.capability)
+        text, metadata, arguments = run_stages(
+            jit, request.signature, request.constants, request.aligned, request.options, specialization.capability
+        )
         scratch_bytes = _scratch_bytes(metadata, specialization.scratch)
         if (columns := metadata.get("tmem_size") or 0) > _TENSOR_MEMORY_COLUMNS:
             raise TacticError(
@@ -157,7 +155,7 @@ class TritonSource(Source):
         return Emitted(
             text,
             order=tuple(order),
-            block=(int(metadata["num_warps"]) * _WARP, 1, 1),
+            block=(int(metadata["num_warps"]) * WARP, 1, 1),
             shared_bytes=int(metadata["shared"]),
             scratch_bytes=scratch_bytes,
             ptxas=arguments,
@@ -188,6 +186,14 @@ def _parameters(function: Callable[..., Any]) -> list[tuple[str, bool]]:
     """Each parameter of a Triton function and whether it is a compile-time constant."""
     parameters = inspect.signature(function).parameters.values()
     return [(p.name, "constexpr" in str(getattr(p.annotation, "__name__", p.annotation))) for p in parameters]
+
+
+def _given_by_nothing(order: Order, declared: Declared, optional: Collection[str]) -> list[str]:
+    """The optional pointers that neither a tensor nor the launch gives: they are None."""
+    left = [name for name in order.integers if name in optional]
+    if isinstance(declared.passed, int):
+        return left if len(order.integers) - len(left) == declared.passed else []
+    return [] if declared.passed is None else [name for name in left if name not in declared.passed]
 
 
 def _unwrapped(value: Any) -> Any:
@@ -241,86 +247,3 @@ def _request(source: TritonSource, specialization: Specialization) -> _TritonReq
     major, minor = specialization.newest_ptx
     scalars = scalar_types(source.jit, constants, [n for n in integers if n not in ones])
     return _TritonRequest(signature, constants, scalars, aligned, {**options, "ptx_version": major * 10 + minor})
-
-
-# -- Triton's stages -----------------------------------------------------------------------------
-
-
-def _run(jit: Any, request: _TritonRequest, capability: tuple[int, int]) -> tuple[str, dict[str, Any], tuple[str, ...]]:
-    """Run the stages up to PTX; returns its text, Triton's metadata, and what ptxas is called with."""
-    from triton import knobs
-    from triton._C.libtriton import ir
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler.compiler import ASTSource, make_backend
-
-    gpu = GPUTarget("cuda", architecture_name(capability).number, _WARP)
-    source = ASTSource(
-        jit,
-        dict(request.signature),
-        dict(request.constants),
-        {(i,): [["tt.divisibility", ALIGNMENT]] for i in request.aligned},
-    )
-    # Line information would put the path of the source file into the PTX.
-    with tempfile.TemporaryFile("w+", errors="replace") as noise, knobs.compilation.scope():
-        knobs.compilation.disable_line_info = True
-        try:
-            with _output_to(noise), compiling_for(capability):
-                backend = make_backend(gpu)
-                options = backend.parse_options(dict(request.options))
-                stages: dict[str, Any] = {}
-                backend.add_stages(stages, options, source.language)
-                context = ir.context()
-                ir.load_dialects(context)
-                backend.load_dialects(context)
-                metadata: dict[str, Any] = {"target": gpu, **options.__dict__}
-                module: Any = source.make_ir(
-                    gpu, options, backend.get_codegen_implementation(options), backend.get_module_map(), context
-                )
-                for name, stage in stages.items():
-                    if name == "cubin":
-                        break
-                    module = stage(module, metadata)
-        except Exception as e:
-            noise.seek(0)
-            raise TacticError(FailureClass.COMPILE, _explain(e, noise.read())) from e
-    arguments = ["-lineinfo", "-suppress-debug-info"]
-    if not options.enable_fp_fusion:
-        arguments.append("--fmad=false")
-    return str(module), metadata, (*arguments, *(options.ptx_options or "").split())
-
-
-@contextmanager
-def _output_to(file: TextIO) -> Iterator[None]:
-    """Send what Python and native code print to a file."""
-    with redirect_stdout(file), redirect_stderr(file):
-        saved = [os.dup(fd) for fd in (1, 2)]
-        for fd in (1, 2):
-            os.dup2(file.fileno(), fd)
-        try:
-            yield
-        finally:
-            file.flush()
-            for fd, copy in zip((1, 2), saved, strict=True):
-                os.dup2(copy, fd)
-                os.close(copy)
-
-
-def _explain(error: Exception, printed: str) -> str:
-    """The innermost cause on the first line; then where in the source, and what the compiler printed."""
-    cause: BaseException = error
-    where = ""
-    while True:
-        # Triton points at a line of the source, counted from its first line, and at the cause below.
-        source, line = getattr(cause, "src", None), getattr(getattr(cause, "node", None), "lineno", None)
-        if isinstance(source, str) and isinstance(line, int):
-            where = "".join(source.splitlines()[line - 1 : line]).strip()
-        if cause.__cause__ is None:
-            break
-        cause = cause.__cause__
-    text = str(getattr(cause, "error_message", None) or cause).strip() or type(cause).__name__
-    diagnostic = re.search(r"error: (.*)", printed)
-    if isinstance(cause, RuntimeError) and diagnostic:  # "PassManager::run failed" says nothing
-        text = diagnostic[1]
-    first, *more = text.splitlines()
-    headline = f"{first} (in: {where})" if where else first
-    return "\n".join([headline, *more, *printed.strip().splitlines()[:40]])

@@ -1,8 +1,10 @@
 """Whether a tactic computes what its kernel declares.
 
+- `aggregates`: structures of values, as the interpreter runs them
 - `drawing`: values that follow a rule of the declaration, or come from a function of it
 - `inputs`: random inputs, and outputs that show what was not written
 - `instances`: at which sizes to look for a wrong result
+- `internals`: Triton's interpreter, as it is taken apart here, and what of it is used
 - `interpreter`: run a Triton kernel on the CPU: Triton's interpreter on numpy arrays, each access checked
 - `judge`: what a correct result is, and at which sizes to look: the same for an interpreter and for a GPU
 - `libdevice`: functions of libdevice as the correctness gate calculates them: one for every symbol that Triton

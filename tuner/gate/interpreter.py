@@ -27,7 +27,6 @@ from typing import Any
 
 import numpy as np
 import triton.language as tl
-from triton.runtime import interpreter
 
 from tuner.errors import UnavailableError
 from tuner.frontends.dtypes import DTYPES
@@ -35,6 +34,7 @@ from tuner.frontends.triton import TritonSource
 from tuner.frontends.triton_arguments import long_name
 from tuner.frontends.triton_entry import extent_names, scalar_types
 from tuner.gate.inputs import Array
+from tuner.gate.internals import interpreter
 from tuner.gate.memory import AccessError, AddressSpace, Memory, Regions
 from tuner.gate.rewriting import replacements
 from tuner.kernel.problem import Problem
@@ -169,7 +169,9 @@ def _arguments(
             named |= constants
             for name, block in code.blocks.items():
                 extents = [named.pop(extent) for extent in extent_names(name, len(block))]
-                named[name] = _descriptor(named[name], extents, [constants.get(b, b) for b in block])
+                named[name] = _descriptor(
+                    named[name], extents, [constants[b] if isinstance(b, str) else b for b in block]
+                )
             for name, kind in scalar_types(code.jit, constants, code.order.integers if code.order else ()).items():
                 named[name] = _scalar(named[name], tl.dtype(long_name(kind)))
             yield code.jit, named, (x, y, z)

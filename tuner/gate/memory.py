@@ -13,13 +13,13 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from triton.runtime import interpreter
 
 from tuner.errors import UnavailableError
 from tuner.frontends.base import NOTHING
 from tuner.frontends.dtypes import DTYPES
 from tuner.gate.drawing import largest
 from tuner.gate.inputs import Array, draw_input, draw_part, generator, separate
+from tuner.gate.internals import interpreter
 from tuner.kernel.problem import Problem
 from tuner.kernel.tensor import Tensor
 from tuner.kernel.values import ValueRule
@@ -123,19 +123,26 @@ class Memory(Regions):
 
     def load(self, pointers: Array, mask: Array, other: Array, dtype: np.dtype[Any]) -> Array:
         self.check(pointers, mask, dtype.itemsize, "reads", writes=False)
-        return _native.load(pointers, mask, other, dtype)  # type: ignore[no-any-return]
+        raw = _raw(dtype)
+        loaded: Array = _native.load(pointers, np.asarray(mask, bool), other.view(raw), raw)
+        return loaded.view(dtype)
 
     def store(self, pointers: Array, value: Array, mask: Array) -> None:
         self.check(pointers, mask, value.itemsize, "writes", writes=True)
-        _native.store(pointers, value, mask)
+        _native.store(pointers, value.view(_raw(value.dtype)), np.asarray(mask, bool))
 
     def atomic_rmw(self, operation: Any, pointers: Array, value: Array, mask: Array, order: Any) -> Array:
         self.check(pointers, mask, value.itemsize, "writes", writes=True)
-        return _native.atomic_rmw(operation, pointers, value, mask, order)  # type: ignore[no-any-return]
+        return _native.atomic_rmw(operation, pointers, value, np.asarray(mask, bool), order)  # type: ignore[no-any-return]
 
     def atomic_cas(self, pointers: Array, compare: Array, value: Array, order: Any) -> Array:
         self.check(pointers, np.ones_like(pointers, bool), value.itemsize, "writes", writes=True)
         return _native.atomic_cas(pointers, compare, value, order)  # type: ignore[no-any-return]
+
+
+def _raw(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """What the interpreter's native half copies a type as: since Triton 3.8 it knows none but numpy's own."""
+    return dtype if dtype.isbuiltin == 1 else np.dtype(f"u{dtype.itemsize}")
 
 
 class AddressSpace(Regions):

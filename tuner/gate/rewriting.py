@@ -18,9 +18,9 @@ import numpy as np
 import triton.language as tl
 from triton.language.extra import libdevice as declared
 from triton.language.extra.cuda import libdevice as defined
-from triton.runtime import interpreter
 
 from tuner.gate import libdevice
+from tuner.gate.internals import interpreter
 
 _patch_lang = interpreter._patch_lang
 

@@ -33,6 +33,7 @@ from tuner.compile.blobs import Store
 from tuner.errors import ConfigError, UnavailableError
 from tuner.frontends.dtypes import itemsize
 from tuner.frontends.python_source import source_hash
+from tuner.gate import aggregates
 from tuner.gate.inputs import make_inputs, tensors_of
 from tuner.gate.instances import instances, sizes_note
 from tuner.gate.judge import VERSION, judge
@@ -235,6 +236,7 @@ def _launched(step: StepProblem) -> list[Any]:
 
 def _check(spec: ProblemSpec, config: Config, effort: _Effort, key: str) -> Verdict:
     """Check a tactic in a worker."""
+    aggregates.prepare()
     try:
         problem = spec.load()
     except LoadError as e:

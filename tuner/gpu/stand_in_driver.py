@@ -5,7 +5,7 @@ without naming a target. Where Triton finds no GPU, `answering` lets a `StandInD
 `triton.runtime.driver.active` and, where torch is installed, through `torch.cuda`. Nothing is imported for it: what is
 not imported yet is seen to when it is. One thread at a time.
 
-This is the one place that knows how Triton keeps its active driver (3.6 to 3.9).
+This is the one place that knows how Triton keeps its active driver (Triton 3.6 to 3.9).
 """
 
 from __future__ import annotations

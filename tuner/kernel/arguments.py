@@ -10,6 +10,7 @@ from tuner.frontends.base import Source
 from tuner.frontends.binding import Declared
 from tuner.kernel.arith import Int, Multiple
 from tuner.kernel.launch import Launch
+from tuner.kernel.siblings import as_loaded
 from tuner.kernel.stand_in import TensorArgument
 from tuner.kernel.tensor import Tensor
 from tuner.search.call_by_name import call, describe
@@ -138,7 +139,8 @@ def compute_heuristics(source: Source, arguments: Mapping[str, Any]) -> dict[str
     known = dict(arguments)
     for name, heuristic in source.heuristics.items():
         try:
-            known[name] = heuristic(known)
+            with as_loaded(heuristic):
+                known[name] = heuristic(known)
         except Exception as e:
             raise ConfigError(f"the heuristic {name} raised {type(e).__name__}: {e}; see {describe(heuristic)}") from e
     return {name: known[name] for name in source.heuristics}

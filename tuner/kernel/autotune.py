@@ -18,6 +18,7 @@ from tuner.frontends.triton import LAUNCH_OPTIONS, TritonSource
 from tuner.frontends.triton_wrappers import unwrap
 from tuner.kernel.alias import Alias
 from tuner.kernel.arguments import name_arguments, pass_integers
+from tuner.kernel.siblings import as_loaded
 from tuner.kernel.tensor import Tensor
 from tuner.search.call_by_name import call, describe
 from tuner.search.constraints import Constraint, listed
@@ -193,7 +194,8 @@ def _pruning(
     def kept(values: tuple[Any, ...]) -> frozenset[str]:
         named, constants = arguments(dict(zip(sizes, values, strict=True)))
         try:
-            left = prune(list(configs), named, **constants)
+            with as_loaded(prune):
+                left = prune(list(configs), named, **constants)
         except Exception as e:
             where = describe(prune)
             raise ConfigError(f"the hook raised {type(e).__name__}: {e}; see {where}") from e

@@ -81,8 +81,8 @@ class Kernel:
             attributes and dtype variables, for errors that grow with them.
         bytes: bytes that must cross device memory; by default every tensor once, scratch memory excepted.
         flops: floating-point operations; 0 marks a kernel that only moves data.
-        absent: parameters, such as optional pointers, that are compiled in as None. Those whose default is
-            None and that nothing names are absent by themselves.
+        absent: parameters, such as optional pointers, that are compiled in as None. Those that nothing gives
+            and whose default is None, or which the code compares with None, are absent by themselves.
         descriptors: the tensors that the source takes as descriptors which its host code makes, each with its block
             shape of numbers and constants: ``{"a": ("BLOCK_M", "BLOCK_K")}``. They are made in the kernel.
         constants: returns constants of the source that follow from dimensions, data types, attributes and

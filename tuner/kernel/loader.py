@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -54,15 +54,13 @@ def load_kernel(spec: str, base: Path, target: str = DEFAULT) -> Kernel:
 
 
 def _import_module(spec: str, location: str, base: Path, device: Device) -> ModuleType:
-    """A module on Python's path, or in a package of the folder that relative paths start from or the working one."""
-    top = location.partition(".")[0]
+    """A module in a package of the folder that paths start from, or of the working one, or on Python's path."""
     try:
-        if top and top not in sys.modules and importlib.util.find_spec(top) is None:
-            for folder in (base, Path()):
-                place = folder.resolve().joinpath(*location.split("."))
-                for file in (place.with_name(f"{place.name}.py"), place / "__init__.py"):
-                    if file.is_file():
-                        return import_file(file, device)
+        for folder in (base.resolve(), Path.cwd()):
+            place = folder.joinpath(*location.split("."))
+            for file in (place.with_name(f"{place.name}.py"), place / "__init__.py"):
+                if file.is_file() and str(folder) not in map(os.path.abspath, sys.path):
+                    return import_file(file, device)
         return import_module(location, device)
     except ImportError as e:
         raise ConfigError(f"kernel {spec!r}: {e}; name a file as path/to/file.py, or package.module:name") from e

@@ -2,8 +2,9 @@
 
 Each folder has a package of its own, under a name that nobody else uses. A file in it is a module of that package, and
 so is every sibling that it imports, at any time, by plain name: two folders may both have a `helpers.py`. What is found
-nowhere in the folder is imported as usual. Files are read as they are now, never from bytecode; when one of them has
-changed, the folder is loaded anew under another name, and what was loaded before stays as it was.
+nowhere in the folder is imported as usual, and from the working directory where it is not installed. Files are read as
+they are now, never from bytecode; when one of them has changed, the folder is loaded anew under another name, and what
+was loaded before stays as it was.
 
 Where a file asks Triton or torch for the GPU and there is none, the device that it is loaded for answers; for another
 device, the folder is loaded anew.
@@ -23,7 +24,7 @@ import linecache
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, ModuleSpec, SourceFileLoader
 from pathlib import Path
@@ -53,13 +54,16 @@ class _Folder:
         name: of the package that stands for it.
         root: where it is; its files may be in packages below.
         read: the SHA-256 of every file, as it was loaded.
+        device: what it was last loaded for.
         answered: the device that answered when a file asked for the GPU; None: none asked.
-        added: folders that the files put on `sys.path`, by the name of the package that stands for each.
+        added: folders that the files put on `sys.path`, and the working one where they need it, by the name of the
+            package that stands for each.
     """
 
     name: str
     root: Path
     read: dict[Path, str] = field(default_factory=dict)
+    device: Device | None = None
     answered: Device | None = None
     added: dict[str, Path] = field(default_factory=dict)
     builtins: dict[str, Any] = field(default_factory=dict)
@@ -75,13 +79,13 @@ class _Folder:
     def module_name(self, parts: Sequence[str]) -> str:
         return ".".join((self.name, *(part.replace(".", _DOT) for part in parts)))
 
-    def add(self, path: Sequence[str]) -> None:
-        """Take in folders that a file has put on the path."""
-        for entry in path:
-            name = f"{self.name}.path_{hashlib.sha256(entry.encode()).hexdigest()[:16]}"
-            if name not in self.added:
-                self.added[name] = Path(entry)
-                _make_package(name, Path(entry))
+    def add(self, entry: str) -> str:
+        """Take in a folder that is looked into, too; returns the name of the package that stands for it."""
+        name = f"{self.name}.path_{hashlib.sha256(entry.encode()).hexdigest()[:16]}"
+        if name not in self.added:
+            self.added[name] = Path(entry)
+            _make_package(name, Path(entry))
+        return name
 
     def _import_function(self) -> Callable[..., ModuleType]:
         def import_(
@@ -112,14 +116,20 @@ class _Folder:
             return None
         for folder, before in _loading:
             if folder is self:
-                self.add(_added_since(before))
+                for entry in _added_since(before):
+                    self.add(entry)
         places = {self.name: self.root, **_own_place(importer), **self.added}
         for package, place in places.items():
             if _find(place, top) is not None:
                 return package
         installed = top in sys.modules or importlib.util.find_spec(top) is not None
-        if not installed and (self.root / top).is_dir():
+        if installed:
+            return None
+        if (self.root / top).is_dir():
             return self.name
+        here = Path.cwd()
+        if (here / top).is_dir() or _find(here, top) is not None:
+            return self.add(str(here))
         return None
 
 
@@ -153,6 +163,7 @@ def import_with_siblings(path: Path, device: Device) -> ModuleType:
             times = sum(n.startswith(name) for n in _by_name)
             folder = _Folder(f"{name}_{times}" if times else name, root)
             _current[root] = _by_name[folder.name] = folder
+    folder.device = device
     here = (folder, list(sys.path))
     _loading.append(here)
     driver = StandInDriver(device)
@@ -164,8 +175,16 @@ def import_with_siblings(path: Path, device: Device) -> ModuleType:
             folder.answered = device
         _loading.remove(here)
         added = _added_since(here[1])
-        folder.add(added)
+        for entry in added:
+            folder.add(entry)
         sys.path[:] = [entry for entry in sys.path if entry not in added]
+
+
+def as_loaded(function: object) -> AbstractContextManager[None]:
+    """While a function of a loaded file is called, let the device that the file was loaded for answer for the GPU."""
+    folder = _by_name.get(str(getattr(function, "__module__", "")).partition(".")[0])
+    known = None if folder is None else folder.device
+    return nullcontext() if known is None else answering(StandInDriver(known))
 
 
 def device_of(module: str) -> Device | None:
@@ -185,22 +204,30 @@ def _place(path: Path) -> tuple[Path, tuple[str, ...]]:
     root = path.parent
     while (root / "__init__.py").is_file() and root.parent != root:
         parts, root = (root.name, *parts), root.parent
-    if path.name == "__init__.py" or _imports_its_package(path, parts[0]):
-        return root, parts
-    return path.parent, (path.stem,)
+    tops, level = _imported(path)
+    if path.name != "__init__.py" and not level and parts[0] not in tops:
+        return path.parent, (path.stem,)
+    while len(parts) < level:  # packages may do without an __init__.py
+        parts, root = (root.name, *parts), root.parent
+    return root, parts
 
 
-def _imports_its_package(path: Path, top: str) -> bool:
+def _imported(path: Path) -> tuple[set[str], int]:
+    """The packages that a file imports by name, and by how many dots it imports relatives that there are, at most."""
     try:
         tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError):
-        return False  # importing it will say what is wrong
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").partition(".")[0] == top):
-            return True
-        if isinstance(node, ast.Import) and any(alias.name.partition(".")[0] == top for alias in node.names):
-            return True
-    return False
+        return set(), 0  # importing it will say what is wrong
+    froms = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module or "" for node in froms if not node.level]
+    levels = [1] * any(node.level for node in froms)
+    for node in froms:
+        for name in [node.module] if node.module else [alias.name for alias in node.names]:
+            place, top = path.parents[min(node.level, len(path.parents)) - 1], name.partition(".")[0]
+            if node.level and ((place / top).is_dir() or _find(place, top) is not None):
+                levels.append(node.level)
+    return {name.partition(".")[0] for name in names}, max(levels, default=0)
 
 
 def _own_place(importer: Mapping[str, Any]) -> Mapping[str, Path]:
