@@ -16,7 +16,7 @@ from tuner.qdp.tables import call_values, served, tables, word
 
 CLAMP = (
     HEAD
-    + '''
+    + """
 from tuner import DType, Word
 
 @triton.jit
@@ -43,7 +43,7 @@ kernel = Kernel(
     reference=reference,
     tolerances={"fp16": Tolerance(2**-8, 2**-8), "fp32": Tolerance(2**-8, 2**-8)},
 )
-'''.replace("params=[]", "params=[Param('BLOCK', (256, 512))]")
+""".replace("params=[]", "params=[Param('BLOCK', (256, 512))]")
     .replace("default={}", "default={'BLOCK': 256}")
     .replace("from tuner import DType", "from tuner import DType, Param")
 )
