@@ -75,7 +75,7 @@ class Kernel:
             defaults. Those named as a parameter are compiled in, and arrive as what Triton's launcher would
             pass where that is no constant: a float as an fp32 scalar. The launch may pass integers. A text
             is a word or, as a `DType` or one of Triton's, a data type; a `Word` or a `DType` of several is one
-            of those, which the network chooses.
+            of those, which the network chooses. Integers may stand in extents.
         constraints: what a legal tactic meets.
         tolerances: per output dtype; `default_tolerance` otherwise. A function asks by name for dimensions,
             attributes and dtype variables, for errors that grow with them.
