@@ -147,7 +147,12 @@ class TensorrtBackend(Backend):
         return built
 
     def builder_choice(self, configs: Sequence[Config]) -> Tactic | None:
-        """What TensorRT's builder chooses when it is offered all these; None when it fails or does not tell."""
+        """What TensorRT's builder chooses when it is offered all these; None when it fails or does not tell.
+
+        Of an operator of several launches it chooses nothing: the layers are given a tactic.
+        """
+        if self._problem.kernel.parts:
+            return None
         try:
             chosen = self.engine(configs).chosen
         except FAULTS:
