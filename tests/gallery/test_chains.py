@@ -11,7 +11,7 @@ from workspace import Workspace
 
 from tuner import Problem
 from tuner.compile.pipeline import compile_tactic
-from tuner.gate.inputs import make_inputs
+from tuner.gate.inputs import Array, make_inputs
 from tuner.gate.judge import expected
 from tuner.gate.verifier import Verifier
 from tuner.gpu.present import available
@@ -75,7 +75,7 @@ def test_references_are_the_operators_meant(config: Path) -> None:
         direction = np.random.default_rng(0).standard_normal(inputs["x"].shape)
         step = 1e-6
 
-        def loss(x: np.ndarray[tuple[int, int], np.dtype[np.float64]], weight: float, bias: float) -> float:
+        def loss(x: Array, weight: float, bias: float) -> float:
             centred = x - x.mean(-1, keepdims=True)
             normal = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + small.attributes["eps"])
             return float((inputs["dy"] * (normal * (inputs["weight"] + weight) + bias)).sum())
@@ -90,10 +90,9 @@ def test_references_are_the_operators_meant(config: Path) -> None:
         assert np.allclose(sums, slopes, rtol=1e-4, atol=1e-4)
 
 
-def _scaled(q: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def _scaled(q: Array, cos: Array, sin: Array) -> Array:
     """The squared lengths of pairs that a matrix with these cosines and sines has turned and scaled."""
-    scale: np.ndarray = (cos**2 + sin**2)[..., None, :]  # type: ignore[type-arg]
-    return (q**2).sum(-2) * scale
+    return np.asarray((q**2).sum(-2) * (cos**2 + sin**2)[..., None, :])
 
 
 @pytest.mark.gpu
