@@ -13,10 +13,11 @@ from __future__ import annotations
 import hashlib
 import json
 import traceback
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tuner.errors import StorageError, TunerError
@@ -24,15 +25,14 @@ from tuner.kernel.identity import made_before
 from tuner.kernel.problem_data import ProblemData, sorted_json
 from tuner.outcome import Outcome, Timing
 from tuner.search.space import Space
-from tuner.search.tactic import Tactic
+from tuner.search.tactic import Config, Tactic
 from tuner.store.database import open_database, shown, without_secrets
 from tuner.store.files import recorded_path
 from tuner.store.study_data import (
     StudyIdentity,
     identity_attributes,
-    latest_trials,
     read_identity,
-    read_trial,
+    read_record,
     trial_attributes,
 )
 
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 JOURNAL_NAME = "study.journal"
+LEADS = "leads"
 _LINE = b'{"op_code":'
 """How each line of an Optuna journal begins."""
 
@@ -70,6 +71,9 @@ class Journal:
     Attributes:
         study_name: the study's name in the storage.
         news: why the study is new though the storage has earlier ones of the problem; "" where it is not, or has none.
+        history: the tactics of all stored trials in the order in which they ended, those that did not last too.
+        heard: see `TrialRecord.heard`, of all trials.
+        leads: what a prediction said should be tried first; None where nothing did yet.
     """
 
     def __init__(self, study: optuna.Study, space: Space, news: str, where: StudyPlace) -> None:
@@ -79,8 +83,12 @@ class Journal:
         self.study_name = study.study_name
         self.news = news
         self._outcomes: dict[Tactic, tuple[int, Outcome]] = {}
-        found = latest_trials(read_trial(t, where) for t in guard(where, lambda: study.get_trials(deepcopy=False)))
-        self._outcomes.update((tactic, (number, outcome)) for number, tactic, outcome in found if outcome.lasting)
+        self.history: list[Tactic] = []
+        self.heard: dict[int, int] = {}
+        for trial in guard(where, lambda: study.get_trials(deepcopy=False)):
+            self._note(*read_record(trial, where))
+        leads = guard(where, lambda: study.user_attrs).get(LEADS)
+        self.leads: list[Config] | None = leads if isinstance(leads, list) else None
 
     def __len__(self) -> int:
         return len(self._outcomes)
@@ -96,8 +104,14 @@ class Journal:
         """List number, tactic and outcome of all finished trials, in the order in which the search asked for them."""
         return sorted(((n, t, o) for t, (n, o) in self._outcomes.items()), key=lambda row: (row[0], row[1].id))
 
-    def add(self, number: int, tactic: Tactic, outcome: Outcome) -> None:
-        """Store a finished trial. When this returns, the trial survives the process."""
+    def add(self, number: int, tactic: Tactic, outcome: Outcome, heard: Mapping[int, int] = MappingProxyType({})) -> None:
+        """Store a finished trial. When this returns, the trial survives the process.
+
+        Args:
+            number: its place in the order of asking.
+            tactic, outcome: what was tried, and what became of it.
+            heard: see `TrialRecord.heard`.
+        """
         import optuna
 
         timed = isinstance(outcome, Timing)
@@ -106,10 +120,23 @@ class Journal:
             value=outcome.time_us if isinstance(outcome, Timing) else None,
             params=dict(tactic.config),
             distributions={n: d for n, d in self._distributions.items() if n in tactic.config},
-            user_attrs=trial_attributes(number, tactic, outcome),
+            user_attrs=trial_attributes(number, tactic, outcome, heard),
         )
         guard(self._where, lambda: self._study.add_trial(trial))
+        self._note(number, tactic, outcome, heard)
         self._outcomes[tactic] = (number, outcome)
+
+    def keep_leads(self, configs: Sequence[Config]) -> None:
+        """Store what a prediction said should be tried first."""
+        self.leads = [dict(c) for c in configs]
+        guard(self._where, lambda: self._study.set_user_attr(LEADS, self.leads))
+
+    def _note(self, number: int, tactic: Tactic, outcome: Outcome, heard: Mapping[int, int]) -> None:
+        self._outcomes.pop(tactic, None)
+        if outcome.lasting:
+            self._outcomes[tactic] = (number, outcome)
+        self.history.append(tactic)
+        self.heard.update(heard)
 
 
 def open_journal(

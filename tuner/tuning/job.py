@@ -37,7 +37,8 @@ from tuner.store.results import SUMMARY, Result, Trial, write_summary
 from tuner.store.study_data import StudyIdentity
 from tuner.store.trials import TRIALS, write_trials
 from tuner.tuning.config import Job
-from tuner.tuning.loop import Progress, finished_trials, tune_problem
+from tuner.tuning.course import Progress
+from tuner.tuning.loop import finished_trials, tune_problem
 from tuner.tuning.neighbours import SEEDS, Tuned, elsewhere, order, place_of, seeds
 from tuner.tuning.options import SearchOptions
 from tuner.version import __version__
