@@ -385,7 +385,7 @@ def test_a_measured_search_that_was_cut_short_comes_to_the_same_state(
     asked = [tactic for _, tactic, _ in stored.trials()]
     assert len(asked) == 20 and stored.history != asked, "they ended in another order than they were asked for"
     told = each_heard(tmp_path / "whole")
-    for kept in (1, *sorted({heard for trial in told for heard in trial.values()} - {0, 20})):
+    for kept in sorted({1, *(heard for trial in told for heard in trial.values())} - {0, 20}):
         folder = tmp_path / str(kept)
         folder.mkdir()
         cut = open_journal(folder, None, IDENTITY, problem.space)

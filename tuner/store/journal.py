@@ -43,6 +43,7 @@ T = TypeVar("T")
 
 JOURNAL_NAME = "study.journal"
 LEADS = "leads"
+NOTHING: Mapping[int, int] = MappingProxyType({})
 _LINE = b'{"op_code":'
 """How each line of an Optuna journal begins."""
 
@@ -104,7 +105,9 @@ class Journal:
         """List number, tactic and outcome of all finished trials, in the order in which the search asked for them."""
         return sorted(((n, t, o) for t, (n, o) in self._outcomes.items()), key=lambda row: (row[0], row[1].id))
 
-    def add(self, number: int, tactic: Tactic, outcome: Outcome, heard: Mapping[int, int] = MappingProxyType({})) -> None:
+    def add(
+        self, number: int, tactic: Tactic, outcome: Outcome, heard: Mapping[int, int] = MappingProxyType({})
+    ) -> None:
         """Store a finished trial. When this returns, the trial survives the process.
 
         Args:

@@ -23,7 +23,6 @@ from tuner.search.tactic import Config, Tactic
 from tuner.store.journal import Journal
 from tuner.store.results import Trial
 
-
 Leads: TypeAlias = Callable[[Callable[[], bool]], Sequence[Config]]
 """Finds what promises most, given a function that says whether the trials that are on the way have ended."""
 

@@ -124,6 +124,12 @@ class Bench:
         self.placed[key] = placed = Placed(workload, self.probes)
         return len(placed.sets)
 
+    def clear(self) -> None:
+        """Free the tensors of all workloads."""
+        while self.placed:
+            _, placed = self.placed.popitem()
+            placed.free()
+
     def load(self, image: bytes, entry: str, shared_bytes: int) -> int:
         """Load PTX text; returns a handle."""
         module = driver.load(image)
@@ -210,6 +216,13 @@ class Placed:
             self._positions.append(driver.alloc(max(output.samples.nbytes, 8)))
             driver.upload(self._positions[-1], output.samples)
             self._gathered.append(driver.alloc(max(len(output.samples) * len(output.poison), 8)))
+
+    def free(self) -> None:
+        """Give its memory back."""
+        for buffer in (b for s in self.sets for b in (*s.inputs, *s.outputs)):
+            driver.free(buffer.base)
+        for address in (*self._positions, *self._gathered):
+            driver.free(address)
 
     def arguments(self, integers: Sequence[int]) -> list[Arguments]:
         """The parameters of a launch on each set."""
