@@ -24,8 +24,8 @@ from tuner.store.journal import Journal, open_journal
 from tuner.store.results import Result, Trial
 from tuner.store.study_data import StudyIdentity
 from tuner.store.tables.table import Table, read_table
-from tuner.tuning.job import Silent
 from tuner.tuning.loop import tune_problem
+from tuner.tuning.progress import Silent
 
 IDENTITY = StudyIdentity(ProblemData("test::scale", {"N": 4096}), "N=4096", Origin("replay", "measurement", ""))
 DEFAULT = Tactic({"BLOCK": 256, "num_warps": 4})

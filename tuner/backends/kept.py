@@ -18,11 +18,16 @@ T = TypeVar("T", bound=Closable)
 
 
 class Kept:
-    """Things by name, each made when first asked for and closed with the job. Any thread may ask."""
+    """Things by name, each made when first asked for and closed with the job. Any thread may ask.
 
-    def __init__(self) -> None:
+    Attributes:
+        lanes: how many problems of the job are worked on at a time.
+    """
+
+    def __init__(self, lanes: int = 1) -> None:
+        self.lanes = lanes
         self._things: dict[Hashable, Closable] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # what is made may ask for another thing
 
     def get(self, name: Hashable, make: Callable[[], T]) -> T:
         """The thing of that name, made now if there is none yet."""

@@ -27,6 +27,14 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
 
+GAIN = 5e-4
+"""A proposal of which the sampler expects less gain than this part of the best time is quiet …"""
+QUIET = 6
+"""… after so many quiet ones in a row there is next to nothing left …"""
+LEAST = 16
+"""… but not before so many tactics were tried. Calibrated on recorded tables, see results/search."""
+
+
 class Search:
     """Proposes configurations and learns from their times.
 
@@ -92,7 +100,7 @@ class Search:
         self.gave_up = ""
         self._known = deque(map(space.encode, (default, *(c for c in seeds if c in space))))
         self._leads = Leads()
-        self._promise: float | None = None
+        self._quiet = 0
         self._everything: deque[Point] = deque()
         self._sampler: BaseSampler | None = None
         self._study: optuna.Study | None = None
@@ -127,12 +135,9 @@ class Search:
         return bool(self._known) or (not self._leads and bool(self._everything))
 
     @property
-    def promise(self) -> float | None:
-        """The gain that the sampler expected of its last proposal, as a part of the best time; None: it does not say.
-
-        None, too, while what was asked for last was not the sampler's own proposal.
-        """
-        return self._promise
+    def satisfied(self) -> bool:
+        """Whether the sampler expects next to nothing of going on, as far as it can tell; see `GAIN`."""
+        return len(self._points.taken) >= LEAST and self._quiet >= QUIET
 
     def ask(self, count: int) -> list[dict[str, Value]]:
         """Propose up to `count` configurations to evaluate side by side; [] once there are no more."""
@@ -172,14 +177,14 @@ class Search:
 
     def _ask_one(self) -> dict[str, Value]:
         point = self._next_known()
-        self._promise = None
         trial: optuna.trial.Trial | None = None
         if self._study is not None:
             if point is not None:
                 trial, point = self._trial_at(self._study, point)
             else:
                 trial, point = self._sampled_trial(self._study)
-                self._promise = getattr(self._sampler, "promise", None)
+                promise = getattr(self._sampler, "promise", None)
+                self._quiet = self._quiet + 1 if promise is not None and promise < GAIN else 0
         assert point is not None
         self._points.taken.add(point)
         config = self._points.config(point)

@@ -13,31 +13,18 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from tuner.backends.base import Backend
-from tuner.kernel.problem import Problem
 from tuner.outcome import Failure, FailureClass, Outcome, Timing
 from tuner.search import Search
 from tuner.search.tactic import Config, Tactic
 from tuner.store.journal import Journal
 from tuner.store.results import Trial
+from tuner.tuning.progress import Progress
 
 Leads: TypeAlias = Callable[[Callable[[], bool]], Sequence[Config]]
 """Finds what promises most, given a function that says whether the trials that are on the way have ended."""
-
-
-class Progress(Protocol):
-    """Is told what happens during a run. All methods return at once."""
-
-    def started(self, problem: Problem, backend: Backend, trials: int) -> None:
-        """A search of up to `trials` trials begins."""
-
-    def trial(self, trial: Trial, resumed: bool) -> None:
-        """A trial ended, now or (resumed) in an earlier run."""
-
-    def note(self, message: str) -> None:
-        """Something a user should know."""
 
 
 @dataclass
@@ -68,7 +55,8 @@ class Course:
         search: what to try next; told every outcome.
         progress: is told what happens.
         leads: called once, when the tactics that are known beforehand are on the way.
-        enough: whether the search has found what there is; asked after every outcome.
+        enough: whether the search has found what there is; asked before every proposal.
+        halted: whether somebody wants all to end, in another thread: as a KeyboardInterrupt does.
 
     Attributes:
         asked: how many tactics were asked for.
@@ -83,9 +71,10 @@ class Course:
         *,
         leads: Leads | None = None,
         enough: Callable[[], bool] = lambda: False,
+        halted: Callable[[], bool] = lambda: False,
     ) -> None:
         self._backend, self._journal, self._search, self._progress = backend, journal, search, progress
-        self._leads, self._enough = leads, enough
+        self._leads, self._enough, self._halted = leads, enough, halted
         self.asked = 0
         self._asking, self._over = True, False
         self._on_the_way: dict[int, _Asked] = {}
@@ -182,9 +171,12 @@ class Course:
     def _wait(self, deadline: float, default: Tactic) -> bool:
         """Wait until a trial ends; store it, and tell what may be told. Whether there is time to go on."""
         futures = [a.future for a in self._on_the_way.values() if a.future is not None]
-        if futures:
-            wait(futures, return_when=FIRST_COMPLETED)
+        while futures and not wait(futures, timeout=0.5, return_when=FIRST_COMPLETED).done:
+            if self._halted():
+                raise KeyboardInterrupt
         self._collect()
+        if self._halted():
+            raise KeyboardInterrupt
         return time.monotonic() <= deadline or default not in self._journal
 
     def _collect(self) -> None:

@@ -20,7 +20,7 @@ from tuner.tuning.course import Leads
 MOST = 64
 """Tactics that are compiled and predicted at most."""
 PICKED = 16
-"""How many of them lead a search at most. On the tables of an H200, more of them gained nothing (see results/search)."""
+"""How many of them lead a search at most; see results/search for what they are worth."""
 LONGER_S = 1.0
 """How much longer than the first measurements the predictions may take."""
 SPREAD = 3

@@ -12,9 +12,10 @@ from tuner.search import Search
 from tuner.search.tactic import Tactic
 from tuner.store.journal import Journal
 from tuner.store.results import Result, Trial, failures_by_class
-from tuner.tuning.course import Course, Leads, Progress
+from tuner.tuning.course import Course, Leads
 from tuner.tuning.finalists import choose, shortlist
 from tuner.tuning.hints import hints
+from tuner.tuning.progress import Progress
 
 
 def finished_trials(journal: Journal) -> tuple[Trial, ...]:
@@ -35,6 +36,7 @@ def tune_problem(
     progress: Progress,
     leads: Leads | None = None,
     enough: Callable[[], bool] = lambda: False,
+    halted: Callable[[], bool] = lambda: False,
 ) -> Result:
     """Search for the fastest tactic of a problem and confirm it.
 
@@ -49,7 +51,7 @@ def tune_problem(
         incumbent: the tactic served so far, which wins a tie. It is tried even when the search missed it,
             so that a shorter search never makes worse what is served.
         progress: is told what happens.
-        leads, enough: see `Course`.
+        leads, enough, halted: see `Course`.
 
     Raises:
         NoValidTacticError: when every tactic failed, or the default could not be judged, so that nothing can be
@@ -59,7 +61,7 @@ def tune_problem(
     progress.started(problem, backend, min(trials, space.size) if space.counted else trials)
     resumed = len(journal)
     default = problem.kernel.default_tactic
-    course = Course(backend, journal, search, progress, leads=leads, enough=enough)
+    course = Course(backend, journal, search, progress, leads=leads, enough=enough, halted=halted)
     stopped = course.run(default, trials, deadline)
     if search.gave_up:
         progress.note(f"{problem}: {search.gave_up}")

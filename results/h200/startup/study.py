@@ -36,8 +36,8 @@ from tuner.store.journal import open_journal
 from tuner.store.results import Trial
 from tuner.store.study_data import StudyIdentity
 from tuner.tuning.config import load_config
-from tuner.tuning.job import Silent
 from tuner.tuning.loop import tune_problem
+from tuner.tuning.progress import Silent
 
 PROCESSES = (1, 2, 4, 10)
 ASSEMBLERS = (8, 4, 2, 1)

@@ -155,7 +155,7 @@ def origin(name: str, device: DeviceInfo, compiler: Compiles, driver: str, warm:
 def open_backend(opening: Opening) -> Backend:
     """Measure on the GPUs that were named, which have to be of one model."""
     kept = opening.kept or Kept()
-    equipment = kept.get(("cuda", opening.devices), lambda: _equipped(opening))
+    equipment = kept.get(("cuda", opening.devices), lambda: _equipped(opening, kept))
     return CudaBackend(
         opening.problem,
         equipment,
@@ -177,15 +177,21 @@ def predictor(equipment: Equipment) -> Predictor | None:
     return None
 
 
-def _equipped(opening: Opening) -> Equipment:
+def _equipped(opening: Opening, kept: Kept) -> Equipment:
     """Start the processes of a job on its GPUs.
 
     Those that have the driver compile are one for four CPUs: on 16, twice as many took longer to start than they saved.
     """
     devices = describe(opening.devices)
-    options, count = opening.setting.compile, len(devices)
-    options = msgspec.structs.replace(options, workers=quiet_workers(options.workers, count))
-    target = replace(devices[0].target, disassemble=False)
     factories = [partial(Bench, d.ordinal) for d in devices]
-    ahead = (factories[0], max(1, (os.cpu_count() or 4) // 4))
-    return equip(devices, factories, Compiler.of(target, options, opening.store), ahead)
+    assemblers = max(1, (os.cpu_count() or 4) // 4 // kept.lanes)
+    return equip(devices, factories, measured_compiler(opening, devices, kept), (factories[0], assemblers))
+
+
+def measured_compiler(opening: Opening, devices: Sequence[DeviceInfo], kept: Kept) -> Compiler:
+    """The compiler that a job has for the GPUs that it measures; what their code is like is read of winners alone."""
+    options = opening.setting.compile
+    workers = quiet_workers(options.workers, len(devices) * kept.lanes)
+    limited = msgspec.structs.replace(options, workers=workers)
+    target = replace(devices[0].target, disassemble=False)
+    return kept.get(("compiler", target), lambda: Compiler.of(target, limited, opening.store))

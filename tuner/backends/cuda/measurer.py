@@ -111,11 +111,8 @@ class Measurer:
         compiled = [self._prepared.result(c) for c in configs]
         outcomes: dict[int, Outcome] = {i: r for i, r in enumerate(compiled) if isinstance(r, Failure)}
         first: dict[Hashable, int] = {}
-        same = {
-            i: first.setdefault(self._program(configs[i], a), i)
-            for i, a in enumerate(compiled)
-            if isinstance(a, Artifact)
-        }
+        codes = {i: artifact for i, artifact in enumerate(compiled) if isinstance(artifact, Artifact)}
+        same = {i: first.setdefault(self._program(configs[i], artifact), i) for i, artifact in codes.items()}
         while len(outcomes) < len(configs):
             outcomes |= {i: outcomes[j] for i, j in same.items() if j in outcomes}
             rest = {i: (configs[i], a) for i, a in codes.items() if same[i] == i and i not in outcomes}

@@ -20,12 +20,10 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import msgspec
-
 from tuner.backends.base import Backend
-from tuner.backends.cuda.backend import origin, predictor, rotated_bytes
+from tuner.backends.cuda.backend import measured_compiler, origin, predictor, rotated_bytes
 from tuner.backends.cuda.cases import Cases
-from tuner.backends.cuda.equipment import Equipment, equip, quiet_workers
+from tuner.backends.cuda.equipment import Equipment, equip
 from tuner.backends.cuda.measurer import Measurer
 from tuner.backends.cuda.prepared import Prepared
 from tuner.backends.cuda.station import FAULTS
@@ -42,7 +40,6 @@ from tuner.backends.timing.sampling import Series, confirm
 from tuner.compile.artifact import Artifact
 from tuner.compile.assembler import disassembled
 from tuner.compile.blobs import default_folder
-from tuner.compile.compiler import Compiler
 from tuner.gpu.conditions import Nvml
 from tuner.gpu.present import describe
 from tuner.kernel.problem import Problem
@@ -203,10 +200,7 @@ def open_backend(opening: Opening) -> Backend:
     The processes that own the GPUs have the problem's plugin registered, so that each problem starts its own.
     """
     devices, setting, kept = describe(opening.devices), opening.setting, opening.kept or Kept()
-    options, count = setting.compile, len(devices)
-    options = msgspec.structs.replace(options, workers=quiet_workers(options.workers, count))
-    target = replace(devices[0].target, disassemble=False)
-    compiler = kept.get("compiler", lambda: Compiler.of(target, options, opening.store))
+    compiler = measured_compiler(opening, devices, kept)
     spec = ProblemSpec.of(opening.problem)
     equipment = equip(devices, [partial(EngineBench, d.ordinal, spec) for d in devices], compiler, None)
     closes: list[Closable] = [*equipment.stations, *([kept] if opening.kept is None else [])]
