@@ -15,11 +15,15 @@ import json
 import threading
 import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+from msgspec import Struct
 
 from tuner.errors import StorageError, TunerError
 from tuner.kernel.identity import made_before
@@ -47,6 +51,13 @@ FIRST, LEADS = "first", "leads"
 NOTHING: Mapping[int, int] = MappingProxyType({})
 _LINE = b'{"op_code":'
 """How each line of an Optuna journal begins."""
+
+
+class _Line(Struct):
+    """What each line of an Optuna journal has."""
+
+    op_code: int
+
 
 _HASHED = frozenset({"source", "traffic", "reference"})
 """Parts of an identity that are hashes of Python source, so that an older hash of one tells nothing about it."""
@@ -172,7 +183,8 @@ class Journals:
         self._lock = threading.Lock()
         self._storage: Any = guard(self._where, lambda: open_storage(folder, url))
         storage = self._storage
-        earlier = guard(self._where, lambda: optuna.get_all_study_summaries(storage, include_best_trial=False))
+        # Optuna's summaries of studies would copy all their trials.
+        earlier = guard(self._where, storage.get_all_studies)
         self._known = {s.study_name: read_identity(s.user_attrs) for s in earlier}
 
     def open(self, identity: StudyIdentity, space: Space, *, beside: Collection[ProblemData] = ()) -> Journal:
@@ -266,8 +278,12 @@ def _require_lines_of_json(path: Path) -> None:
     *lines, rest = path.read_bytes().split(b"\n")
     if rest and rest[: len(_LINE)] != _LINE[: len(rest)]:
         lines.append(rest)
+    fast = msgspec.json.Decoder(_Line)
     for number, line in enumerate(lines, start=1):
-        try:
+        with suppress(msgspec.DecodeError, RecursionError):
+            fast.decode(line)
+            continue
+        try:  # what it lets through as well, and else the words for what is wrong
             if not isinstance(json.loads(line).get("op_code"), int):
                 raise ValueError("it has no op_code")
         except (ValueError, AttributeError, RecursionError) as e:

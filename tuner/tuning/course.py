@@ -134,11 +134,9 @@ class Course:
         """Say what is to be tried next: what the journal holds of an earlier run, or what is found out now."""
         assert self._leads is not None
         find, self._leads = self._leads, None
-        configs = self._journal.leads
-        if configs is None:
-            configs = find(self._heard_all)
-            self._journal.keep_leads(configs)
-        self._search.lead(configs)
+        if self._journal.leads is None:
+            self._journal.keep_leads(find(self._heard_all))
+        self._search.lead(self._journal.leads or [])
 
     def _heard_all(self) -> bool:
         """Whether nothing is on the way any more, after storing and telling what has ended."""

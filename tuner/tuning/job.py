@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,14 @@ from tuner.backends.select import BackendChoice, open_backend
 from tuner.backends.table import BACKENDS
 from tuner.compile.blobs import Store, default_folder
 from tuner.compile.options import CompileOptions
-from tuner.errors import ConfigError, NoValidTacticError, RunInterruptedError, StorageError, TunerError
+from tuner.errors import (
+    ConfigError,
+    NoValidTacticError,
+    RunInterruptedError,
+    StorageError,
+    TunerError,
+    UnavailableError,
+)
 from tuner.kernel.identity import kernel_hash
 from tuner.kernel.problem import Problem
 from tuner.kernel.problem_data import data_of
@@ -36,14 +43,13 @@ from tuner.store.results import SUMMARY, Result, write_summary
 from tuner.store.study_data import StudyIdentity
 from tuner.store.trials import TRIALS, write_trials
 from tuner.tuning.config import Job
-from tuner.tuning.course import Progress
 from tuner.tuning.identity import entry_of_result, identity_of
 from tuner.tuning.lanes import Lanes, Schedule
 from tuner.tuning.leads import foreseen
 from tuner.tuning.loop import finished_trials, tune_problem
 from tuner.tuning.neighbours import SEEDS, Tuned, elsewhere, place_of, seeds
 from tuner.tuning.options import SearchOptions
-from tuner.tuning.progress import Silent, together
+from tuner.tuning.progress import Progress, Silent, together
 from tuner.workers.faults import stop_in_child
 
 if TYPE_CHECKING:
@@ -231,13 +237,18 @@ class _Run:
         following: Problem | None = problem
         try:
             while following is not None and not self._halted.is_set():
-                problem, backend, ready = following, ready or self._opened(choice, following), None
-                with _closing(backend, choice):
-                    following = schedule.reserve(problem) if _may_prepare(choice) else None
-                    if following is not None:
-                        ready = self._opened(choice, following)
-                        ready.prepare([following.kernel.default])
-                    result = self._tuned(backend, problem, schedule.known(problem))
+                problem, backend, following, ready = following, ready, None, None
+                result: Result | None = None
+                try:
+                    with _closing(backend or self._opened(choice, problem), choice) as backend:
+                        following = schedule.reserve(problem) if _may_prepare(choice) else None
+                        if following is not None:
+                            ready = self._prepared(choice, following)
+                        result = self._tuned(backend, problem, schedule.known(problem))
+                except (NoValidTacticError, ConfigError) as e:
+                    self.failures.append(e)
+                    if len(self._config.problems) > 1:
+                        self.progress.note(f"{e}; going on with the others")
                 schedule.done(problem, result)
         finally:
             if ready is not None:
@@ -283,19 +294,20 @@ class _Run:
         store = Store(self._places.store)
         return open_backend(choice, problem, self._config.setting, store, known, self._kept)
 
-    def _tuned(self, backend: Backend, problem: Problem, known: Sequence[Tuned]) -> Result | None:
-        """Search a problem and record what is found; None where that is nothing."""
-        config, places, source = self._config, self._places, kernel_hash(problem.kernel)
-        try:
-            identity = identity_of(problem, backend.origin, source)
-            with exclusive_study(places.storage, study_name(identity)):
-                study = self._study(problem, identity)
-                result = self._search(backend, study, known)
-        except (NoValidTacticError, ConfigError) as e:
-            self.failures.append(e)
-            if len(config.problems) > 1:
-                self.progress.note(f"{e}; going on with the others")
-            return None
+    def _prepared(self, choice: Choice, problem: Problem) -> Backend | None:
+        """The backend of a problem whose turn comes later, at work already; what is wrong with it is said then."""
+        with suppress(ConfigError, UnavailableError):
+            opened = self._opened(choice, problem)
+            opened.prepare([problem.kernel.default])
+            return opened
+        return None
+
+    def _tuned(self, backend: Backend, problem: Problem, known: Sequence[Tuned]) -> Result:
+        """Search a problem and record what is found."""
+        places, source = self._places, kernel_hash(problem.kernel)
+        identity = identity_of(problem, backend.origin, source)
+        with exclusive_study(places.storage, study_name(identity)):
+            result = self._search(backend, self._study(problem, identity), known)
         with self._lock:
             self.results.append(result)
             with self._remembered():
@@ -365,9 +377,9 @@ def _may_prepare(choice: Choice) -> bool:
     return isinstance(choice, BackendChoice) and BACKENDS[choice.name].prepares
 
 
-def _closing(backend: Backend, choice: Choice) -> AbstractContextManager[object]:
+def _closing(backend: Backend, choice: Choice) -> AbstractContextManager[Backend]:
     """Close a backend that was opened here."""
-    return nullcontext() if backend is choice else closing(backend)
+    return nullcontext(backend) if backend is choice else closing(backend)
 
 
 @dataclass(frozen=True)

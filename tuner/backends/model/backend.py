@@ -71,7 +71,8 @@ class ModelBackend(Backend):
     def begin(self, config: Config) -> Future[Outcome]:
         outcome: Future[Outcome] = Future()
         verdict = self._verifier.submit(config)
-        waiting = [self._predictor.submit(self._problem, config), verdict]
+        predicted = self._predictor.submit(self._problem, config)
+        waiting: tuple[Future[Any], Future[Any]] = (predicted, verdict)
         lock = threading.Lock()
 
         def ended(_: Future[Any]) -> None:
@@ -79,7 +80,7 @@ class ModelBackend(Backend):
                 if outcome.done() or not all(f.done() for f in waiting):
                     return
                 try:
-                    outcome.set_result(self._outcome(config, *(f.result() for f in waiting)))
+                    outcome.set_result(self._outcome(config, predicted.result(), verdict.result()))
                 except BaseException as e:  # whoever waits for it would wait forever
                     outcome.set_exception(e)
 
