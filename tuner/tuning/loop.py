@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from tuner.backends.base import Backend
 from tuner.errors import NoValidTacticError
@@ -90,7 +91,9 @@ def tune_problem(
     doubtful = caution(confirmed[choice.winner].verified)
     if doubtful:
         progress.note(f"{problem}: the winner ({choice.winner}) is {doubtful}")
-    code = {t: backend.compiled(t.config) for t in (choice.winner, default) if t in confirmed}
+    known = [t for t in dict.fromkeys((choice.winner, default)) if t in confirmed]
+    with ThreadPoolExecutor(len(known)) as threads:  # each may wait for a disassembler
+        code = dict(zip(known, threads.map(lambda t: backend.compiled(t.config), known), strict=True))
     return Result(
         problem=problem,
         origin=origin,
