@@ -233,7 +233,13 @@ def test_a_right_kernel_is_verified_at_sizes_that_the_gate_chooses(made: Made, t
 @pytest.mark.parametrize(
     ("text", "dims", "old", "new", "said"),
     [
-        (SEGMENTS, {"L": 400, "D": 64, "B": 4}, "range(begin, end)", "range(begin, end - 1)", "is never written"),
+        (
+            SEGMENTS,
+            {"L": 400, "D": 64, "B": 4},
+            "range(begin, end)",
+            "range(begin, end - 1)",
+            "is unwritten, or made of what was there before",
+        ),
         (SEGMENTS, {"L": 400, "D": 64, "B": 4}, "segment + 1)", "segment + 2)", "reads 'offsets' out of bounds"),
         (MEANS, {"E": 4, "S": 256}, "range(0, S, TILE)", "range(TILE, S, TILE)", "y is wrong at E=1 S=128"),
         (GATHER, {"T": 99, "D": 64, "E": 8}, "mask=at < used", "mask=at < D", "out is wrong at"),

@@ -54,7 +54,7 @@ def compile_key(problem: Problem, config: Config, target: Target) -> str:
         "language": source.language,
         "source": source.text(),
         "arguments": source.arguments,
-        "passed": problem.kernel.resolve(config)[0].passed,
+        "pointers": _pointers(problem.kernel.resolve(config)[0]),
         "specialization": asdict(problem.specialize(config, target.capability, newest_ptx(target))),
         "disassemble": target.disassemble,
         "scratch": _scratch(problem, config),
@@ -119,6 +119,12 @@ def compile_tactic(problem: Problem, config: Config, target: Target) -> Artifact
         compiler=", ".join(f"{name} {version}" for name, version in tools(source, target).items()),
         seconds=time.perf_counter() - started,
     )
+
+
+def _pointers(kernel: Kernel) -> list[list[bool]]:
+    """Of each input, whether the code takes it; of each output, whether it is changed in place."""
+    taken = set(kernel.passed[0].values())
+    return [[name in taken for name in kernel.inputs], [name in kernel.aliases for name in kernel.outputs]]
 
 
 def tools(source: Source, target: Target) -> Mapping[str, str]:

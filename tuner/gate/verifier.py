@@ -113,6 +113,7 @@ class Verifier:
             does not end is ended by the count of its operations, which is the same on a busy machine.
         memory_bytes: how much private memory it may take.
         operations: how many operations each of its launches may take.
+        pool: processes to use, which are not closed with this object; by default its own.
     """
 
     def __init__(
@@ -125,18 +126,13 @@ class Verifier:
         timeout_s: float,
         memory_bytes: int,
         operations: int = MOST_OPERATIONS,
+        pool: WorkerPool | None = None,
     ) -> None:
         self._problem = problem
         self._effort = _Effort(seed, operations)
         self._store = store
         self._timeout_s = timeout_s
-        self._pool = WorkerPool(
-            workers,
-            memory_bytes=memory_bytes,
-            died=FailureClass.RUNTIME,
-            exhausted=FailureClass.TIMEOUT,  # a limit, as that of time
-            environment=_ENVIRONMENT,
-        )
+        self._pool, self._shared = pool or checking_pool(workers, memory_bytes), pool is not None
         self._answers: dict[str, Future[Verdict]] = {}
         self._lock = threading.Lock()
 
@@ -168,8 +164,9 @@ class Verifier:
         return answer
 
     def close(self) -> None:
-        """Stop the worker processes; the futures of what is not checked yet raise `CancelledError`."""
-        self._pool.close()
+        """Stop its own worker processes; the futures of what is not checked yet raise `CancelledError`."""
+        if not self._shared:
+            self._pool.close()
 
     def _checked(
         self,
@@ -190,6 +187,17 @@ class Verifier:
             answer.set_result(verdict)
         except Exception as e:  # an answer that never comes would be waited for without end
             answer.set_exception(e)
+
+
+def checking_pool(workers: int, memory_bytes: int) -> WorkerPool:
+    """Make the processes that check tactics; see `Verifier` for the arguments."""
+    return WorkerPool(
+        workers,
+        memory_bytes=memory_bytes,
+        died=FailureClass.RUNTIME,
+        exhausted=FailureClass.TIMEOUT,  # a limit, as that of time
+        environment=_ENVIRONMENT,
+    )
 
 
 def _lost(failure: Failure) -> Verdict:

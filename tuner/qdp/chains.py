@@ -112,6 +112,17 @@ class PluginChain:
             found |= zip(part.outputs, made.values(), strict=True)
         return {name: found[name] for name in self.kernel.outputs}
 
+    def place(
+        self, network: trt.INetworkDefinition, tensors: Sequence[trt.ITensor], problem: Problem
+    ) -> dict[str, trt.ITensor]:
+        """Add its layers to a network as `outputs` does, for a problem."""
+        return self.outputs(network, tensors, {}, problem)
+
+    def forget(self) -> None:
+        """Forget the errors."""
+        for _, plugin in self.steps:
+            plugin.forget()
+
     def configure(self, config: trt.IBuilderConfig) -> None:
         """Have a builder take what it needs; see `Plugin.configure`."""
         if any(part.kernel.aliases for part, _ in self.steps):

@@ -24,7 +24,7 @@ from tuner.qdp.library import require_plugins
 from tuner.qdp.offers import default_tactic
 from tuner.qdp.preview import allow_aliases
 from tuner.qdp.symbolic import operand, symbolic
-from tuner.qdp.tables import position, served, table, word
+from tuner.qdp.tables import call_values, position, served, table, word
 from tuner.search.tactic import Config, Tactic, Value, by_id
 
 if TYPE_CHECKING:
@@ -107,6 +107,16 @@ class Plugin:
         if layer is None:
             raise ConfigError(f"{self.kernel.id}: TensorRT does not add the layer; its log says why")
         return {name: layer.get_output(i) for i, name in enumerate(self.kernel.outputs)}
+
+    def place(
+        self, network: trt.INetworkDefinition, tensors: Sequence[trt.ITensor], problem: Problem
+    ) -> dict[str, trt.ITensor]:
+        """Add its layer to a network as `outputs` does, with the attributes and data types of a problem."""
+        return self.outputs(network, tensors, call_values(problem))
+
+    def forget(self) -> None:
+        """Forget the errors."""
+        self.errors.clear()
 
     def configure(self, config: trt.IBuilderConfig) -> None:
         """Have a builder take what it needs: outputs in the place of inputs are a preview feature."""

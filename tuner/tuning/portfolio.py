@@ -121,7 +121,7 @@ def _rows(group: Sequence[Problem], whole: Problem, tactics: Sequence[Tactic]) -
 
 def _promises(problem: Problem, tactic: Tactic) -> list[str]:
     """What a tactic's code may rely on of its integers: their values, or what divides them."""
-    known = problem.argument_multiples(tactic.config)
+    known = [a for s in problem.steps(tactic.config) for a in s.problem.argument_multiples(s.config)]
     return [f"multiple of {a.factor}" if isinstance(a, Multiple) else str(a) for a in known]
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import pytest
 from tuner import Problem, Range
 from tuner.backends.cuda.backend import CudaBackend
 from tuner.backends.cuda.bench import Bench, Input, LaunchPlan, Output, StepLaunch, Workload
+from tuner.backends.cuda.equipment import equip
 from tuner.backends.cuda.probes import Probes
 from tuner.compile.artifact import Artifact, Resources
 from tuner.gpu import driver
@@ -112,7 +114,10 @@ class PtxCompiler:
 def backend(
     codes: Mapping[int, str], problem: Problem = PROBLEM, shared_bytes: int = 0, ordinals: tuple[int, ...] = (0,)
 ) -> Iterator[CudaBackend]:
-    made = CudaBackend(problem, describe(ordinals), PtxCompiler(codes, shared_bytes), ahead_processes=1)
+    devices = describe(ordinals)
+    factories = [partial(Bench, d.ordinal) for d in devices]
+    equipment = equip(devices, factories, PtxCompiler(codes, shared_bytes), (factories[0], 1))
+    made = CudaBackend(problem, equipment, closes=equipment)
     try:
         yield made
     finally:

@@ -66,9 +66,9 @@ class EngineBuilder:
         """The default's code goes along, in case TensorRT asks for tactic 0."""
         wanted = dict.fromkeys(map(Tactic, [*configs, self._default]))
         outcomes = {t: self._prepared.result(t.config) for t in wanted}
-        artifacts = tuple((t.config, o.steps[0]) for t, o in outcomes.items() if not isinstance(o, Failure))
+        codes = tuple((t.config, o) for t, o in outcomes.items() if not isinstance(o, Failure))
         options = self._options
-        order = Order(tuple(configs), artifacts, host, options.workspace_bytes, options.timing_cache, fresh)
+        order = Order(tuple(configs), codes, host, options.workspace_bytes, options.timing_cache, fresh)
         return build_engine(station, order, options.build_timeout_s)
 
 
