@@ -160,6 +160,14 @@ class Source(ABC):
             ConfigError: with what to do.
         """
 
+    def blocks_per_program(self, options: Mapping[str, Value]) -> int:
+        """How many blocks along x each program is that the launch's grid counts: a cluster of them, or one.
+
+        Args:
+            options: a value for each of `options`.
+        """
+        return 1
+
     @abstractmethod
     def text(self) -> str:
         """What identifies the source: it changes when the code does, and not with comments or layout.

@@ -92,6 +92,9 @@ class TritonSource(Source):
     def check_parameters(self, inputs: Sequence[str], outputs: Sequence[str], attributes: Mapping[str, Any]) -> None:
         check_scalars(self.jit.fn, self.arguments[len(inputs) : len(self.arguments) - len(outputs)], attributes)
 
+    def blocks_per_program(self, options: Mapping[str, Value]) -> int:
+        return int(options["num_ctas"])
+
     def text(self) -> str:
         code = source_text(self.jit)
         if not self.heuristics and not self.fixed:
@@ -109,14 +112,15 @@ class TritonSource(Source):
 
         return dict(get_cache_invalidating_env_vars())
 
+    def syntax(self, signature: Mapping[str, str], constants: Mapping[str, Any], attributes: Mapping[Any, Any]) -> Any:
+        """What Triton's stages start from: the function with what is known of its parameters."""
+        from triton.compiler.compiler import ASTSource
+
+        return ASTSource(self.jit, dict(signature), dict(constants), dict(attributes))
+
     def emit(self, specialization: Specialization) -> Emitted:
-        if (ctas := specialization.options["num_ctas"]) != 1:
-            raise TacticError(
-                FailureClass.CONSTRAINT,
-                f"num_ctas={ctas} needs a cluster launch, which a TensorRT plugin cannot describe",
-            )
         request = _request(self, specialization)
-        text, metadata, arguments = _run(self.jit, request, specialization.capability)
+        text, metadata, arguments = _run(self, request, specialization.capability)
         scratch_bytes = _scratch_bytes(metadata, specialization.scratch)
         if (columns := metadata.get("tmem_size") or 0) > _TENSOR_MEMORY_COLUMNS:
             raise TacticError(
@@ -213,20 +217,18 @@ def _request(source: TritonSource, specialization: Specialization) -> _TritonReq
 # -- Triton's stages -----------------------------------------------------------------------------
 
 
-def _run(jit: Any, request: _TritonRequest, capability: tuple[int, int]) -> tuple[str, dict[str, Any], tuple[str, ...]]:
+def _run(
+    code: TritonSource, request: _TritonRequest, capability: tuple[int, int]
+) -> tuple[str, dict[str, Any], tuple[str, ...]]:
     """Run the stages up to PTX; returns its text, Triton's metadata, and what ptxas is called with."""
     from triton import knobs
     from triton._C.libtriton import ir
     from triton.backends.compiler import GPUTarget
-    from triton.compiler.compiler import ASTSource, make_backend
+    from triton.compiler.compiler import make_backend
 
     gpu = GPUTarget("cuda", architecture_name(capability).number, _WARP)
-    source = ASTSource(
-        jit,
-        dict(request.signature),
-        dict(request.constants),
-        {(i,): [["tt.divisibility", ALIGNMENT]] for i in request.aligned},
-    )
+    aligned = {(i,): [["tt.divisibility", ALIGNMENT]] for i in request.aligned}
+    source = code.syntax(request.signature, request.constants, aligned)
     # Line information would put the path of the source file into the PTX.
     with tempfile.TemporaryFile("w+", errors="replace") as noise, knobs.compilation.scope():
         knobs.compilation.disable_line_info = True

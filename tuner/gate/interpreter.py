@@ -158,8 +158,7 @@ def _arguments(
     with _patched(memory, operations), _silent():
         try:
             named = dict(zip(code.arguments, arguments, strict=True))
-            x, y, z = (int(n) for n in launch.grid)  # type: ignore[arg-type]
-            yield code.jit, {**named, **problem.constants(config)}, (x, y, z)
+            yield code.jit, {**named, **problem.constants(config)}, problem.programs(config)
         except Exception as e:
             cause = _root(e)
             if isinstance(cause, (AccessError, MemoryError, TooLongError)):

@@ -201,7 +201,8 @@ def _key(problem: Problem, config: Config, effort: _Effort) -> str:
     outputs = {problem.dtype(t) for t in kernel.results.values()}
     checked = instances(problem, config)
     large = _large(problem)
-    launches = [(data_of(p).key, p.launch(config)) for p in (*checked, *([] if large is None else [large]))]
+    sizes = (*checked, *([] if large is None else [large]))
+    launches = [(data_of(p).key, p.programs(config), p.launch(config).args) for p in sizes]
     parts = [
         [VERSION, [importlib.metadata.version(package) for package in _PACKAGES]],
         [effort.seed, effort.operations],
@@ -210,7 +211,7 @@ def _key(problem: Problem, config: Config, effort: _Effort) -> str:
         {name: [[t.rtol, t.atol] for t in (p.tolerance(name) for p in checked)] for name in sorted(outputs)},
         [dict(problem.dtypes), dict(problem.attributes)],
         {name: value for name, value in sorted(own.items()) if name in kernel.constants},
-        [[key, launch.grid, launch.args] for key, launch in launches],
+        launches,
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tuner.errors import ConfigError, did_you_mean
-from tuner.frontends.triton import LAUNCH_OPTIONS, TritonSource
+from tuner.frontends import triton_source
+from tuner.frontends.triton import LAUNCH_OPTIONS
 from tuner.frontends.triton_wrappers import unwrap
 from tuner.kernel.arguments import name_arguments, pass_integers
 from tuner.search.call_by_name import call, describe
@@ -56,7 +57,7 @@ def read_autotuned(
     own = listed(params, configs, "listed", "it is none of the autotuner's configs")
     arguments = {
         **declared,
-        "source": TritonSource(found.jit, heuristics=found.heuristics),
+        "source": triton_source(found),
         "params": params,
         "default": default or configs[0],
         "constraints": [*own, *constraints],

@@ -43,7 +43,7 @@ from tuner.compile.artifact import Artifact
 from tuner.errors import ConfigError
 from tuner.frontends.dtypes import DTYPES
 from tuner.gpu.catalog import Device
-from tuner.gpu.occupancy import Occupancy, occupancy
+from tuner.gpu.occupancy import Occupancy, occupancy, resident_clusters
 from tuner.kernel.problem import Problem
 from tuner.outcome import Timing
 from tuner.search.tactic import Config
@@ -133,10 +133,14 @@ def predict(device: Device, problem: Problem, config: Config, artifact: Artifact
     fit = occupancy(device, threads, resources.registers, artifact.shared_bytes + resources.shared_bytes)
     if fit.blocks == 0:
         raise ConfigError(f"{device}: a block of {config} does not fit on an SM: not enough {fit.limit}")
+    size = prod(artifact.cluster)
+    slots = device.sms * fit.blocks if size == 1 else size * resident_clusters(device, fit.blocks, size)
+    if slots == 0:
+        raise ConfigError(f"{device}: a cluster of {config} does not fit on the SMs that may share one")
     middle = (grid[0] // 2, grid[1] // 2, grid[2] // 2)
     program = Program.read(artifact.ptx)
     run = trace(program, artifact.block, grid, args, middle)
-    starts = first_addresses(program, artifact.block, grid, args, min(blocks, device.sms * fit.blocks))
+    starts = first_addresses(program, artifact.block, grid, args, min(blocks, slots))
     l1_bytes = device.architecture.l1_bytes / fit.blocks - artifact.shared_bytes
     kernel = _TracedKernel(
         device=device,
@@ -154,12 +158,15 @@ def predict(device: Device, problem: Problem, config: Config, artifact: Artifact
     # Blackwell's tensor cores take their shapes at run time, from one thread that the trace does not follow.
     hidden_flops = problem.flops() / blocks if "tcgen05.mma" in artifact.ptx else 0.0
     demands = {unit: cycles * repeat for unit, cycles in _demands(kernel, hidden_flops).items()}
-    return _time(kernel, fit, blocks, demands, _path(kernel) * repeat)
+    return _time(kernel, fit, slots / fit.blocks, blocks, demands, _path(kernel) * repeat)
 
 
-def _time(kernel: _TracedKernel, fit: Occupancy, blocks: int, demands: Mapping[str, float], path: float) -> Timing:
+def _time(
+    kernel: _TracedKernel, fit: Occupancy, sms: float, blocks: int, demands: Mapping[str, float], path: float
+) -> Timing:
+    """Put the parts together; `sms` are those that get blocks, fewer than there are where clusters leave some idle."""
     device = kernel.device
-    per_sm = ceil(blocks / device.sms)
+    per_sm = ceil(blocks / sms)
     rounds, rest = divmod(per_sm, fit.blocks)
     demand = _norm(8, *demands.values())
     sm_cycles = rounds * _norm(8, path, fit.blocks * demand) + (_norm(8, path, rest * demand) if rest else 0.0)
@@ -176,7 +183,7 @@ def _time(kernel: _TracedKernel, fit: Occupancy, blocks: int, demands: Mapping[s
         "launch_us": LAUNCH_US,
         "blocks_per_sm": float(fit.blocks),
         "occupancy_percent": 100 * fit.fraction,
-        "waves": blocks / (device.sms * fit.blocks),
+        "waves": blocks / (sms * fit.blocks),
     }
     return Timing(LAUNCH_US + max(_norm(4, sm_us, memory_us), launch_us), "prediction", "model", facts=facts)
 
