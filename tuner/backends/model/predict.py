@@ -23,7 +23,8 @@ that: of order 4 between memory and SMs (equal times give 1.19 times either, a t
 inside an SM, whose schedulers mix the work of many warps (1.09). Handing out blocks goes on beside everything else: of
 that time and the others', the larger counts, as measurements show.
 
-Assumptions, besides those of `traffic`. Blocks are alike: the one in the middle of the grid is traced. Local
+Assumptions, besides those of `traffic`. Blocks are alike: the one in the middle of the grid is traced. Where the warps
+of a block are given different tasks, the first is traced, and those with products as many as its own do the same. Local
 memory (spills) goes through the L2. Stores finish on their own. Clocks are boost clocks; tensor cores run at what
 power allows, `SUSTAINED_TENSOR`.
 """
@@ -44,6 +45,7 @@ from tuner.errors import ConfigError
 from tuner.frontends.dtypes import DTYPES
 from tuner.gpu.catalog import Device
 from tuner.gpu.occupancy import Occupancy, occupancy, resident_clusters
+from tuner.gpu.target import Dim3
 from tuner.kernel.problem import Problem
 from tuner.outcome import Timing
 from tuner.search.tactic import Config
@@ -139,17 +141,18 @@ def predict(device: Device, problem: Problem, config: Config, artifact: Artifact
         raise ConfigError(f"{device}: a cluster of {config} does not fit on the SMs that may share one")
     middle = (grid[0] // 2, grid[1] // 2, grid[2] // 2)
     program = Program.read(artifact.ptx)
-    run = trace(program, artifact.block, grid, args, middle)
-    starts = first_addresses(program, artifact.block, grid, args, min(blocks, slots))
+    traced = _first_partition(problem, config, artifact)
+    run = trace(program, traced, grid, args, middle)
+    starts = first_addresses(program, traced, grid, args, min(blocks, slots))
     l1_bytes = device.architecture.l1_bytes / fit.blocks - artifact.shared_bytes
     kernel = _TracedKernel(
         device=device,
         trace=run,
         traffic=find_traffic(problem, run, blocks, starts, l1_bytes, device.l2_bytes),
-        warps=ceil(threads / 32),
+        warps=ceil(prod(traced) / 32),
         issue_slots=_issue_slots(resources.instructions.get("total"), run.static),
         spill_bytes=(resources.spill_store_bytes + resources.spill_load_bytes)
-        * threads
+        * prod(traced)
         * max(1.0, len(run.steps) / max(run.static, 1)),
     )
     # What a trace that was cut off missed is assumed to be like what it saw.
@@ -157,8 +160,28 @@ def predict(device: Device, problem: Problem, config: Config, artifact: Artifact
     repeat = max(1.0, problem.bytes() / max(seen, 1.0)) if not run.complete else 1.0
     # Blackwell's tensor cores take their shapes at run time, from one thread that the trace does not follow.
     hidden_flops = problem.flops() / blocks if "tcgen05.mma" in artifact.ptx else 0.0
-    demands = {unit: cycles * repeat for unit, cycles in _demands(kernel, hidden_flops).items()}
+    alike = _alike(program, run, threads // prod(traced))
+    demands = {unit: cycles * repeat * alike for unit, cycles in _demands(kernel, hidden_flops).items()}
     return _time(kernel, fit, slots / fit.blocks, blocks, demands, _path(kernel) * repeat)
+
+
+def _first_partition(problem: Problem, config: Config, artifact: Artifact) -> Dim3:
+    """The threads of a block that are traced: those of the first task, where warps are given different ones."""
+    options = problem.source(config).options
+    warps = problem.kernel.resolve(config)[1].get("num_warps", options.get("num_warps"))
+    if isinstance(warps, int) and 32 * warps < prod(artifact.block):
+        return (32 * warps, 1, 1)
+    return artifact.block
+
+
+def _alike(program: Program, run: Trace, most: int) -> int:
+    """How many tasks of a block do what the traced one does: as many as have its products, each in code of its own.
+
+    Those that bring tiles and compute nothing are left out: the memory they ask for is what the kernel declares.
+    """
+    everywhere = sum(i.kind == "wgmma" for i in program.instructions)
+    here = len({id(s.instruction) for s in run.steps if s.instruction.kind == "wgmma"})
+    return max(1, min(most, round(everywhere / here))) if here and most > 1 else 1
 
 
 def _time(
