@@ -328,13 +328,13 @@ def attention_gluon(
 @triton.jit
 def _attend_triton(
     q, k, v, kv, state, rows, low, high, S,
-    causal: tl.constexpr, window: tl.constexpr, BLOCK_N: tl.constexpr, MASKED: tl.constexpr, SPECIALIZED: tl.constexpr,
+    causal: tl.constexpr, window: tl.constexpr, BLOCK_N: tl.constexpr, MASKED: tl.constexpr,
 ):  # fmt: skip
     """Take in the keys and values from low up to high."""
     D: tl.constexpr = q.shape[1]
     scale: tl.constexpr = 1.4426950408889634 / D**0.5
     result, total, top = state
-    for start in tl.range(low, high, BLOCK_N, warp_specialize=SPECIALIZED):
+    for start in range(low, high, BLOCK_N):
         scores = tl.dot(q, k.load([kv, start, 0]).reshape(BLOCK_N, D).T)
         if MASKED:
             keys = start + tl.arange(0, BLOCK_N)[None, :]
@@ -358,7 +358,7 @@ def _attend_triton(
 def attention_triton(
     q_ptr, k_ptr, v_ptr, H, S, G, y_ptr, scratch_ptr,
     D: tl.constexpr, causal: tl.constexpr, window: tl.constexpr,
-    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, SPECIALIZED: tl.constexpr,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
     q = tl.make_tensor_descriptor(q_ptr, [H, S, D], [S * D, D, 1], [1, BLOCK_M, D])
     k = tl.make_tensor_descriptor(k_ptr, [H // G, S, D], [S * D, D, 1], [1, BLOCK_N, D])
@@ -383,10 +383,9 @@ def attention_triton(
         state = (result, total, top)
         kv = head // G
         if window:
-            state = _attend_triton(queries, k, v, kv, state, rows, low, inner, S, causal, window, BLOCK_N, True, False)
-        inside: tl.constexpr = SPECIALIZED
-        state = _attend_triton(queries, k, v, kv, state, rows, inner, whole, S, causal, window, BLOCK_N, False, inside)
-        state = _attend_triton(queries, k, v, kv, state, rows, whole, end, S, causal, window, BLOCK_N, True, False)
+            state = _attend_triton(queries, k, v, kv, state, rows, low, inner, S, causal, window, BLOCK_N, True)
+        state = _attend_triton(queries, k, v, kv, state, rows, inner, whole, S, causal, window, BLOCK_N, False)
+        state = _attend_triton(queries, k, v, kv, state, rows, whole, end, S, causal, window, BLOCK_N, True)
         y.store([head, first, 0], (state[0] / state[1][:, None]).to(y_ptr.dtype.element_ty).reshape(1, BLOCK_M, D))
 
 
@@ -440,7 +439,6 @@ kernel = alternatives(
         params=[
             powers_of_two("BLOCK_M", 64, 256),
             powers_of_two("BLOCK_N", 32, 128),
-            choice("SPECIALIZED", 0, 1),
             choice("num_warps", 4, 8, 16),
             integers("num_stages", 1, 4),
         ],
@@ -457,15 +455,8 @@ kernel = alternatives(
                 "a warp would have fewer than the 16 rows of a tensor-core instruction",
             ),
             Constraint(
-                "specialized",
-                lambda SPECIALIZED, num_warps, num_stages: not SPECIALIZED or (num_warps == 4 and num_stages == 2),
-                "Triton 3.6 gives tasks to warp groups of 4 warps only, and wrong results with more than two stages",
-            ),
-            Constraint(
                 "registers_per_thread",
-                lambda BLOCK_M, BLOCK_N, SPECIALIZED, num_warps, D: (
-                    BLOCK_M * (D + BLOCK_N) <= 32 * num_warps * (2 if SPECIALIZED else 1) * 160
-                ),
+                lambda BLOCK_M, BLOCK_N, num_warps, D: BLOCK_M * (D + BLOCK_N) <= 32 * num_warps * 160,
                 "a thread would keep more than 160 scores and accumulators in registers, and spill",
             ),
             Constraint(
@@ -481,7 +472,7 @@ kernel = alternatives(
                 "queries and the stages of the pipeline would not fit the 227 KiB of shared memory a block may have",
             ),
         ],
-        default={"BLOCK_M": 128, "BLOCK_N": 64, "SPECIALIZED": 0, "num_warps": 8, "num_stages": 3},
+        default={"BLOCK_M": 128, "BLOCK_N": 64, "num_warps": 8, "num_stages": 3},
         launch=lambda B, G, S, BLOCK_M: Launch(grid=(minimum(8192, B * G * cdiv(S, BLOCK_M)),), args=(B * G, S, G)),
         tiles={"S": "BLOCK_M"},
     ),

@@ -133,4 +133,4 @@ def _last_odd(extent: Range) -> int:
 
 
 def elements(problem: Problem) -> int:
-    return sum(prod(problem.shape(t)) for t in tensors_of(problem).values())
+    return sum(prod(problem.shape(t)) for t in tensors_of(problem).values() if not t.scratch)
