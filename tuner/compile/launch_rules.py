@@ -12,7 +12,6 @@ from tuner.compile.ptx import Module, PtxEntry, PtxError
 from tuner.gpu.catalog import parse_architecture
 from tuner.gpu.target import Dim3
 
-
 MAX_CLUSTER = 8
 """Blocks of a cluster that every GPU with clusters runs; a function needs an attribute to have more."""
 
@@ -87,8 +86,8 @@ def check_cluster(entry: PtxEntry, grid: Sequence[int]) -> None:
     if entry.launched_cluster:
         raise LaunchRuleError(
             "cluster",
-            f"entry {entry.name} needs a launch that describes its clusters, which a TensorRT plugin cannot make; state "
-            "their shape in the code, as __cluster_dims__ and .reqnctapercluster do",
+            f"entry {entry.name} needs a launch that describes its clusters, which a TensorRT plugin cannot make; "
+            "state their shape in the code, as __cluster_dims__ and .reqnctapercluster do",
         )
     if entry.cluster is None:
         return

@@ -82,4 +82,15 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'tuner.frontends' has no attribute {name!r}")
 
 
-__all__ = ["EXTRAS", "LANGUAGES", "CudaCpp", "CuteDsl", "Language", "Numba", "Ptx", "Source", "as_source", "triton_source"]
+__all__ = [
+    "EXTRAS",
+    "LANGUAGES",
+    "CudaCpp",
+    "CuteDsl",
+    "Language",
+    "Numba",
+    "Ptx",
+    "Source",
+    "as_source",
+    "triton_source",
+]
