@@ -71,7 +71,7 @@ kernel = Kernel(
     source=CudaCpp(
         'extern "C" __global__ void __cluster_dims__(4, 1, 1) twice(const float *x, int n, float *y) {'
         "  int i = blockIdx.x * 256 + threadIdx.x; if (i < n) y[i] = 2 * x[i]; }",
-        name="twice",
+        entry="twice",
     ),
     inputs={"x": Tensor("fp32", "N")},
     outputs={"y": Tensor("fp32", "N")},
