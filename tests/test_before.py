@@ -169,7 +169,11 @@ def test_the_manifest_of_a_bundle_is_read() -> None:
     data = (BEFORE / "bundle/manifest.json").read_bytes()
     manifest = msgspec.json.decode(data, type=Manifest)
     written = json.loads(msgspec.json.encode(manifest))
-    for problem in written["kernels"]["example::increment"]["problems"]:
+    kernel = written["kernels"]["example::increment"]
+    assert kernel.pop("solutions") == []
+    for tensor in (*kernel["inputs"].values(), *kernel["outputs"].values()):
+        assert tensor.pop("extents") == []
+    for problem in kernel["problems"]:
         assert problem.pop("data") is None
     assert written == json.loads(data)
 

@@ -14,7 +14,6 @@ def clustered_gemm(
     N,
     K,
     c_ptr,
-    scratch_ptr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
@@ -34,8 +33,7 @@ kernel = Kernel(
     id="example::clustered_gemm",
     source=clustered_gemm,
     inputs={"a": Tensor("T", "M K"), "b": Tensor("T", "K N")},
-    # Three descriptors of 128 bytes for each block of at most 8192.
-    outputs={"c": Tensor("T", "M N"), "scratch": Tensor("i8", "3145728", scratch=True)},
+    outputs={"c": Tensor("T", "M N")},
     dtypes={"T": ("fp16", "bf16")},
     params=[
         powers_of_two("BLOCK_M", 128, 256),

@@ -263,7 +263,7 @@ def _attend(
 
 @gluon.jit(do_not_specialize=["S"])
 def attention_gluon(
-    q_ptr, k_ptr, v_ptr, H, S, G, y_ptr, scratch_ptr,
+    q_ptr, k_ptr, v_ptr, H, S, G, y_ptr,
     D: gl.constexpr, causal: gl.constexpr, window: gl.constexpr,
     BLOCK_N: gl.constexpr, STAGES: gl.constexpr, CONSUMERS: gl.constexpr, HEADS: gl.constexpr, TURNS: gl.constexpr,
     LOADER_REGISTERS: gl.constexpr,
@@ -356,7 +356,7 @@ def _attend_triton(
 
 @triton.jit
 def attention_triton(
-    q_ptr, k_ptr, v_ptr, H, S, G, y_ptr, scratch_ptr,
+    q_ptr, k_ptr, v_ptr, H, S, G, y_ptr,
     D: tl.constexpr, causal: tl.constexpr, window: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip

@@ -55,7 +55,7 @@ def load(x, x_s, full, ROWS: gl.constexpr):
 
 
 @gluon.jit
-def double(x_ptr, M, y_ptr, scratch_ptr, ROWS: gl.constexpr, LOADER: gl.constexpr):
+def double(x_ptr, M, y_ptr, ROWS: gl.constexpr, LOADER: gl.constexpr):
     place: gl.constexpr = gl.NVMMASharedLayout.get_default_for([ROWS, 32], x_ptr.dtype.element_ty)
     x = tma.make_tensor_descriptor(x_ptr, [M, 32], [32, 1], [ROWS, 32], place)
     x_s = gl.allocate_shared_memory(x_ptr.dtype.element_ty, [ROWS, 32], place)
@@ -68,7 +68,7 @@ kernel = Kernel(
     id="test::double",
     source=double,
     inputs={"x": Tensor("T", "M 32")},
-    outputs={"y": Tensor("T", "M 32"), "scratch": Tensor("i8", "4096", scratch=True)},
+    outputs={"y": Tensor("T", "M 32")},
     dtypes={"T": ("fp16", "fp32")},
     params=[choice("ROWS", 16, 64), choice("LOADER", 4, 8), choice("num_warps", 4)],
     default={"ROWS": 16, "LOADER": 4, "num_warps": 4},

@@ -52,10 +52,10 @@ def portfolio(
     from tuner.cli.console import say
     from tuner.store.cache import default_path
     from tuner.store.portfolios import FILE
-    from tuner.tuning.config import load_config, with_overrides
+    from tuner.tuning.config import load_config
     from tuner.tuning.portfolio import find_portfolios
 
-    job = with_overrides(load_config(config), target=target)
+    job = load_config(config, target)
     choice = BackendChoice.of(backend, numbers(devices), None, warm)
     if choice.why:
         say(f"backend {choice.name}: {choice.why}")

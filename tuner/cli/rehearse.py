@@ -16,6 +16,7 @@ from tuner.errors import ConfigError, UnavailableError
 from tuner.outcome import caution
 
 if TYPE_CHECKING:
+    from tuner.gpu.catalog import Device
     from tuner.kernel.problem import Problem
     from tuner.store.cache import Cache
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 )
 @click.option("--tactics", type=click.IntRange(1), default=16, show_default=True, help="How many to play per problem.")
 @click.option("--all", "everything", is_flag=True, help="Play every tactic.")
-@click.option("--target", help="GPU to play for: h200, sm_90, …  [default: the config's; with --module none]")
+@click.option("--target", help="GPU to play for: h200, sm_90, …  [default: the config's; with --module h200, if asked]")
 @click.option("--workers", type=int, default=0, help="Compile processes; 0 for one per core.")
 @common_options
 def rehearse(
@@ -76,7 +77,7 @@ def rehearse(
     several.end()
     if any(line["broken"] for line in played):
         sys.exit(1)
-    if not all(line["played"] for line in played):
+    if not all(line["played"] or "impl" in line for line in played):
         sys.exit(3)
 
 
@@ -115,7 +116,7 @@ def _config(path: Path, stage: _Stage) -> Iterator[dict[str, Any]]:
             raise ConfigError(f"{path} is a folder without a {PLUGIN}; name a config, a bundle, or --module FILE.py")
         yield from _module(path / PLUGIN, (), stage)
         return
-    job = with_overrides(load_config(path), target=stage.target, workers=stage.workers or None)
+    job = with_overrides(load_config(path, stage.target), workers=stage.workers or None)
     device = find_device(job.target).target
     cache = Cache.open(default_path())
     for problem in job.problems:
@@ -149,12 +150,22 @@ def _verified(cache: Cache, problem: Problem, target: str) -> str | None:
 
 
 def _module(module: Path, calls: tuple[str, ...], stage: _Stage) -> Iterator[dict[str, Any]]:
-    from tuner.gpu.catalog import find_device
+    from tuner.gpu.catalog import DEFAULT, find_device
+    from tuner.gpu.stand_in_driver import StandInDriver
+    from tuner.qdp.rehearsal.modules import at_home
+
+    driver = StandInDriver(find_device(stage.target or DEFAULT))
+    with at_home(module, driver, stage.target is not None):
+        for line in _plugins(module, calls, stage, driver.device):
+            told = {"device": driver.device.name} if driver.asked and stage.target is None else {}
+            yield line | told
+
+
+def _plugins(module: Path, calls: tuple[str, ...], stage: _Stage, device: Device) -> Iterator[dict[str, Any]]:
     from tuner.qdp.rehearsal.builder import Rehearsal
     from tuner.qdp.rehearsal.modules import load_module, rehearse_call
 
-    device = None if stage.target is None else find_device(stage.target).target
-    loaded = load_module(module)
+    loaded = load_module(module, device)
     if loaded.broken is not None:
         yield _line(str(module), Rehearsal(0), (loaded.broken,), 0)
         return
@@ -162,7 +173,7 @@ def _module(module: Path, calls: tuple[str, ...], stage: _Stage) -> Iterator[dic
         raise ConfigError(f"{module} registers no plugin with tensorrt.plugin.register")
     texts = calls or loaded.calls
     for text in texts:
-        rehearsal, broken = rehearse_call(text, stage.count, device)
+        rehearsal, broken = rehearse_call(text, stage.count, None if stage.target is None else device)
         yield _line(text, rehearsal, broken, len(rehearsal.offered) or 1)
     for plugin, call in loaded.plugins.items():
         if not any(text.lstrip().startswith(f"{plugin}(") for text in texts):
@@ -177,7 +188,7 @@ def _line(what: str, rehearsal: Any, broken: Any, tactics: int, counted: bool = 
         "counted": counted,
         "played": [p.tactic for p in rehearsal.played],
         "broken": [asdict(b) for b in broken],
-    }
+    } | ({} if rehearsal.ahead or broken else {"impl": "compiled when it runs"})
 
 
 def _show(line: dict[str, Any]) -> None:
@@ -190,6 +201,10 @@ def _show(line: dict[str, Any]) -> None:
     verdict = f"{len(broken) or 'no'} rule{'s' * (len(broken) > 1)} broken"
     total = f"{'' if line['counted'] else 'more than '}{line['tactics']}"
     click.echo(f"{line['what']}: {len(line['played'])} of {total} tactics played, {verdict}")
+    if "impl" in line:
+        click.echo("  register and autotune were played; it has an impl alone, which only an engine can run")
+    if "device" in line:
+        click.echo(f"  it asked for the GPU and was told of {line['device']}; name another with --target")
     if "verified" in line and (doubtful := caution(line["verified"])):
         click.echo(f"  the winner in the cache is {doubtful}")
     for (rule, message), tactics in broken.items():

@@ -43,6 +43,7 @@ def tune(
     storage: str | None,
     cache: Path | None,
     out: Path | None,
+    target: str | None,
     print_config: bool,
     as_json: bool,
     **overrides: Any,
@@ -66,7 +67,7 @@ def tune(
     jobs: list[Job] = []
     for path in configs:
         with several.each(path):
-            jobs.append(with_overrides(load_config(path), **overrides))
+            jobs.append(with_overrides(load_config(path, target), **overrides))
     if print_config:
         texts = [dump_config(job) for job in jobs]
         if as_json:

@@ -24,13 +24,14 @@ from tuner.errors import ConfigError
 from tuner.frontends.base import Emitted, Source
 from tuner.frontends.dtypes import itemsize
 from tuner.gpu.target import Dim3, Target
+from tuner.kernel.kernel import Kernel
 from tuner.kernel.launch import Launch
 from tuner.kernel.problem import WHICH, Problem
 from tuner.outcome import FailureClass, TacticError
 from tuner.search.tactic import Config
 from tuner.workers.environment import child_environment
 
-_RECIPE = 5
+_RECIPE = 6
 """Raised whenever what comes out changes though the source, its specialization and the tools do not."""
 
 _MAX_INT32 = 2**31 - 1
@@ -53,6 +54,7 @@ def compile_key(problem: Problem, config: Config, target: Target) -> str:
         "language": source.language,
         "source": source.text(),
         "arguments": source.arguments,
+        "passed": problem.kernel.resolve(config)[0].passed,
         "specialization": asdict(problem.specialize(config, target.capability, newest_ptx(target))),
         "disassemble": target.disassemble,
         "scratch": _scratch(problem, config),
@@ -170,9 +172,8 @@ def _scratch(problem: Problem, config: Config) -> list[tuple[int, int]]:
     if tensor is None:
         return []
     width = itemsize(problem.dtype(tensor))
-    room = [
-        width * prod(int(d) if d.isdigit() else sizes[d.lstrip("*")] for d in tensor.dims) for sizes in problem.samples
-    ]
+    scope = problem.scope()
+    room = [width * prod(tensor.numbers({**scope, **sizes})) for sizes in problem.samples]
     blocks = [prod(cast(tuple[int, int, int], problem.evaluate(config, sizes).grid)) for sizes in problem.samples]
     return list(zip(blocks, room, strict=True))
 
@@ -195,14 +196,16 @@ def _launchable(
     Returns:
         The module, the block it is launched with, and whether its version of PTX was lowered.
     """
-    inputs, integers, outputs = tuple(problem.kernel.inputs), len(launch.args), tuple(problem.kernel.outputs)
+    kernel = problem.kernel.resolve(config)[0]
+    inputs, integers, outputs = tuple(kernel.inputs), len(launch.args), tuple(kernel.outputs)
     try:
         module = ptx.parse(emitted.text)
         if emitted.entry is not None:
             module = ptx.rename_entry(module, emitted.entry)
-        if emitted.order is not None:
-            module = ptx.arrange_params(module, emitted.order)
-            module = ptx.drop_trailing_params(module, len(module.entry.params) - len(emitted.order))
+        order = _order(emitted, kernel, len(module.entry.params))
+        if order is not None:
+            module = ptx.arrange_params(module, order, range(len(inputs)))
+            module = ptx.drop_trailing_params(module, len(module.entry.params) - len(order))
         written = module.version
         module = ptx.lower_version(module, newest_ptx(target))
         entry = module.entry
@@ -213,7 +216,8 @@ def _launchable(
             )
         x, y, z = (*x_y_z, 1, 1)[:3]
         launch_rules.check_parameters(entry, len(inputs), integers, len(outputs))
-        check_directions(module, inputs, integers, outputs, scratch=problem.kernel.scratch is not None)
+        scratch, in_place = kernel.scratch is not None, frozenset(kernel.aliases)
+        check_directions(module, inputs, integers, outputs, scratch=scratch, in_place=in_place)
         launch_rules.check_block(entry, (x, y, z))
         for sizes in problem.samples:
             launch_rules.check_cluster(entry, cast(Dim3, problem.evaluate(config, sizes).grid))
@@ -221,3 +225,13 @@ def _launchable(
     except ptx.PtxError as e:
         raise TacticError(FailureClass.COMPILE, str(e)) from e
     return module, (x, y, z), module.version != written
+
+
+def _order(emitted: Emitted, kernel: Kernel, params: int) -> tuple[int | None, ...] | None:
+    """Which parameter of the entry takes each argument of the launch, those among them that the code does not take."""
+    taken = set(kernel.passed[0].values())
+    if len(taken) == len(kernel.inputs):
+        return emitted.order
+    order = tuple(range(params)) if emitted.order is None else emitted.order
+    given = iter(order)
+    return (*(next(given, None) if name in taken else None for name in kernel.inputs), *given)

@@ -9,7 +9,7 @@ two parameters.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tuner.compile import ptx
@@ -48,17 +48,25 @@ class PointerUse:
 
 
 def check_directions(
-    module: ptx.Module, inputs: Sequence[str], integers: int, outputs: Sequence[str], *, scratch: bool
+    module: ptx.Module,
+    inputs: Sequence[str],
+    integers: int,
+    outputs: Sequence[str],
+    *,
+    scratch: bool,
+    in_place: Collection[str] = (),
 ) -> None:
     """Rule "direction": inputs are not written, and outputs are.
 
-    Outputs start with whatever the memory held, so one that is only ever added to is refused too.
+    Outputs start with whatever the memory held, so one that is only ever added to is refused too, unless it is changed
+    in place.
 
     Args:
         module: its only entry takes inputs, extra integers and outputs.
         inputs, outputs: the tensors' names.
         integers: how many integers stand between them.
         scratch: whether the last output is scratch memory, which is used as the code likes.
+        in_place: the outputs that are inputs, too, and begin with their values.
 
     Raises:
         LaunchRuleError: for the first tensor that is used the wrong way for certain.
@@ -78,12 +86,14 @@ def check_directions(
     for position, (name, use) in enumerate(zip(judged, uses[start:], strict=False), start):
         if use.hidden or use.may_store:
             continue
+        if use.may_add and name in in_place:
+            continue
         if use.may_add:
             raise LaunchRuleError(
                 "direction",
                 f"{where} only adds to output {name!r} (red or atom) and never stores it; outputs start uninitialised "
-                "in TensorRT and nothing clears them, so the sum would begin at whatever the memory held: store every "
-                "element once, for example one block for each result",
+                "in TensorRT and nothing clears them, so the sum would begin at whatever the memory held: declare what "
+                "it starts with, as in Tensor(…, start=0), or that it is an input changed in place, Alias(…)",
             )
         raise LaunchRuleError(
             "direction",

@@ -50,10 +50,12 @@ class Specialization:
         inputs, outputs: data types of the tensors, in the order of the kernel's parameters.
         dtypes: each dtype variable's data type.
         constants: what is compiled in, by name.
+        types: which of the constants are data types.
         options: a value for each of the source's `options`.
         integers: what is known of the extra integers between inputs and outputs.
         block: threads per block, where the launch says.
-        scratch: whether the last output is scratch memory.
+        scratch: whether the kernel has scratch memory, its last output.
+        appended: whether no parameter of the source takes it, so that it is none of `outputs`.
         capability: compute capability of the device to compile for.
         newest_ptx: (major, minor) of the newest PTX that both the assembler and the driver take.
     """
@@ -62,10 +64,12 @@ class Specialization:
     outputs: tuple[str, ...]
     dtypes: Mapping[str, str]
     constants: Mapping[str, Value]
+    types: tuple[str, ...]
     options: Mapping[str, Value]
     integers: tuple[IntegerFacts, ...]
     block: Dim3 | None
     scratch: bool
+    appended: bool
     capability: tuple[int, int]
     newest_ptx: tuple[int, int]
 
@@ -124,6 +128,11 @@ class Source(ABC):
         return None
 
     @property
+    def scratch_bytes(self) -> int:
+        """How much scratch memory each block uses at most, of which no parameter speaks."""
+        return 0
+
+    @property
     def arguments(self) -> tuple[str, ...] | None:
         """The run-time parameters by name as a launch passes them: inputs, extra integers, outputs.
 
@@ -167,6 +176,10 @@ class Source(ABC):
             options: a value for each of `options`.
         """
         return 1
+
+    def spell(self, value: Any) -> Any:
+        """A constant as the code sees it: a `DType` as a data type of the language."""
+        return value
 
     @abstractmethod
     def text(self) -> str:

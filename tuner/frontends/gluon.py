@@ -31,7 +31,9 @@ class GluonSource(TritonSource):
     language = "Gluon"
     interpreted = False
 
-    def syntax(self, signature: Mapping[str, str], constants: Mapping[str, Any], attributes: Mapping[Any, Any]) -> Any:
+    def syntax(
+        self, jit: Any, signature: Mapping[str, str], constants: Mapping[str, Any], attributes: Mapping[Any, Any]
+    ) -> Any:
         try:
             from triton.experimental.gluon._runtime import GluonASTSource
         except ImportError as e:
@@ -40,4 +42,4 @@ class GluonSource(TritonSource):
             raise UnavailableError(
                 f"Triton {triton.__version__} keeps Gluon elsewhere than 3.6 to 3.9 do ({e}); install one of those"
             ) from e
-        return GluonASTSource(self.jit, dict(signature), dict(constants), dict(attributes))
+        return GluonASTSource(jit, dict(signature), dict(constants), dict(attributes))

@@ -23,8 +23,12 @@ from tuner.errors import ConfigError, did_you_mean
 from tuner.frontends.base import ALIGNMENT, Emitted, Heuristic, Source, Specialization
 from tuner.frontends.binding import Declared, Order, arrange
 from tuner.frontends.python_source import source_text
-from tuner.frontends.triton_arguments import check_scalars, unspecialized
+from tuner.frontends.triton_arguments import annotated, check_scalars, long_name, unspecialized
+from tuner.frontends.triton_descriptors import DESCRIPTOR_BYTES, count_descriptors
+from tuner.frontends.triton_entry import extent_names, make_entry, scalar_types
+from tuner.frontends.words import DType
 from tuner.gpu.catalog import architecture_name
+from tuner.gpu.stand_in_driver import compiling_for
 from tuner.outcome import FailureClass, TacticError
 from tuner.search.tactic import Value
 
@@ -49,12 +53,14 @@ class TritonSource(Source):
             as they stand. All others are constants.
         fixed: constants that are left at a value.
         heuristics: constants that `@triton.heuristics` computes.
+        blocks: the block shape of each parameter that is a descriptor made by the host.
     """
 
     jit: Any
     order: Order | None = None
     fixed: Mapping[str, Any] = field(default_factory=dict)
     heuristics: Mapping[str, Heuristic] = field(default_factory=dict)
+    blocks: Mapping[str, tuple[str | int, ...]] = field(default_factory=dict)
 
     language = "Triton"
     options = LAUNCH_OPTIONS
@@ -73,6 +79,10 @@ class TritonSource(Source):
     def arguments(self) -> tuple[str, ...]:
         return self.parameters if self.order is None else self.order.names
 
+    @property
+    def scratch_bytes(self) -> int:
+        return DESCRIPTOR_BYTES * (count_descriptors(self.jit) + len(self.blocks))
+
     def bind(self, declared: Declared) -> TritonSource:
         signature = inspect.signature(self.jit.fn).parameters
         for name in declared.absent:
@@ -81,22 +91,35 @@ class TritonSource(Source):
         defaults = {n: _unwrapped(p.default) for n, p in signature.items() if p.default is not p.empty}
         valued = {**defaults, **declared.attributes}
         order = arrange(self.parameters, declared, valued, {*declared.params, *self.heuristics})
+        tensors = dict(zip((*declared.inputs, *declared.outputs), (*order.inputs, *order.outputs), strict=True))
+        blocks = {tensors[t]: block for t, block in declared.blocks.items()}
+        for word in (w for block in blocks.values() for w in block if isinstance(w, str)):
+            if word not in signature or word in order.names:
+                raise ConfigError(f"descriptors name {word!r}, which is no constant of the source")
+        order = replace(order, extents=tuple(e for p, block in blocks.items() for e in extent_names(p, len(block))))
         known = {*order.names, *declared.params, *declared.attributes, *declared.dims, *self.heuristics}
         left = {n: v for n, v in defaults.items() if n not in known}
-        return replace(self, order=order, fixed={**left, **dict.fromkeys(declared.absent)})
+        return replace(self, order=order, fixed={**left, **dict.fromkeys(declared.absent)}, blocks=blocks)
 
     def constants(self, declared: Sequence[str]) -> tuple[str, ...]:
         others = {*self.arguments, *self.fixed, *self.heuristics}
         return tuple(n for n, _ in _parameters(self.jit.fn) if n not in others)
 
+    def spell(self, value: Any) -> Any:
+        import triton.language as tl
+
+        return tl.dtype(long_name(value)) if isinstance(value, DType) else value
+
     def check_parameters(self, inputs: Sequence[str], outputs: Sequence[str], attributes: Mapping[str, Any]) -> None:
-        check_scalars(self.jit.fn, self.arguments[len(inputs) : len(self.arguments) - len(outputs)], attributes)
+        check_scalars(self.jit, self.arguments[len(inputs) : len(self.arguments) - len(outputs)])
 
     def blocks_per_program(self, options: Mapping[str, Value]) -> int:
         return int(options["num_ctas"])
 
     def text(self) -> str:
         code = source_text(self.jit)
+        if self.blocks:
+            code = json.dumps([code, self.blocks])
         if not self.heuristics and not self.fixed:
             return code
         heuristics = {name: source_text(function) for name, function in sorted(self.heuristics.items())}
@@ -112,15 +135,19 @@ class TritonSource(Source):
 
         return dict(get_cache_invalidating_env_vars())
 
-    def syntax(self, signature: Mapping[str, str], constants: Mapping[str, Any], attributes: Mapping[Any, Any]) -> Any:
-        """What Triton's stages start from: the function with what is known of its parameters."""
+    def syntax(
+        self, jit: Any, signature: Mapping[str, str], constants: Mapping[str, Any], attributes: Mapping[Any, Any]
+    ) -> Any:
+        """What Triton's stages start from: a function with what is known of its parameters."""
         from triton.compiler.compiler import ASTSource
 
-        return ASTSource(self.jit, dict(signature), dict(constants), dict(attributes))
+        return ASTSource(jit, dict(signature), dict(constants), dict(attributes))
 
     def emit(self, specialization: Specialization) -> Emitted:
         request = _request(self, specialization)
-        text, metadata, arguments = _run(self, request, specialization.capability)
+        own = request.scalars or self.blocks
+        jit = make_entry(self.jit, request.constants, request.scalars, self.blocks) if own else self.jit
+        text, metadata, arguments = _run(self, jit, request, specialization.capability)
         scratch_bytes = _scratch_bytes(metadata, specialization.scratch)
         if (columns := metadata.get("tmem_size") or 0) > _TENSOR_MEMORY_COLUMNS:
             raise TacticError(
@@ -128,8 +155,11 @@ class TritonSource(Source):
             )
         compiled = [p for p, kind in request.signature.items() if kind != "constexpr"]
         order = [compiled.index(a) if a in compiled else None for a in self.arguments]
-        if scratch_bytes:
-            order[-1] = len(compiled)  # the first that Triton appends takes the place of the declared output
+        # The first parameter that Triton appends takes scratch memory.
+        if specialization.appended:
+            order.append(len(compiled))
+        elif scratch_bytes:
+            order[-1] = len(compiled)
         return Emitted(
             text,
             order=tuple(order),
@@ -153,8 +183,7 @@ def _scratch_bytes(metadata: Mapping[str, Any], declared: bool) -> int:
         raise TacticError(
             FailureClass.COMPILE,
             f"the kernel needs {size} bytes of scratch memory for each block, as for tensor descriptors, which "
-            "TensorRT does not pass; declare a last output Tensor('i8', '…', scratch=True), and a parameter for it "
-            "that the code leaves alone",
+            "TensorRT does not pass; declare a last output Tensor('i8', '…', scratch=True)",
         )
     if size and (align := int(metadata["global_scratch_align"])) > _SCRATCH_ALIGNMENT:
         raise TacticError(FailureClass.COMPILE, f"the kernel needs scratch memory aligned to {align} bytes")
@@ -184,12 +213,14 @@ class _TritonRequest:
     Attributes:
         signature: the type of each parameter, in order.
         constants: the value of each parameter that is compiled in.
+        scalars: the types of parameters that arrive as scalars of a type of their own.
         aligned: positions of the parameters known to be multiples of 16.
         options: launch options, and the PTX version.
     """
 
     signature: Mapping[str, str]
     constants: Mapping[str, Any]
+    scalars: Mapping[str, str]
     aligned: tuple[int, ...]
     options: Mapping[str, Value]
 
@@ -203,22 +234,26 @@ def _request(source: TritonSource, specialization: Specialization) -> _TritonReq
     integers = dict(zip(arguments[len(inputs) : first_output], specialization.integers, strict=True))
     # As Triton's own launcher does, an argument that is always 1 is compiled in: strides make loads wide that way.
     variable, unaligned = unspecialized(source.jit)
-    ones = {name: 1 for name, facts in integers.items() if facts.one and name not in variable}
-    constants = {**specialization.constants, **ones}
-    parameters = list(inspect.signature(source.jit.fn).parameters)
+    wide = {p.name for p in source.jit.params if annotated(p) not in ("", "i32")}
+    fixed = {*variable, *wide, *(source.order.extents if source.order else ())}
+    ones = {name: 1 for name, facts in integers.items() if facts.one and name not in fixed}
+    types = {n: source.spell(DType(str(specialization.constants[n]))) for n in specialization.types}
+    constants = {**specialization.constants, **types, **ones}
+    parameters = [*inspect.signature(source.jit.fn).parameters, *(source.order.extents if source.order else ())]
     signature = {p: "constexpr" if p in constants else pointers.get(p, "i32") for p in parameters}
     multiples = {*pointers, *(name for name, facts in integers.items() if facts.aligned)} - unaligned
     aligned = tuple(i for i, p in enumerate(parameters) if p in multiples)
     options = {n: v for n, v in specialization.options.items() if not (n == "maxnreg" and v == 0)}
     major, minor = specialization.newest_ptx
-    return _TritonRequest(signature, constants, aligned, {**options, "ptx_version": major * 10 + minor})
+    scalars = scalar_types(source.jit, constants, [n for n in integers if n not in ones])
+    return _TritonRequest(signature, constants, scalars, aligned, {**options, "ptx_version": major * 10 + minor})
 
 
 # -- Triton's stages -----------------------------------------------------------------------------
 
 
 def _run(
-    code: TritonSource, request: _TritonRequest, capability: tuple[int, int]
+    code: TritonSource, jit: Any, request: _TritonRequest, capability: tuple[int, int]
 ) -> tuple[str, dict[str, Any], tuple[str, ...]]:
     """Run the stages up to PTX; returns its text, Triton's metadata, and what ptxas is called with."""
     from triton import knobs
@@ -228,12 +263,12 @@ def _run(
 
     gpu = GPUTarget("cuda", architecture_name(capability).number, _WARP)
     aligned = {(i,): [["tt.divisibility", ALIGNMENT]] for i in request.aligned}
-    source = code.syntax(request.signature, request.constants, aligned)
+    source = code.syntax(jit, request.signature, request.constants, aligned)
     # Line information would put the path of the source file into the PTX.
     with tempfile.TemporaryFile("w+", errors="replace") as noise, knobs.compilation.scope():
         knobs.compilation.disable_line_info = True
         try:
-            with _output_to(noise):
+            with _output_to(noise), compiling_for(capability):
                 backend = make_backend(gpu)
                 options = backend.parse_options(dict(request.options))
                 stages: dict[str, Any] = {}

@@ -69,6 +69,8 @@ class Device:
         sms: streaming multiprocessors.
         boost_mhz: boost clock of the SMs.
         dram_gbps: memory bandwidth in the data sheet, 1e9 bytes per second.
+        memory_gb: size of the memory in the data sheet, 1e9 bytes.
+        memory_bus_bits: width of the path to it.
         copy_gbps: what a device-to-device copy reaches, bytes read plus bytes written.
         l2_bytes: size of the L2 cache.
         l2_gbps: bytes per second from L2 to all SMs.
@@ -84,6 +86,8 @@ class Device:
     sms: int
     boost_mhz: int
     dram_gbps: float
+    memory_gb: int
+    memory_bus_bits: int
     copy_gbps: float
     l2_bytes: int
     l2_gbps: float
@@ -101,6 +105,11 @@ class Device:
     def target(self) -> Target:
         """What to compile for."""
         return Target(self.capability)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Size of the memory."""
+        return self.memory_gb * 10**9
 
     @property
     def clock_ghz(self) -> float:
@@ -128,6 +137,8 @@ DEVICES = (
         sms=132,
         boost_mhz=1980,
         dram_gbps=4800,
+        memory_gb=141,
+        memory_bus_bits=6144,
         copy_gbps=4302,
         l2_bytes=60 << 20,
         l2_gbps=10100,
@@ -143,6 +154,8 @@ DEVICES = (
         sms=132,
         boost_mhz=1980,
         dram_gbps=3352,
+        memory_gb=80,
+        memory_bus_bits=5120,
         copy_gbps=3352 * COPY_FRACTION,
         l2_bytes=50 << 20,
         l2_gbps=10100,
@@ -158,6 +171,8 @@ DEVICES = (
         sms=108,
         boost_mhz=1410,
         dram_gbps=2039,
+        memory_gb=80,
+        memory_bus_bits=5120,
         copy_gbps=2039 * COPY_FRACTION,
         l2_bytes=40 << 20,
         l2_gbps=7200,
@@ -173,6 +188,8 @@ DEVICES = (
         sms=58,
         boost_mhz=2040,
         dram_gbps=300,
+        memory_gb=24,
+        memory_bus_bits=192,
         copy_gbps=300 * COPY_FRACTION,
         l2_bytes=48 << 20,
         l2_gbps=2500,
@@ -188,6 +205,8 @@ DEVICES = (
         sms=72,
         boost_mhz=1695,
         dram_gbps=600,
+        memory_gb=24,
+        memory_bus_bits=384,
         copy_gbps=600 * COPY_FRACTION,
         l2_bytes=6 << 20,
         l2_gbps=1900,
@@ -203,6 +222,8 @@ DEVICES = (
         sms=128,
         boost_mhz=2520,
         dram_gbps=1008,
+        memory_gb=24,
+        memory_bus_bits=384,
         copy_gbps=1008 * COPY_FRACTION,
         l2_bytes=72 << 20,
         l2_gbps=5000,
@@ -218,6 +239,8 @@ DEVICES = (
         sms=148,
         boost_mhz=1965,
         dram_gbps=8000,
+        memory_gb=180,
+        memory_bus_bits=8192,
         copy_gbps=8000 * COPY_FRACTION,
         l2_bytes=126 << 20,
         l2_gbps=20100,
@@ -227,6 +250,10 @@ DEVICES = (
         tensor_tflops={"fp16": 2250, "bf16": 2250, "tf32": 1125, "fp8": 4500, "int8": 4500},
     ),
 )
+
+
+DEFAULT = "h200"
+"""The device that is meant where none is named."""
 
 
 def find_device(name: str) -> Device:

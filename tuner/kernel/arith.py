@@ -68,7 +68,8 @@ class Expr(ABC):
 Int: TypeAlias = int | Expr
 
 
-def _evaluate(operator: Operator, left: Int, right: Int) -> Int:
+def combine(operator: Operator, left: Int, right: Int) -> Int:
+    """`left operator right`."""
     if isinstance(left, Expr):
         return left.apply(operator, left, right)
     if isinstance(right, Expr):
@@ -78,17 +79,17 @@ def _evaluate(operator: Operator, left: Int, right: Int) -> Int:
 
 def cdiv(a: Int, b: Int) -> Int:
     """`a / b` rounded up."""
-    return _evaluate("cdiv", a, b)
+    return combine("cdiv", a, b)
 
 
 def maximum(a: Int, b: Int) -> Int:
     """The larger of two sizes, either of which may be dynamic."""
-    return _evaluate("max", a, b)
+    return combine("max", a, b)
 
 
 def minimum(a: Int, b: Int) -> Int:
     """The smaller of two sizes, either of which may be dynamic."""
-    return _evaluate("min", a, b)
+    return combine("min", a, b)
 
 
 class Multiple(Expr):

@@ -50,6 +50,7 @@ def read_autotuned(
         _check_autotuner(tuner, found.jit)
         read = _triton_configs(tuner)
         options = [n for n, get in _OPTIONS.items() if n not in _RARE or any(get(c) != _RARE[n] for c in read)]
+        _check_hooks(read, described=bool(declared.get("descriptors")))
         configs = _configs(read, options)
     except ConfigError as e:
         raise ConfigError(f"kernel {declared.get('id')!r}: {e}") from None
@@ -76,7 +77,7 @@ def _hook(kernel: Kernel, prune: Any, configs: Sequence[Any], options: Sequence[
         launch = call(kernel.launch, {**known, **kernel.default})
         integers = pass_integers(source, launch, {**source.fixed, **known})
         constants = {n: v for n, v in known.items() if n in source.constants(())}
-        return name_arguments(source, kernel.inputs, kernel.outputs, known, integers), {**source.fixed, **constants}
+        return name_arguments(kernel, known, integers), {**source.fixed, **constants}
 
     holds = _pruning(prune, configs, options, names, sizes, arguments)
     return Constraint("early_config_prune", holds, "the autotuner's hook prunes it", (*names, *sizes))
@@ -121,11 +122,19 @@ def _configs(configs: Sequence[Any], options: Sequence[str]) -> list[dict[str, A
     for config, values in zip(configs, found, strict=True):
         if values.keys() != found[0].keys():
             raise ConfigError(f"the autotuner's configs set different parameters: ({config}) and ({configs[0]})")
-        if config.pre_hook is not None:
-            raise ConfigError(f"the config ({config}) has a pre_hook, which TensorRT does not call")
         if getattr(config, "ir_override", None) is not None:
             raise ConfigError(f"the config ({config}) replaces the kernel's code (ir_override); declare that code")
     return list({canonical(c): c for c in found}.values())
+
+
+def _check_hooks(configs: Sequence[Any], described: bool) -> None:
+    """Refuse hooks of single configs; what they are for is usually to set the block shapes of descriptors."""
+    for config in configs:
+        if config.pre_hook is not None and not described:
+            raise ConfigError(
+                f"the config ({config}) has a pre_hook, which TensorRT does not call; where it sets the block shapes "
+                'of descriptors, say them with descriptors={"a": ("BLOCK_M", "BLOCK_K")}'
+            )
 
 
 def _distinct(values: Iterable[Any]) -> list[Any]:

@@ -17,9 +17,17 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from tuner.errors import ConfigError, did_you_mean
 from tuner.frontends import Source, as_source
 from tuner.frontends.dtypes import DTYPES
+from tuner.frontends.words import DType, compile_time_value
+from tuner.kernel.alias import Alias, code_tensors, resolve_aliases
 from tuner.kernel.arguments import declared_names
+from tuner.kernel.expressions import Formula
+from tuner.kernel.extents import Solution, solve_dims
 from tuner.kernel.launch import Launch
-from tuner.kernel.tensor import Tensor, Tolerance
+from tuner.kernel.parts import Part
+from tuner.kernel.scratch import added_scratch
+from tuner.kernel.tensor import AddedScratch, Tensor, Tolerance
+from tuner.kernel.values import ValueRule
+from tuner.kernel.whole_tiles import keep_whole, read_whole_tiles
 from tuner.search.call_by_name import names_of, require_known
 from tuner.search.constraints import Constraint
 from tuner.search.params import Param
@@ -29,7 +37,7 @@ from tuner.search.tactic import Config, Tactic
 if TYPE_CHECKING:
     import numpy as np
 
-Attribute: TypeAlias = int | float | bool
+Attribute: TypeAlias = int | float | bool | str
 Reference: TypeAlias = "Callable[..., np.ndarray[Any, Any] | tuple[np.ndarray[Any, Any], ...]]"
 
 _ID = re.compile(r"[A-Za-z_]\w*::[A-Za-z_]\w*")
@@ -52,7 +60,8 @@ class Kernel:
             kernels by name here.
         inputs, outputs: the tensors, named as the parameters that take them, or those without ``_ptr``.
             Under other names, the first parameters take the inputs and the last ones the outputs.
-            Dimensions and dtype variables of outputs are those of the inputs.
+            Dimensions and dtype variables of outputs are those of the inputs. An output may be an
+            `Alias` of an input, or start with a value.
         params: the tuned parameters: constants of the kernel, launch options (Triton's `num_warps`,
             `num_stages`, `num_ctas`, `maxnreg`), or what the launch makes the block of.
         default: the tactic a careful person would pick by hand; TensorRT's tactic 0.
@@ -60,9 +69,13 @@ class Kernel:
             `maximum` and `minimum` alone, so that it can also be evaluated on symbolic shapes.
         reference: the operator in float64: takes input arrays and attributes by name, returns the
             output array, or a tuple of them. Scratch memory is not among them.
-        dtypes: each dtype variable and the data types it may stand for, the usual one first.
+        dtypes: each dtype variable and the data types it may stand for, the usual one first. What one that only
+            outputs have stands for is chosen, in a config or by the network.
         attributes: values that are fixed when the plugin is created and never tuned, with their
-            defaults. They are compiled in, or passed by the launch as extra integers.
+            defaults. Those named as a parameter are compiled in, and arrive as what Triton's launcher would
+            pass where that is no constant: a float as an fp32 scalar. The launch may pass integers. A text
+            is a word or, as a `DType` or one of Triton's, a data type; a `Word` or a `DType` of several is one
+            of those, which the network chooses.
         constraints: what a legal tactic meets.
         tolerances: per output dtype; `default_tolerance` otherwise. A function asks by name for dimensions,
             attributes and dtype variables, for errors that grow with them.
@@ -70,8 +83,15 @@ class Kernel:
         flops: floating-point operations; 0 marks a kernel that only moves data.
         absent: parameters, such as optional pointers, that are compiled in as None. Those whose default is
             None and that nothing names are absent by themselves.
+        descriptors: the tensors that the source takes as descriptors which its host code makes, each with its block
+            shape of numbers and constants: ``{"a": ("BLOCK_M", "BLOCK_K")}``. They are made in the kernel.
+        constants: returns constants of the source that follow from dimensions, data types, attributes and
+            parameters, by name: ``lambda N: {"BLOCK_N": next_power_of_2(N)}``.
         tiles: for each dimension, the parameter whose value the kernel steps over it with. The
             correctness gate takes sizes on and beside those steps.
+        whole_tiles: for each dimension that has to be a multiple of something: of what, in parameters and
+            attributes, such as ``{"S": "TILE", "K": "DEPTH * PARTS"}``. A constraint, and the correctness gate
+            takes such sizes only.
     """
 
     id: str
@@ -90,9 +110,16 @@ class Kernel:
     flops: Callable[..., int] = lambda: 0
     tiles: Mapping[str, str] = field(default_factory=dict)
     absent: Sequence[str] = ()
+    whole_tiles: Mapping[str, str] = field(default_factory=dict)
+    constants: Callable[..., Mapping[str, Any]] | None = None
+    descriptors: Mapping[str, Sequence[str | int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        plain = {name: compile_time_value(value) for name, value in self.attributes.items()}
+        object.__setattr__(self, "attributes", plain)
         try:
+            declared = {name: t for name, t in self.outputs.items() if not isinstance(t, AddedScratch)}
+            object.__setattr__(self, "outputs", resolve_aliases(self.inputs, declared))
             self._check()
         except ConfigError as e:
             raise ConfigError(f"kernel {self.id!r}: {e}") from None
@@ -129,6 +156,10 @@ class Kernel:
         """The id without its namespace."""
         return self.id.split("::")[1]
 
+    def tensor(self, name: str) -> Tensor:
+        """An input or output by name."""
+        return self.inputs[name] if name in self.inputs else self.outputs[name]
+
     @cached_property
     def results(self) -> Mapping[str, Tensor]:
         """The outputs that mean something: all but scratch memory."""
@@ -149,6 +180,25 @@ class Kernel:
         """The source, bound to the names declared here; where there are alternatives, each has its own."""
         return as_source(self.source).bind(declared_names(self))
 
+    @cached_property
+    def passed(self) -> tuple[dict[str, str], dict[str, str]]:
+        """The inputs and the outputs that the code has a parameter for: by its names for them, their own."""
+        return code_tensors(self.inputs, self.outputs, as_source(self.source).parameters)
+
+    @cached_property
+    def aliases(self) -> Mapping[str, str]:
+        """The outputs that are changed in place, each with its input."""
+        return {name: t.input for name, t in self.outputs.items() if isinstance(t, Alias)}
+
+    @cached_property
+    def parts(self) -> tuple[Part, ...]:
+        """The launches that it is made of, in order, where there are several."""
+        if self.alternatives or all(t.start is None for t in self.outputs.values()):
+            return ()
+        from tuner.kernel.drafts import started_parts
+
+        return started_parts(self)
+
     def resolve(self, config: Config) -> tuple[Kernel, Config]:
         """The kernel that a configuration runs, and what of it is that kernel's own; itself without alternatives."""
         if not self.alternatives:
@@ -160,7 +210,17 @@ class Kernel:
     @cached_property
     def space(self) -> Space:
         """The tuned parameters and constraints, not yet bound to a problem."""
-        return Space(tuple(self.params), tuple(self.constraints))
+        return Space(tuple(self.params), self.rules)
+
+    @cached_property
+    def rules(self) -> tuple[Constraint, ...]:
+        """All that a legal tactic meets: the constraints, and that tiles are whole."""
+        return (*self.constraints, *(keep_whole(dim, unit) for dim, unit in self.units.items()))
+
+    @cached_property
+    def units(self) -> Mapping[str, Formula]:
+        """What each dimension of `whole_tiles` is a multiple of."""
+        return read_whole_tiles(self.whole_tiles)
 
     @cached_property
     def default_tactic(self) -> Tactic:
@@ -169,19 +229,31 @@ class Kernel:
     @cached_property
     def dims(self) -> tuple[str, ...]:
         """The names of all dimensions, in order of appearance in the inputs."""
-        return tuple(dict.fromkeys(n for t in self.inputs.values() for n in t.names))
+        names = (n for t in self.inputs.values() for n in t.names)
+        return tuple(dict.fromkeys(n for n in names if n not in self.attributes))
+
+    @cached_property
+    def solutions(self) -> tuple[Solution, ...]:
+        """How each dimension follows from the inputs' extents, but for those of any number of dimensions."""
+        return solve_dims(self.inputs, self.attributes)
+
+    @cached_property
+    def chosen_dtypes(self) -> tuple[str, ...]:
+        """Those dtype variables that only outputs have: who uses the operator chooses what they stand for."""
+        told = {t.dtype for t in self.inputs.values()}
+        used = {t.dtype for t in self.outputs.values()}
+        return tuple(v for v in self.dtypes if v in used and v not in told)
 
     @cached_property
     def variadic_dims(self) -> tuple[str, ...]:
         """Those dimensions that stand for any number of tensor dimensions."""
-        shapes = (d for t in self.inputs.values() for d in t.dims)
-        return tuple(dict.fromkeys(d[1:] for d in shapes if d.startswith("*")))
+        return tuple(dict.fromkeys(t.extents[0].names[0] for t in self.inputs.values() if t.variadic))
 
     @cached_property
-    def constants(self) -> tuple[str, ...]:
+    def constant_names(self) -> tuple[str, ...]:
         """The compile-time parameters of the source, or of any of the alternatives."""
         if self.alternatives:
-            dims = (c for k in self.alternatives.values() for c in k.constants if c in k.dims)
+            dims = (c for k in self.alternatives.values() for c in k.constant_names if c in k.dims)
             return (*self.space.names, *self.attributes, *dict.fromkeys(dims))
         return self.code.constants((*self.space.names, *self.attributes))
 
@@ -194,9 +266,7 @@ class Kernel:
             raise ConfigError("at least one input and one output are needed")
         self._check_names()
         self._check_tensors()
-        if not self.alternatives:
-            self._check_signature()
-            self._check_attributes()
+        self._check_source()
         self._check_functions()
         self.space.encode(self.default)
 
@@ -218,8 +288,15 @@ class Kernel:
                 kind = "input" if name in self.inputs else "attribute"
                 raise ConfigError(f"TensorRT does not allow an {kind} called {name!r}")
         for name, value in self.attributes.items():
-            if not isinstance(value, int | float):
-                raise ConfigError(f"attribute {name!r} must be an int, a float or a bool, not {value!r}")
+            if not isinstance(value, int | float | str):
+                raise ConfigError(
+                    f"attribute {name!r} must be an int, a float, a bool, a word or a data type, not {value!r}"
+                )
+            choices = value.choices if isinstance(value, DType) else ()
+            for choice in choices:
+                known = [*(self.dtypes if len(choices) == 1 else ()), *DTYPES]
+                if choice not in known:
+                    raise ConfigError(f"attribute {name!r}: unknown dtype {choice!r}{did_you_mean(choice, known)}")
         for variable, supported in self.dtypes.items():
             if not supported:
                 raise ConfigError(f"dtype variable {variable!r} stands for no data type")
@@ -232,39 +309,95 @@ class Kernel:
             if tensor.dtype not in self.dtypes and tensor.dtype not in DTYPES:
                 known = [*self.dtypes, *DTYPES]
                 raise ConfigError(f"tensor {name!r}: unknown dtype {tensor.dtype!r}{did_you_mean(tensor.dtype, known)}")
-            for dim in tensor.names:
-                if dim not in self.dims:
-                    raise ConfigError(f"output {name!r}: dimension {dim!r} is in no input")
-            if tensor.positions and (tensor.positions not in self.dims or name not in self.inputs):
-                raise ConfigError(f"tensor {name!r}: positions={tensor.positions!r} is not a dimension of the inputs")
-            if tensor.positions and any(DTYPES[d].kind == "f" for d in self.dtypes.get(tensor.dtype, (tensor.dtype,))):
-                raise ConfigError(f"tensor {name!r}: positions are integers, not {tensor.dtype}")
+            self._check_extents(name, tensor)
+            self._check_values(name, tensor)
+        if any(tensor.start is not None for tensor in self.inputs.values()):
+            raise ConfigError("an input holds what it is given; start=… is for outputs")
         for tensor in (*self.inputs.values(), *list(self.outputs.values())[:-1]):
             if tensor.scratch:
                 raise ConfigError("scratch memory must be the last output")
+        solve_dims(self.inputs, self.attributes)
         if not self.results:
             raise ConfigError("at least one output that is no scratch memory is needed")
         for name in self.tolerances:
             if name not in DTYPES:
                 raise ConfigError(f"tolerances: unknown dtype {name!r}{did_you_mean(name, DTYPES)}")
-        used = {t.dtype for t in self.inputs.values()}
+        used = {t.dtype for t in (*self.inputs.values(), *self.outputs.values())}
         for variable in self.dtypes:
             if variable not in used:
-                raise ConfigError(f"dtype variable {variable!r} is used by no input")
+                raise ConfigError(f"dtype variable {variable!r} is used by no tensor")
         for dim, param in self.tiles.items():
             if dim not in self.dims or param not in self.space.names:
                 raise ConfigError(f"tiles maps {dim!r} to {param!r}; it maps dimensions to parameters")
+        known = [*self.space.names, *(n for n, value in self.attributes.items() if type(value) is int)]
+        for dim, unit in self.units.items():
+            if dim not in self.dims:
+                raise ConfigError(f"whole_tiles: {dim!r} is no dimension{did_you_mean(dim, self.dims)}")
+            for name in unit.names:
+                if name not in known:
+                    raise ConfigError(
+                        f"whole_tiles of {dim!r}: {name!r} is neither a parameter nor an attribute of type int"
+                        f"{did_you_mean(name, known)}"
+                    )
+
+    def _check_extents(self, name: str, tensor: Tensor) -> None:
+        if name in self.inputs and tensor.variadic and tensor.extents[0].names[0] in self.attributes:
+            raise ConfigError(
+                f"input {name!r}: {tensor.dims[0]} is an attribute; it stands for one extent, not any number"
+            )
+        for word in tensor.names:
+            if word in self.attributes and type(self.attributes[word]) is not int:
+                raise ConfigError(f"tensor {name!r}: attribute {word!r} stands in its shape, so it must be an int")
+            if word in self.space.names:
+                raise ConfigError(
+                    f"output {name!r}: {word!r} is tuned, and TensorRT asks for shapes before it chooses a tactic; "
+                    "an extent is made of dimensions and attributes"
+                )
+            if word not in self.dims and word not in self.attributes:
+                raise ConfigError(
+                    f"output {name!r}: {word!r} is neither a dimension of an input nor an attribute; an extent may be "
+                    "computed from them, as in 'cdiv(N, 2)'"
+                )
+
+    def _check_source(self) -> None:
+        if not self.alternatives:
+            self._check_signature()
+            self._check_attributes()
+            object.__setattr__(self, "outputs", {**self.outputs, **added_scratch(self)})
+
+    def _check_values(self, name: str, tensor: Tensor) -> None:
+        rule = tensor.drawn
+        if rule is None:
+            return
+        if name not in self.inputs:
+            raise ConfigError(f"output {name!r}: values are of inputs; a kernel writes its outputs")
+        if not isinstance(rule, ValueRule):
+            return
+        for word in rule.names:
+            if word not in self.dims and type(self.attributes.get(word)) is not int:
+                said = f"positions={tensor.positions!r}" if tensor.positions else f"{word!r} in values={rule}"
+                raise ConfigError(
+                    f"tensor {name!r}: {said} is not a dimension of the inputs{did_you_mean(word, self.dims)}"
+                )
+        types = self.dtypes.get(tensor.dtype, (tensor.dtype,))
+        if any(DTYPES[d].kind == "f" or d == "i1" for d in types) and rule.kind != "constant":
+            what = "positions" if tensor.positions else f"values={rule}"
+            raise ConfigError(f"tensor {name!r}: {what} are integers, not {tensor.dtype}")
 
     def _check_signature(self) -> None:
-        self.code.check_parameters(tuple(self.inputs), tuple(self.outputs), self.attributes)
+        for name, block in self.descriptors.items():
+            if name not in (*self.inputs, *self.outputs) or len(self.tensor(name).extents) != len(block):
+                raise ConfigError(f"descriptors give {name!r} the block shape {block!r}; its tensor has another rank")
+        inputs, outputs = self.passed
+        self.code.check_parameters(tuple(inputs), tuple(outputs), self.attributes)
         known = [*self.space.names, *self.attributes, *self.dims, *(self.dtypes if self.code.takes_types else ())]
-        for name in self.constants:
-            if name not in known:
+        for name in self.constant_names:
+            if name not in known and self.constants is None:
                 raise ConfigError(
                     f"constant {name!r} of the source is neither a parameter, an attribute nor a dimension"
                     f"{did_you_mean(name, known)}"
                 )
-        used = [*self.constants, *self.code.options, *names_of(self.launch)]
+        used = [*self.constant_names, *self.code.options, *names_of(self.launch)]
         for name in self.space.names:
             if name not in used:
                 options = "a launch option, nor " if self.code.options else ""
@@ -276,7 +409,9 @@ class Kernel:
     def _check_attributes(self) -> None:
         """Refuse an attribute that changes no code: whoever sets it would get the results of the default."""
         used = {*self.code.constants((*self.space.names, *self.attributes)), *names_of(self.launch)}
-        used |= {name for c in self.constraints for name in c.names}
+        used |= {name for c in self.rules for name in c.names}
+        used |= {name for t in (*self.inputs.values(), *self.outputs.values()) for name in t.names}
+        used |= set(names_of(self.constants)) if self.constants else set()
         for name in self.attributes:
             if name not in used and not self.code.heuristics:
                 raise ConfigError(
@@ -288,13 +423,15 @@ class Kernel:
         sizes = [*self.dims, *self.attributes, *self.dtypes]
         require_known(self.launch, [*sizes, *self.space.names], "launch")
         require_known(self.flops, sizes, "flops")
+        if self.constants is not None:
+            require_known(self.constants, [*sizes, *self.space.names], "constants")
         if self.bytes is not None:
             require_known(self.bytes, sizes, "bytes")
         for dtype, tolerance in self.tolerances.items():
             if not isinstance(tolerance, Tolerance):
                 require_known(tolerance, sizes, f"tolerance of {dtype}")
         require_known(self.reference, [*self.inputs, *self.attributes], "reference")
-        for c in self.constraints:
+        for c in self.rules:
             known = [*sizes, *self.space.names]
             for name in c.names:
                 if name not in known:

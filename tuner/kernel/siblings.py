@@ -5,6 +5,9 @@ so is every sibling that it imports, at any time, by plain name: two folders may
 nowhere in the folder is imported as usual. Files are read as they are now, never from bytecode; when one of them has
 changed, the folder is loaded anew under another name, and what was loaded before stays as it was.
 
+Where a file asks Triton or torch for the GPU and there is none, the device that it is loaded for answers; for another
+device, the folder is loaded anew.
+
 A file that imports relatives (`from ..common import act`), or its own package by name, is loaded as part of its
 package.
 """
@@ -28,6 +31,8 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from tuner.frontends.origins import COMPILERS, INSTALLED
+from tuner.gpu.catalog import Device
+from tuner.gpu.stand_in_driver import StandInDriver, answering
 from tuner.workers.faults import WorkInChild
 
 PREFIX = "tuner_kernel_folder_"
@@ -48,12 +53,14 @@ class _Folder:
         name: of the package that stands for it.
         root: where it is; its files may be in packages below.
         read: the SHA-256 of every file, as it was loaded.
+        answered: the device that answered when a file asked for the GPU; None: none asked.
         added: folders that the files put on `sys.path`, by the name of the package that stands for each.
     """
 
     name: str
     root: Path
     read: dict[Path, str] = field(default_factory=dict)
+    answered: Device | None = None
     added: dict[str, Path] = field(default_factory=dict)
     builtins: dict[str, Any] = field(default_factory=dict)
 
@@ -61,9 +68,9 @@ class _Folder:
         self.builtins = {**vars(builtins), "__import__": self._import_function()}
         _make_package(self.name, self.root)
 
-    def changed(self) -> bool:
-        """Whether a file is no longer what was loaded."""
-        return any(_digest(file) != digest for file, digest in self.read.items())
+    def stale(self, device: Device) -> bool:
+        """Whether a file is no longer what was loaded, or was told of another device."""
+        return self.answered not in (None, device) or any(_digest(file) != digest for file, digest in self.read.items())
 
     def module_name(self, parts: Sequence[str]) -> str:
         return ".".join((self.name, *(part.replace(".", _DOT) for part in parts)))
@@ -125,8 +132,12 @@ _loading: list[tuple[_Folder, list[str]]] = []
 _lock = threading.Lock()
 
 
-def import_with_siblings(path: Path) -> ModuleType:
+def import_with_siblings(path: Path, device: Device) -> ModuleType:
     """Execute a Python file, once per process and content of the file and its siblings.
+
+    Args:
+        path: the file.
+        device: answers where a file asks for the GPU and there is none.
 
     Raises:
         Exception: what the file raises.
@@ -136,7 +147,7 @@ def import_with_siblings(path: Path) -> ModuleType:
         if _finder not in sys.meta_path:
             sys.meta_path.insert(0, _finder)
         folder = _current.get(root)
-        if folder is None or folder.changed():
+        if folder is None or folder.stale(device):
             # The same in any process that loads the folder once, as the names of some symbols are made of it.
             name = PREFIX + hashlib.sha256(str(root).encode()).hexdigest()[:16]
             times = sum(n.startswith(name) for n in _by_name)
@@ -144,13 +155,23 @@ def import_with_siblings(path: Path) -> ModuleType:
             _current[root] = _by_name[folder.name] = folder
     here = (folder, list(sys.path))
     _loading.append(here)
+    driver = StandInDriver(device)
     try:
-        return importlib.import_module(folder.module_name(parts))
+        with answering(driver):
+            return importlib.import_module(folder.module_name(parts))
     finally:
+        if driver.asked:
+            folder.answered = device
         _loading.remove(here)
         added = _added_since(here[1])
         folder.add(added)
         sys.path[:] = [entry for entry in sys.path if entry not in added]
+
+
+def device_of(module: str) -> Device | None:
+    """The device that answered when a module of a folder, or one beside it, asked for the GPU; None: none did."""
+    folder = _by_name.get(module.partition(".")[0])
+    return None if folder is None else folder.answered
 
 
 def _added_since(before: Sequence[str]) -> list[str]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from math import prod
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tuner.errors import ConfigError
 from tuner.kernel.arith import Int
+from tuner.kernel.expressions import VALUE, Formula
 from tuner.kernel.kernel import Attribute, Kernel
-from tuner.kernel.problem import Problem, Range
-from tuner.kernel.tensor import Tensor
+from tuner.kernel.problem import WHICH, Problem, Range
 from tuner.qdp.dtypes import from_tensorrt
 from tuner.qdp.symbolic import Symbolic
 
@@ -19,30 +21,59 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def problem_of(kernel: Kernel, inputs: Sequence[trtp.TensorDesc], attributes: Mapping[str, Attribute]) -> Problem:
+def problem_of(
+    kernel: Kernel,
+    inputs: Sequence[trtp.TensorDesc],
+    attributes: Mapping[str, Attribute],
+    chosen: Mapping[str, str] = MappingProxyType({}),
+) -> Problem:
     """The problem that these input tensors pose.
 
     Args:
         kernel: the operator.
         inputs: its inputs in order, with shapes; a dynamic dimension carries (min, opt, max).
         attributes: values of some attributes; the declared defaults for the others.
+        chosen: data types that no input tells.
 
     Raises:
         ConfigError: for a rank, an extent or a data type that the kernel does not take.
     """
+    given = _split(kernel, [_ranges(desc) for desc in inputs])
     dims: dict[str, tuple[Range, ...]] = {}
-    seen: dict[str, str] = {}
-    for (name, tensor), desc in zip(kernel.inputs.items(), inputs, strict=True):
-        for dim, ranges in _parts(kernel, name, tensor, _ranges(desc)):
-            if dim.isdigit():
-                if ranges != (Range(int(dim), int(dim), int(dim)),):
-                    raise ConfigError(f"{kernel.id}: input {name!r} needs {tensor.shape!r}, not {_shape(desc)}")
-            elif dims.setdefault(dim, ranges) != ranges:
-                a, b = ("x".join(map(str, r)) for r in (dims[dim], ranges))
-                raise ConfigError(f"{kernel.id}: {dim} is {a} in input {seen[dim]!r} and {b} in input {name!r}")
-            else:
-                seen.setdefault(dim, name)
-    return Problem.of(kernel, dims, dtypes_of(kernel, inputs), attributes)
+    for name, (leading, _) in given.items():
+        if kernel.inputs[name].variadic:
+            (dim,) = kernel.inputs[name].extents[0].names
+            if dims.setdefault(dim, leading) != leading:
+                a, b = ("x".join(map(str, ranges)) for ranges in (dims[dim], leading))
+                raise ConfigError(f"{kernel.id}: {dim} is {a} in an earlier input and {b} in input {name!r}")
+    values: dict[str, Any] = {**kernel.attributes, **attributes}
+    ends = [{**values, **{d: prod(r.at(which) for r in ranges) for d, ranges in dims.items()}} for which in WHICH]
+    for s in kernel.solutions:
+        extent = given[s.tensor][1][s.axis]
+        try:
+            for which, sizes in zip(WHICH, ends, strict=True):
+                sizes[s.dim] = s.formula.evaluate({**sizes, VALUE: extent.at(which)})
+            dims[s.dim] = (Range(*(sizes[s.dim] for sizes in ends)),)
+        except (ZeroDivisionError, ConfigError) as e:
+            shape = kernel.inputs[s.tensor].shape
+            raise ConfigError(f"{kernel.id}: input {s.tensor!r} needs {shape!r}, not {extent}: {s.dim}: {e}") from e
+    for name, (_, extents) in given.items():
+        for formula, extent in zip(
+            kernel.inputs[name].extents[-len(extents) :] if extents else (), extents, strict=True
+        ):
+            needed = [formula.evaluate(sizes) for sizes in ends]
+            if needed != [extent.at(which) for which in WHICH]:
+                raise ConfigError(f"{kernel.id}: {_mismatch(kernel, name, formula, needed, extent)}")
+    return Problem.of(kernel, dims, {**dtypes_of(kernel, inputs), **chosen}, attributes)
+
+
+def _mismatch(kernel: Kernel, name: str, formula: Formula, needed: Sequence[Any], extent: Range) -> str:
+    """How an extent differs from what other extents, or the declaration, make of it."""
+    other = str(needed[1]) if len(set(needed)) == 1 else ":".join(map(str, needed))
+    seen = next((s.tensor for s in kernel.solutions if formula.plain and s.dim == formula.node), None)
+    if seen is not None:
+        return f"{formula} is {other} in input {seen!r} and {extent} in input {name!r}"
+    return f"input {name!r} needs {kernel.inputs[name].shape!r}, where {formula} is {other}, not {extent}"
 
 
 def dtypes_of(kernel: Kernel, inputs: Sequence[trtp.TensorDesc]) -> dict[str, str]:
@@ -67,38 +98,53 @@ def dtypes_of(kernel: Kernel, inputs: Sequence[trtp.TensorDesc]) -> dict[str, st
     return dtypes
 
 
-def extents(kernel: Kernel, inputs: Sequence[trtp.TensorDesc]) -> dict[str, tuple[trtp.ShapeExpr, ...]]:
-    """The expressions of each dimension's extents: one, or for a variadic dimension any number."""
+def leading(kernel: Kernel, inputs: Sequence[trtp.TensorDesc]) -> dict[str, tuple[trtp.ShapeExpr, ...]]:
+    """The expressions of the extents of each variadic dimension, of which there may be any number."""
+    given = _split(kernel, [tuple(desc.shape_expr) for desc in inputs])
     found: dict[str, tuple[trtp.ShapeExpr, ...]] = {}
-    for (name, tensor), desc in zip(kernel.inputs.items(), inputs, strict=True):
-        for dim, exprs in _parts(kernel, name, tensor, tuple(desc.shape_expr)):
-            found.setdefault(dim, exprs)
+    for name, (exprs, _) in given.items():
+        if kernel.inputs[name].variadic:
+            found.setdefault(kernel.inputs[name].extents[0].names[0], exprs)
+    return found
+
+
+def expressions(
+    kernel: Kernel, inputs: Sequence[trtp.TensorDesc], attributes: Mapping[str, Attribute]
+) -> dict[str, Any]:
+    """Each dimension's number of elements as TensorRT's expression, and each attribute's value."""
+    found: dict[str, Any] = {**kernel.attributes, **attributes}
+    for dim, exprs in leading(kernel, inputs).items():
+        found[dim] = _product(exprs)
+    given = _split(kernel, [tuple(desc.shape_expr) for desc in inputs])
+    for s in kernel.solutions:
+        found[s.dim] = s.formula.evaluate({**found, VALUE: Symbolic(given[s.tensor][1][s.axis])})
     return found
 
 
 def sizes(problem: Problem, inputs: Sequence[trtp.TensorDesc]) -> dict[str, Int]:
     """Each dimension's number of elements: an int where it is fixed, else TensorRT's expression."""
-    exprs = extents(problem.kernel, inputs)
-    known: dict[str, Int] = dict(problem.sizes())
-    for dim, ranges in problem.dims.items():
-        if not all(r.fixed for r in ranges):
-            product, *others = map(Symbolic, exprs[dim])
-            for other in others:
-                product = product * other  # type: ignore[assignment]
-            known[dim] = product
-    return known
+    exprs = expressions(problem.kernel, inputs, problem.attributes)
+    fixed = problem.sizes()
+    return {d: fixed[d] if all(r.fixed for r in ranges) else exprs[d] for d, ranges in problem.dims.items()}
 
 
-def _parts(kernel: Kernel, name: str, tensor: Tensor, extents: tuple[T, ...]) -> list[tuple[str, tuple[T, ...]]]:
-    """A tensor's dimensions by name, or by number where the extent is declared, each with its extents."""
-    dims = tensor.dims
-    variadic = len(dims) > 0 and dims[0].startswith("*")
-    leading = len(extents) - len(dims) + 1 if variadic else 0
-    if leading < 0 or (not variadic and len(extents) != len(dims)):
-        raise ConfigError(f"{kernel.id}: input {name!r} has rank {len(extents)}; its shape is {tensor.shape!r}")
-    parts: list[tuple[str, tuple[T, ...]]] = [(dims[0][1:], extents[:leading])] if variadic else []
-    rest = dims[1:] if variadic else dims
-    return parts + [(dim, extents[i : i + 1]) for i, dim in enumerate(rest, leading)]
+def _product(exprs: Sequence[trtp.ShapeExpr]) -> Int:
+    product: Int = 1  # of a scalar
+    for i, expr in enumerate(exprs):
+        product = Symbolic(expr) if i == 0 else product * Symbolic(expr)
+    return product
+
+
+def _split(kernel: Kernel, shapes: Sequence[tuple[T, ...]]) -> dict[str, tuple[tuple[T, ...], tuple[T, ...]]]:
+    """Each input's extents: those of a variadic first dimension, and the others."""
+    found = {}
+    for (name, tensor), extents in zip(kernel.inputs.items(), shapes, strict=True):
+        own = len(tensor.extents) - tensor.variadic
+        count = len(extents) - own
+        if count < 0 or (count and not tensor.variadic):
+            raise ConfigError(f"{kernel.id}: input {name!r} has rank {len(extents)}; its shape is {tensor.shape!r}")
+        found[name] = extents[:count], extents[count:]
+    return found
 
 
 def _ranges(desc: trtp.TensorDesc) -> tuple[Range, ...]:
@@ -106,7 +152,3 @@ def _ranges(desc: trtp.TensorDesc) -> tuple[Range, ...]:
     if not shape.is_dynamic:
         return tuple(Range(d, d, d) for d in shape)
     return tuple(Range(*extents) for extents in zip(shape.min, shape.opt, shape.max, strict=True))
-
-
-def _shape(desc: trtp.TensorDesc) -> str:
-    return f"({', '.join(map(str, desc.shape))})"

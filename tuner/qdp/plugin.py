@@ -18,11 +18,12 @@ from tuner.errors import ConfigError, did_you_mean
 from tuner.kernel.kernel import RESERVED_NAMES, Attribute, Kernel
 from tuner.kernel.problem import Problem
 from tuner.kernel.tensor import Tensor
-from tuner.qdp.binding import dtypes_of, extents, problem_of, sizes
+from tuner.qdp.binding import dtypes_of, expressions, leading, problem_of, sizes
 from tuner.qdp.dtypes import spelling, to_tensorrt
 from tuner.qdp.library import require_plugins
 from tuner.qdp.offers import default_tactic
-from tuner.qdp.symbolic import symbolic
+from tuner.qdp.symbolic import operand, symbolic
+from tuner.qdp.tables import position, served, table, word
 from tuner.search.tactic import Config, Tactic, Value, by_id
 
 if TYPE_CHECKING:
@@ -50,19 +51,25 @@ class Plugin:
 
     Attributes:
         kernel: what it runs.
+        words: of each attribute, what its positions mean; () for one that is a plain number.
         errors: what its functions raised. TensorRT prints an error and goes on to build nothing, so this
             is where a caller finds out why.
     """
 
     kernel: Kernel
+    words: Mapping[str, tuple[str, ...]]
     errors: list[Exception] = field(default_factory=list)
 
     def __call__(self, *inputs: Any, **attributes: Attribute) -> Any:
-        """What `tensorrt.plugin.op.namespace.name` returns for these tensors: the argument of `add_plugin`."""
+        """What `tensorrt.plugin.op.namespace.name` returns for these tensors: the argument of `add_plugin`.
+
+        An attribute that is one of several words may be given as the word, or as its position.
+        """
         import tensorrt.plugin as trtp
 
         namespace, name = self.kernel.id.split("::")
-        return getattr(getattr(trtp.op, namespace), name)(*inputs, **attributes)
+        values = {n: position(self.words.get(n, ()), n, v) for n, v in attributes.items()}
+        return getattr(getattr(trtp.op, namespace), name)(*inputs, **values)
 
 
 def register(kernel: Kernel, offer: Offer, attributes: Mapping[str, str] | None = None) -> Plugin:
@@ -83,7 +90,7 @@ def register(kernel: Kernel, offer: Offer, attributes: Mapping[str, str] | None 
     import tensorrt as trt
     import tensorrt.plugin as trtp
 
-    schema = {n: n for n in kernel.attributes} if attributes is None else dict(attributes)
+    schema = {n: n for n in served(kernel)} if attributes is None else dict(attributes)
     _check(kernel, schema)
     namespace, name = kernel.id.split("::")
     taken = hasattr(trtp.op, namespace) and hasattr(getattr(trtp.op, namespace), name)
@@ -92,8 +99,9 @@ def register(kernel: Kernel, offer: Offer, attributes: Mapping[str, str] | None 
             f"the plugin id {kernel.id!r} is already registered in this process; register it once, "
             "or give one of the two kernels another id"
         )
-    plugin, functions = Plugin(kernel), _Functions(kernel, offer, schema)
-    types = {n: type(_example(kernel, target)) for n, target in schema.items()}
+    words = {name: table(kernel, target) for name, target in schema.items()}
+    plugin, functions = Plugin(kernel, words), _Functions(kernel, offer, schema)
+    types = {n: int if words[n] else type(_example(kernel, target)) for n, target in schema.items()}
     inputs = dict.fromkeys(kernel.inputs, trtp.TensorDesc)
     outputs = tuple[(trtp.TensorDesc,) * len(kernel.outputs)]  # type: ignore[misc,valid-type]
     described = trtp.TensorDesc if len(kernel.outputs) == 1 else outputs
@@ -119,11 +127,15 @@ class _Functions:
         """The outputs' shapes and types, in terms of the inputs'."""
         import tensorrt.plugin as trtp
 
-        # Attributes play no part, and nvtripy (0.1.7) passes all of them as one dictionary.
-        inputs = arguments[: len(self.kernel.inputs)]
-        dims, dtypes = extents(self.kernel, inputs), dtypes_of(self.kernel, inputs)
+        count = len(self.kernel.inputs)
+        inputs, given = arguments[:count], arguments[count:]
+        if len(given) == 1 and isinstance(given[0], dict):  # nvtripy (0.1.7) passes all attributes as one dictionary
+            given = tuple(given[0][name] for name in self.schema)
+        _, attributes, _, chosen = self._split((*inputs, *given))
+        scope, free = expressions(self.kernel, inputs, attributes), leading(self.kernel, inputs)
+        dtypes = {**dtypes_of(self.kernel, inputs), **chosen}
         described = tuple(
-            trtp.from_shape_expr(_shape(tensor, dims), to_tensorrt(dtypes.get(tensor.dtype, tensor.dtype)))
+            trtp.from_shape_expr(_shape(tensor, scope, free), to_tensorrt(dtypes.get(tensor.dtype, tensor.dtype)))
             for tensor in self.kernel.outputs.values()
         )
         return described[0] if len(described) == 1 else described
@@ -143,7 +155,7 @@ class _Functions:
         problem, pinned = self._problem(arguments[:-2])
         tactic = self._tactic(problem, pinned, arguments[-1])
         artifact = self.offer.artifact(problem, tactic)
-        inputs, _, _ = self._split(arguments[:-2])
+        inputs, *_ = self._split(arguments[:-2])
         return (artifact.entry, artifact.ptx, *_launch(problem, tactic, artifact, inputs))
 
     def _tactic(self, problem: Problem, pinned: Config, tactic: int) -> Tactic:
@@ -155,15 +167,18 @@ class _Functions:
         return offered[tactic]
 
     def _problem(self, arguments: Sequence[Any]) -> tuple[Problem, Config]:
-        inputs, attributes, pinned = self._split(arguments)
-        return problem_of(self.kernel, inputs, attributes), pinned
+        inputs, attributes, pinned, chosen = self._split(arguments)
+        return problem_of(self.kernel, inputs, attributes, chosen), pinned
 
-    def _split(self, arguments: Sequence[Any]) -> tuple[Descs, dict[str, Attribute], Config]:
-        """Inputs, values of declared attributes, values of pinned parameters."""
-        count = len(self.kernel.inputs)
-        values = dict(zip(self.schema.values(), arguments[count:], strict=True))
-        attributes = {n: v for n, v in values.items() if n in self.kernel.attributes}
-        return arguments[:count], attributes, {n: v for n, v in values.items() if n not in attributes}
+    def _split(self, arguments: Sequence[Any]) -> tuple[Descs, dict[str, Attribute], Config, dict[str, str]]:
+        """Inputs, values of declared attributes, values of pinned parameters, data types that the network chooses."""
+        count, kernel = len(self.kernel.inputs), self.kernel
+        given = dict(zip(self.schema.values(), arguments[count:], strict=True))
+        values = {name: word(kernel, name, value) for name, value in given.items()}
+        chosen = {n: str(values[n]) for n in kernel.chosen_dtypes if n in values}
+        attributes = {n: v for n, v in values.items() if n in kernel.attributes}
+        pinned = {n: v for n, v in values.items() if n not in attributes and n not in chosen}
+        return arguments[:count], attributes, pinned, chosen
 
 
 def _launch(problem: Problem, tactic: Tactic, artifact: Artifact, inputs: Descs) -> tuple[Any, Any]:
@@ -179,21 +194,9 @@ def _launch(problem: Problem, tactic: Tactic, artifact: Artifact, inputs: Descs)
     return params, extra
 
 
-def _shape(tensor: Tensor, dims: Mapping[str, tuple[trtp.ShapeExpr, ...]]) -> tuple[Any, ...]:
-    exprs: list[Any] = []
-    for dim in tensor.dims:
-        if dim.isdigit():
-            exprs.append(int(dim))
-        elif dim.startswith("*"):
-            exprs += dims[dim[1:]]
-        elif not dims[dim]:  # a variadic dimension of a scalar
-            exprs.append(1)
-        else:
-            product, *others = dims[dim]
-            for other in others:
-                product = product * other
-            exprs.append(product)
-    return tuple(exprs)
+def _shape(tensor: Tensor, scope: Mapping[str, Any], free: Mapping[str, tuple[trtp.ShapeExpr, ...]]) -> tuple[Any, ...]:
+    extents = [operand(extent) for extent in tensor.evaluate(scope)]
+    return (*free[tensor.extents[0].names[0]], *extents[1:]) if tensor.variadic else tuple(extents)
 
 
 def _check(kernel: Kernel, schema: Mapping[str, str]) -> None:
@@ -204,15 +207,18 @@ def _check(kernel: Kernel, schema: Mapping[str, str]) -> None:
     for name in schema:
         if name in (*RESERVED_NAMES, *kernel.inputs) or not name.isidentifier() or iskeyword(name):
             raise ConfigError(f"{kernel.id}: TensorRT does not allow an attribute called {name!r}")
-    known = [*kernel.attributes, *kernel.space.names]
+    known = [*kernel.attributes, *kernel.chosen_dtypes, *kernel.space.names]
     for name, target in schema.items():
         if target not in known:
             raise ConfigError(
                 f"{kernel.id}: attribute {name!r} would set {target!r}, which is neither a declared attribute nor a "
                 f"parameter{did_you_mean(target, known)}"
             )
-        if isinstance(_example(kernel, target), str):
-            raise ConfigError(f"{kernel.id}: {target!r} is a text; a plugin's attribute is an int, a float or a bool")
+        if not table(kernel, target) and isinstance(_example(kernel, target), str):
+            raise ConfigError(
+                f"{kernel.id}: {target!r} is a text; a plugin's attribute is an int, a float or a bool: declare it as "
+                "one of several, Word(…) or DType(…), and the network passes its position"
+            )
     if len(set(schema.values())) < len(schema):
         raise ConfigError(f"{kernel.id}: two attributes set the same value: {dict(schema)}")
 

@@ -1,4 +1,9 @@
-"""TensorRT's symbolic integers as operands of a kernel's launch arithmetic."""
+"""TensorRT's symbolic integers as operands of a kernel's arithmetic, of its launch and of its shapes.
+
+`register` is first called where there may be no builder of expressions, and bindings before 10.15 leave an old one
+behind there, with which a constant that comes first makes no expression. So every operation starts from a symbolic
+operand.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +23,21 @@ class Symbolic(Expr):
         self.expr = expr
 
     def apply(self, operator: Operator, left: Int, right: Int) -> Symbolic:
-        return Symbolic(_operators()[operator](symbolic(left), symbolic(right)))
+        if not isinstance(left, Symbolic):
+            assert isinstance(left, int) and isinstance(right, Symbolic)
+            left = Symbolic(right.expr * 0 + left)
+        return Symbolic(_operators()[operator](left.expr, operand(right)))
+
+
+def operand(value: Int) -> trtp.SymInt32 | int:
+    """What stands on the right of an operator, or for an extent."""
+    return value if isinstance(value, int) else value.expr  # type: ignore[attr-defined]
 
 
 def symbolic(value: Int) -> trtp.SymInt32:
-    """An operand of an expression. Only inside a call of TensorRT's, where there is a builder of expressions."""
+    """An expression of any value. Only inside a call of TensorRT's, where there is a builder of expressions."""
     import tensorrt.plugin as trtp
 
-    # An expression has no reflected operators: the constant in `2 * n` has to become one first.
     return trtp.ShapeExpr(value) if isinstance(value, int) else value.expr  # type: ignore[attr-defined]
 
 

@@ -16,7 +16,7 @@ from tuner.backends.setting import BackendSetting
 from tuner.backends.tensorrt.options import TensorrtOptions
 from tuner.compile.options import CompileOptions
 from tuner.errors import ConfigError, did_you_mean
-from tuner.gpu.catalog import find_device
+from tuner.gpu.catalog import DEFAULT, find_device
 from tuner.kernel.kernel import Attribute, Kernel
 from tuner.kernel.loader import load_kernel
 from tuner.kernel.problem import Problem, Range, Timed
@@ -69,7 +69,7 @@ class _ProblemTable(Struct, frozen=True, forbid_unknown_fields=True):
 class _Document(Struct, frozen=True, forbid_unknown_fields=True):
     version: Literal[1]
     kernel: Annotated[str, Meta(min_length=1)]
-    target: str = "h200"
+    target: str = DEFAULT
     problem: dict[str, Any] | None = None
     problems: list[dict[str, Any]] = []
     search: dict[str, Any] = {}
@@ -77,8 +77,12 @@ class _Document(Struct, frozen=True, forbid_unknown_fields=True):
     tensorrt: dict[str, Any] = {}
 
 
-def load_config(path: Path) -> Job:
+def load_config(path: Path, target: str | None = None) -> Job:
     """Read and check a config, and load the kernel it names.
+
+    Args:
+        path: the file.
+        target: replaces the config's.
 
     Raises:
         ConfigError: with file and key, for anything that is not usable.
@@ -86,8 +90,9 @@ def load_config(path: Path) -> Job:
     where = str(path)
     document = _convert(_read(path), _Document, where, "")
     kernel_spec = _absolute(document.kernel, path.parent)
+    device = _target(document.target, where) if target is None else _target(target, "command line")
     try:
-        kernel = load_kernel(kernel_spec, path.parent)
+        kernel = load_kernel(kernel_spec, path.parent, device)
     except ConfigError as e:
         raise ConfigError(f"{where}: kernel: {_one_line(e)}") from e
     if document.problem is not None and document.problems:
@@ -106,7 +111,7 @@ def load_config(path: Path) -> Job:
     return Job(
         name=path.stem,
         kernel=kernel_spec,
-        target=_target(document.target, where),
+        target=device,
         problems=tuple(problem for _, problem in problems),
         search=_search_options(document.search, where),
         compile=_convert(document.compile, CompileOptions, where, "compile"),
@@ -117,7 +122,6 @@ def load_config(path: Path) -> Job:
 def with_overrides(
     config: Job,
     *,
-    target: str | None = None,
     trials: int | None = None,
     shared_trials: int | None = None,
     timeout_s: float | None = None,
@@ -142,7 +146,6 @@ def with_overrides(
     }
     return replace(
         config,
-        target=config.target if target is None else _target(target, where),
         search=_search_options({**msgspec.structs.asdict(config.search), **_given(search)}, where),
         compile=_convert(
             {**msgspec.structs.asdict(config.compile), **_given({"workers": workers})}, CompileOptions, where, "compile"
@@ -218,7 +221,7 @@ def _problem(kernel: Kernel, table: _ProblemTable, where: str, key: str) -> Prob
     dims = {name: _dim(value, where, f"{key}.dims.{name}") for name, value in table.dims.items()}
     for name, value in table.attributes.items():
         number: Any = _convert(value, Attribute, where, f"{key}.attributes.{name}")  # type: ignore[arg-type]
-        if not math.isfinite(number):
+        if not isinstance(number, str) and not math.isfinite(number):
             raise ConfigError(f"{where}: {key}.attributes.{name}: {number} is not a finite number")
     shapes = [_convert(data, _TimedTable, where, f"{key}.timed[{i}]") for i, data in enumerate(table.timed)]
     try:

@@ -208,10 +208,88 @@ def test_an_attribute_that_aot_impl_leaves_out_is_refused(workspace: Workspace) 
     assert "aot_impl leaves out scale" in message
 
 
-def test_a_plugin_that_is_never_compiled_ahead_is_refused(workspace: Workspace) -> None:
-    ((rule, message),) = broken(rehearse(workspace, [('@trtp.aot_impl("planted::add")\n', "")]))
+AOT = '@trtp.aot_impl("planted::add")\n'
+
+
+def test_a_plugin_that_nothing_computes_is_refused(workspace: Workspace) -> None:
+    ((rule, message),) = broken(rehearse(workspace, [(AOT, "")]))
     assert rule == "aot_impl"
-    assert "planted::add has no aot_impl" in message
+    assert "planted::add has neither an aot_impl nor an impl" in message
+
+
+IMPL = """@trtp.impl("planted::add")
+def run(x: trtp.Tensor, size: int, outputs: tuple[trtp.Tensor], stream: int) -> None: ...
+
+
+"""
+
+
+def test_a_plugin_that_compiles_at_run_time_is_played_as_far_as_it_goes(workspace: Workspace) -> None:
+    run = rehearse(workspace, [(AOT, IMPL)])
+    (line,) = run.document["rehearsals"]
+    assert (run.code, line["tactics"], line["played"], line["broken"]) == (0, 2, [], [])
+    text = workspace.run("rehearse", "--module", "plugins.py", "--call", CALL).out
+    assert "no rule broken" in text and "it has an impl alone" in text
+    negative = "return trtp.from_shape_expr((x.shape_expr[0] - 64, 8), x.dtype)"
+    ((rule, _),) = broken(rehearse(workspace, [(AOT, IMPL), ("return x.like()", negative)]))
+    assert rule == "outputs"
+
+
+COMPILES = """
+import tensorrt.plugin as trtp
+
+
+@trtp.register("planted::twice")
+def describe(x: trtp.TensorDesc, block: int) -> trtp.TensorDesc:
+    return x.like()
+
+
+@trtp.aot_impl("planted::twice")
+def launch(
+    x: trtp.TensorDesc, block: int, outputs: tuple[trtp.TensorDesc], tactic: int
+) -> tuple[str, str, trtp.KernelLaunchParams, trtp.SymIntExprs]:
+    import importlib
+    import triton
+    from beside import twice
+    assert importlib.import_module("beside").twice.__name__ == "twice"
+    signature = {"x_ptr": "*fp32", "n": "i32", "y_ptr": "*fp32", "BLOCK": "constexpr"}
+    compiled = triton.compile(triton.compiler.ASTSource(fn=twice, signature=signature, constexprs={"BLOCK": block}))
+    n = x.shape_expr.numel()
+    params = trtp.KernelLaunchParams()
+    params.grid_x = trtp.cdiv(n, block)
+    params.block_x = compiled.metadata.num_warps * 32
+    extra = trtp.SymIntExprs(1)
+    extra[0] = trtp.SymInt32(n)
+    return compiled.metadata.name, compiled.asm["ptx"], params, extra
+
+
+REHEARSAL = ["planted::twice(fp32[1:8:64, 100], block=256)"]
+"""
+
+BESIDE = """
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def twice(x_ptr, n, y_ptr, BLOCK: tl.constexpr):
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(y_ptr + at, 2 * tl.load(x_ptr + at, mask=at < n), mask=at < n)
+"""
+
+
+def test_a_module_compiles_what_lies_beside_it_for_a_gpu_that_is_not_here(workspace: Workspace) -> None:
+    (workspace.folder / "beside.py").write_text(BESIDE)
+    (workspace.folder / "compiles.py").write_text(COMPILES)
+    triton = {"TRITON_CACHE_DIR": str(workspace.folder / "triton")}
+    workspace = Workspace(workspace.folder, workspace.compiled, triton)
+    run = workspace.run("rehearse", "--module", "compiles.py", "--json")
+    (line,) = run.document["rehearsals"]
+    assert (line["played"], [b["rule"] for b in line["broken"]]) == ([0], ["hidden parameters"])
+    assert line["device"] == "NVIDIA H200"
+    older = workspace.run("rehearse", "--module", "compiles.py", "--target", "a100")
+    assert "1 of 1 tactics played" in older.out and "hidden parameters" in older.out
+    assert "target" not in older.out  # what was compiled fits the GPU that was named
 
 
 OUTPUTS = {

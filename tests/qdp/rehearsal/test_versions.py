@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 from planted import CALL, Edits, plant
+from plugin_kernels import EXTENTS, write
 from workspace import Run, Workspace
 
 INCREMENT = Path(__file__).parents[3] / "configs" / "increment.toml"
@@ -61,6 +62,24 @@ def test_a_shipped_job_rehearses_clean(bindings: tuple[Workspace, str]) -> None:
     assert run.document["tensorrt"].startswith(version)
     (line,) = run.document["rehearsals"]
     assert len(line["played"]) == 2
+
+
+EXTENTS_JOB = """
+version = 1
+kernel = "extents.py"
+
+[problem]
+dims = { M = [2, DYNAMIC], N = DYNAMIC, B = DYNAMIC, P = DYNAMIC }
+""".replace("DYNAMIC", "{ min = 8, opt = 20, max = 60 }")
+
+
+def test_computed_extents_rehearse_clean_in_the_second_plugin_of_a_process(bindings: tuple[Workspace, str]) -> None:
+    workspace, _ = bindings
+    write(workspace.folder, "extents", EXTENTS)
+    (workspace.folder / "extents.toml").write_text(EXTENTS_JOB)
+    run = workspace.run("rehearse", str(INCREMENT), "extents.toml", "--tactics", "2", "--workers", "1", "--json")
+    assert run.code == 0, run.out + run.err
+    assert [len(line["played"]) for line in run.document["rehearsals"]] == [2, 2]
 
 
 def test_a_correct_module_passes(bindings: tuple[Workspace, str]) -> None:

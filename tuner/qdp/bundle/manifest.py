@@ -21,10 +21,18 @@ VERSION: Literal[1] = 1
 
 
 class BundledTensor(Struct, frozen=True):
-    """A tensor: a dtype variable or TensorRT's name of a data type, and the shape as the kernel declares it."""
+    """A tensor.
+
+    Attributes:
+        dtype: a dtype variable or TensorRT's name of a data type.
+        shape: as the kernel declares it, for people.
+        extents: the shape as terms of dimensions and attributes, a first one of any number of dimensions as ``*name``;
+            none in an older bundle.
+    """
 
     dtype: str
     shape: str
+    extents: tuple[Term, ...] = ()
 
 
 class BundledTactic(Struct, frozen=True):
@@ -98,12 +106,24 @@ class BundledProblem(Struct, frozen=True):
 
 
 class BundledKernel(Struct, frozen=True):
-    """A kernel: its tensors, attributes and problems."""
+    """A kernel: its tensors, attributes and problems.
+
+    Attributes:
+        inputs, outputs: the tensors.
+        attributes: each attribute's default.
+        problems: what is served.
+        solutions: how dimensions follow from the inputs, one after the other: the dimension, an input, the extent's
+            place counted from the last, which is -1, and a term in which the extent is called "".
+        tables: of each attribute that is a position, what the positions mean: words, or TensorRT's data types where
+            the name is a dtype variable's.
+    """
 
     inputs: dict[str, BundledTensor]
     outputs: dict[str, BundledTensor]
     attributes: dict[str, Attribute]
     problems: tuple[BundledProblem, ...] = ()
+    solutions: tuple[tuple[str, str, int, Term], ...] = ()
+    tables: dict[str, tuple[str, ...]] = {}
 
 
 class Manifest(Struct, frozen=True, kw_only=True):

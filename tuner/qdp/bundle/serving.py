@@ -4,12 +4,13 @@ Needs `tensorrt` and the standard library. Importing the bundle checks its files
 registers its plugins.
 """
 
+import builtins
 import ctypes
 import hashlib
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,15 +70,16 @@ MANIFEST, PTX = _read(FOLDER)
 _require_free(MANIFEST["kernels"])
 
 
-def describe(plugin: str, inputs: Sequence[Any]) -> Any:
+def describe(plugin: str, inputs: Sequence[Any], attributes: Mapping[str, Any]) -> Any:
     """What `register` returns: the outputs' shapes and types."""
     kernel = MANIFEST["kernels"][plugin]
-    types, exprs = _types(kernel, inputs), _exprs(kernel, inputs)
+    attributes = _meant(kernel, attributes)
+    types, shapes = _types(kernel, inputs, attributes), [list(desc.shape_expr) for desc in inputs]
+    sizes, leading = _sizes(kernel, shapes, attributes), _leading(kernel, shapes)
     outputs = []
     for tensor in kernel["outputs"].values():
-        shape: list[Any] = []
-        for dim in tensor["shape"].split():
-            shape += [int(dim)] if dim.isdigit() else exprs[dim[1:]] if dim[0] == "*" else [_product(exprs[dim])]
+        rest = [_evaluate(term, sizes) for term in tensor["extents"][_variadic(tensor) :]]
+        shape = [*leading[tensor["extents"][0]], *rest] if _variadic(tensor) else rest
         outputs.append(trtp.from_shape_expr(tuple(shape), types[tensor["dtype"]]))
     return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
@@ -96,12 +98,13 @@ def launch(plugin: str, inputs: Sequence[Any], attributes: Mapping[str, Any], ta
     chosen = problem["default"] if tactic == 0 else tactics.get(tactic)  # 0: asked for when none is offered
     if chosen is None:
         raise BundleError(f"{plugin}: tactic {tactic} is not in this bundle for {problem['problem']}")
-    sizes = {dim: _product(exprs) for dim, exprs in _exprs(MANIFEST["kernels"][plugin], inputs).items()}
-    grid = [_evaluate(term, sizes) for term in chosen["grid"]]
+    shapes = [list(desc.shape_expr) for desc in inputs]
+    sizes = _sizes(MANIFEST["kernels"][plugin], shapes, attributes)
+    grid = [_symbolic(_evaluate(term, sizes)) for term in chosen["grid"]]
     params = trtp.KernelLaunchParams(*grid, *chosen["block"], chosen["shared_bytes"])
     extra = trtp.SymIntExprs(len(chosen["args"]))
     for i, term in enumerate(chosen["args"]):
-        extra[i] = trtp.SymInt32(_evaluate(term, sizes))
+        extra[i] = trtp.SymInt32(_symbolic(_evaluate(term, sizes)))
     if chosen["ptx"] not in PTX:
         raise BundleError(f"{FOLDER / 'manifest.json'} names {chosen['ptx']!r} and does not list it; export it again")
     return chosen["entry"], PTX[chosen["ptx"]], params, extra
@@ -110,8 +113,10 @@ def launch(plugin: str, inputs: Sequence[Any], attributes: Mapping[str, Any], ta
 def _find(plugin: str, inputs: Sequence[Any], attributes: Mapping[str, Any]) -> dict[str, Any]:
     """The problem of the manifest that these tensors are an instance of, for this device."""
     kernel = MANIFEST["kernels"][plugin]
-    types = {name: dtype.name for name, dtype in _types(kernel, inputs).items()}
-    dims = _dims(kernel, inputs)
+    meant = _meant(kernel, attributes)
+    types = {name: dtype.name for name, dtype in _types(kernel, inputs, meant).items()}
+    attributes = {name: value for name, value in meant.items() if name in kernel["attributes"]}
+    dims = _dims(kernel, inputs, attributes)
     held = kernel["problems"]
     fitting = [
         problem
@@ -179,9 +184,21 @@ def _device() -> tuple[str, tuple[int, int]] | None:
 # -- tensors ---------------------------------------------------------------------------------------
 
 
-def _types(kernel: dict[str, Any], inputs: Sequence[Any]) -> dict[str, Any]:
+def _meant(kernel: dict[str, Any], attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes with the words that their positions stand for."""
+    meant = dict(attributes)
+    for name, words in kernel["tables"].items():
+        if not 0 <= meant[name] < len(words):
+            known = ", ".join(f"{i} for {word}" for i, word in enumerate(words))
+            raise BundleError(f"{name}={meant[name]} is none of {known}")
+        meant[name] = words[meant[name]]
+    return meant
+
+
+def _types(kernel: dict[str, Any], inputs: Sequence[Any], attributes: Mapping[str, Any]) -> dict[str, Any]:
     """The data type behind each name in the kernel's tensors."""
-    types = {t["dtype"]: getattr(trt.DataType, t["dtype"], None) for t in kernel["outputs"].values()}
+    names = [t["dtype"] for t in kernel["outputs"].values()]
+    types = {name: getattr(trt.DataType, str(attributes.get(name, name)), None) for name in names}
     seen: dict[str, Any] = {}
     for (name, tensor), desc in zip(kernel["inputs"].items(), inputs, strict=True):
         if seen.setdefault(tensor["dtype"], desc.dtype) != desc.dtype:
@@ -194,55 +211,87 @@ def _spelling(dtype: Any) -> str:
     return {"FLOAT": "FP32", "HALF": "FP16"}.get(dtype.name) or str(dtype.name)
 
 
-def _parts(kernel: dict[str, Any], inputs: Iterable[Sequence[Any]]) -> Iterator[tuple[str, list[Any]]]:
-    """Each dimension of each input with its extents: one, or any number for one declared as *name."""
-    for (name, tensor), extents in zip(kernel["inputs"].items(), inputs, strict=True):
-        dims = tensor["shape"].split()
-        variadic, leading = tensor["shape"].startswith("*"), len(extents) - len(dims) + 1
-        if leading < 0 or (not variadic and leading != 1):
+def _split(kernel: dict[str, Any], shapes: Iterable[Sequence[Any]]) -> dict[str, tuple[list[Any], list[Any]]]:
+    """Each input's extents: those of a first dimension that stands for any number of them, and the others."""
+    parts: dict[str, tuple[list[Any], list[Any]]] = {}
+    for (name, tensor), extents in zip(kernel["inputs"].items(), shapes, strict=True):
+        count = len(extents) - len(tensor["extents"]) + _variadic(tensor)
+        if count < 0 or (count and not _variadic(tensor)):
             raise BundleError(f"input {name!r} has rank {len(extents)}; its shape is {tensor['shape']!r}")
-        if variadic:
-            yield dims.pop(0)[1:], list(extents[:leading])
-        for dim, extent in zip(dims, extents[leading if variadic else 0 :], strict=True):
-            yield dim, [extent]
+        parts[name] = list(extents[:count]), list(extents[count:])
+    return parts
 
 
-def _exprs(kernel: dict[str, Any], inputs: Sequence[Any]) -> dict[str, list[Any]]:
-    """TensorRT's expressions for the extents of each dimension."""
-    exprs: dict[str, list[Any]] = {}
-    for dim, extents in _parts(kernel, [list(desc.shape_expr) for desc in inputs]):
-        exprs.setdefault(dim, extents)
-    return exprs
+def _variadic(tensor: dict[str, Any]) -> bool:
+    return str(tensor["shape"]).startswith("*")
 
 
-def _dims(kernel: dict[str, Any], inputs: Sequence[Any]) -> dict[str, tuple[int, int, int]]:
+def _leading(kernel: dict[str, Any], shapes: Iterable[Sequence[Any]]) -> dict[str, list[Any]]:
+    """The extents of each dimension that stands for any number of them, which is called ``*name``."""
+    leading: dict[str, list[Any]] = {}
+    for name, (extents, _) in _split(kernel, shapes).items():
+        if _variadic(kernel["inputs"][name]):
+            leading.setdefault(kernel["inputs"][name]["extents"][0], extents)
+    return leading
+
+
+def _sizes(kernel: dict[str, Any], shapes: Sequence[Sequence[Any]], attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Each dimension's number of elements, from numbers or TensorRT's expressions, and the attributes' values."""
+    parts = _split(kernel, shapes)
+    sizes = {**attributes, **{dim[1:]: _product(extents) for dim, extents in _leading(kernel, shapes).items()}}
+    for dim, name, axis, term in kernel["solutions"]:
+        sizes[dim] = _evaluate(term, {**sizes, "": parts[name][1][axis]})
+    return sizes
+
+
+def _dims(
+    kernel: dict[str, Any], inputs: Sequence[Any], attributes: Mapping[str, Any]
+) -> dict[str, tuple[int, int, int]]:
     """Each dimension's smallest and largest size, and what certainly divides it."""
     shapes = [desc.shape for desc in inputs]
-    pairs = [list(zip(*((s.min, s.max) if s.is_dynamic else (s, s)), strict=True)) for s in shapes]
+    ends = [[list(s.min) if s.is_dynamic else list(s) for s in shapes]]
+    ends += [[list(s.max) if s.is_dynamic else list(s) for s in shapes]]
+    low, high = (_sizes(kernel, end, attributes) for end in ends)
+    for end, sizes in zip(ends, (low, high), strict=True):
+        leading = _leading(kernel, end)
+        for (name, (first, extents)), tensor in zip(
+            _split(kernel, end).items(), kernel["inputs"].values(), strict=True
+        ):
+            terms = tensor["extents"][_variadic(tensor) :]
+            needed = [_evaluate(term, sizes) for term in terms]
+            if extents != needed or (_variadic(tensor) and first != leading[tensor["extents"][0]]):
+                shape = [*leading[tensor["extents"][0]], *needed] if _variadic(tensor) else needed
+                raise BundleError(f"input {name!r}, {tensor['shape']!r}, is {[*first, *extents]}; it has to be {shape}")
     dims: dict[str, tuple[int, int, int]] = {}
-    for dim, extents in _parts(kernel, pairs):
-        low, high = math.prod(a for a, _ in extents), math.prod(b for _, b in extents)
-        size = low, high, math.prod(a for a, b in extents if a == b)
-        if dims.setdefault(dim, size) != size or (dim.isdigit() and size != (int(dim),) * 3):
-            raise BundleError(f"dimension {dim} has different sizes in the inputs: {dims[dim][:2]} and {size[:2]}")
-    return {dim: size for dim, size in dims.items() if not dim.isdigit()}
+    for dim, pairs in _leading(kernel, [list(zip(*both, strict=True)) for both in zip(*ends, strict=True)]).items():
+        dims[dim[1:]] = low[dim[1:]], high[dim[1:]], math.prod(a for a, b in pairs if a == b)
+    for dim, *_ in kernel["solutions"]:
+        dims[dim] = low[dim], high[dim], low[dim] if low[dim] == high[dim] else 1
+    return dims
 
 
-def _product(exprs: Sequence[Any]) -> Any:
-    product, *others = exprs or [trtp.ShapeExpr(1)]
+def _product(extents: Sequence[Any]) -> Any:
+    product, *others = extents or [1]
     for other in others:
         product = product * other
     return product
 
 
+def _symbolic(value: Any) -> Any:
+    return trtp.ShapeExpr(value) if isinstance(value, int) else value
+
+
 def _evaluate(term: Any, sizes: Mapping[str, Any]) -> Any:
-    """A term of a launch, ``["cdiv", "N", 256]``, on TensorRT's expressions."""
+    """A term of a shape or a launch, ``["cdiv", "N", 256]``, on numbers and TensorRT's expressions."""
     if isinstance(term, int):
-        return trtp.ShapeExpr(term)
+        return term
     if isinstance(term, str):
         return sizes[term]
-    left, right = _evaluate(term[1], sizes), _evaluate(term[2], sizes)
-    match term[0]:
+    operator, left, right = term[0], _evaluate(term[1], sizes), _evaluate(term[2], sizes)
+    symbolic = not (isinstance(left, int) and isinstance(right, int))
+    if symbolic and isinstance(left, int):
+        left = right * 0 + left  # bindings before 10.15 cannot start from a constant
+    match operator:
         case "+":
             return left + right
         case "-":
@@ -251,5 +300,7 @@ def _evaluate(term: Any, sizes: Mapping[str, Any]) -> Any:
             return left * right
         case "//":
             return left // right
-        case operator:
-            return getattr(trtp, operator)(left, right)
+        case "cdiv":
+            return trtp.cdiv(left, right) if symbolic else -(-left // right)
+        case _:
+            return getattr(trtp if symbolic else builtins, operator)(left, right)

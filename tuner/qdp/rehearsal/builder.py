@@ -91,6 +91,8 @@ class Rehearsal:
         offered: the tactics that autotune offers for the network's types.
         played: those that were played, when they broke no rule.
         broken: the rules that were broken.
+        ahead: whether the plugin is compiled ahead of time. One that has an `impl` alone compiles while the engine
+            runs, so that nothing is known of its tactics but their ids.
     """
 
     inputs: int
@@ -98,6 +100,7 @@ class Rehearsal:
     offered: tuple[int, ...] = ()
     played: tuple[Played, ...] = ()
     broken: tuple[Broken, ...] = ()
+    ahead: bool = True
 
 
 def play(
@@ -161,6 +164,8 @@ def _play(
         offered = stage.autotune()
     except RuleBroken as e:
         return Rehearsal(len(tensors), broken=(Broken(None, e.rule, e.message),))
+    if not stage.ahead:
+        return Rehearsal(len(tensors), outputs, offered, ahead=False)
     played, broken = [], []
     for tactic in choose(offered):
         try:
@@ -212,10 +217,11 @@ class _Stage:
 
     def _make(self) -> Any:
         definition = self._definition()
-        if definition.aot_impl_func is None:
-            raise RuleBroken("aot_impl", f"{self._id} has no aot_impl; this plays plugins compiled ahead of time")
-        missing = ", ".join(n for n in definition.input_attrs if n not in definition.aot_impl_attr_names)
-        if missing:
+        self.ahead = definition.aot_impl_func is not None
+        if not self.ahead and definition.impl_func is None:
+            raise RuleBroken("aot_impl", f"{self._id} has neither an aot_impl nor an impl, so nothing computes it")
+        missing = ", ".join(n for n in definition.input_attrs if n not in (definition.aot_impl_attr_names or ()))
+        if self.ahead and missing:
             raise RuleBroken(
                 "attributes",
                 f"aot_impl leaves out {missing}; unlike impl and autotune it is passed every attribute of register",
@@ -223,7 +229,8 @@ class _Stage:
         with calling("the call", rule="schema"):
             make = definition(*[NetworkTensor() for _ in self._tensors], **self._attributes)
         with calling("creating the plugin", rule="schema"):
-            return make(self._trt.QuickPluginCreationRequest.STRICT_AOT)[2].clone()
+            request = self._trt.QuickPluginCreationRequest
+            return make(request.STRICT_AOT if self.ahead else request.STRICT_JIT)[2].clone()
 
     def _definition(self) -> Any:
         namespace, name = self._id.split("::")

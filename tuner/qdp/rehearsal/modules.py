@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tuner.errors import ConfigError, did_you_mean
-from tuner.gpu.target import Target
+from tuner.gpu.catalog import Device
+from tuner.gpu.stand_in_driver import StandInDriver, answering
 from tuner.kernel.loader import import_file
 from tuner.qdp.rehearsal.builder import DEFAULT, Broken, Rehearsal, play
 from tuner.qdp.rehearsal.call import Call, example, parse
@@ -36,8 +39,30 @@ class LoadedModule:
     broken: Broken | None = None
 
 
-def load_module(path: Path) -> LoadedModule:
+@contextmanager
+def at_home(module: Path, driver: StandInDriver, always: bool) -> Iterator[None]:
+    """Load a module and play its plugins as where it was written: with the files beside it, and with a GPU.
+
+    Args:
+        module: its file; what its functions import when they are called may lie beside it.
+        driver: answers where they ask for the GPU, as `triton.compile` without a target does.
+        always: also where there is one.
+    """
+    folder = str(module.resolve().parent)
+    sys.path.append(folder)
+    try:
+        with answering(driver, always=always):
+            yield
+    finally:
+        sys.path.remove(folder)
+
+
+def load_module(path: Path, device: Device) -> LoadedModule:
     """Execute a file, and see which plugins it registers.
+
+    Args:
+        path: the file.
+        device: answers where the file asks for the GPU and nobody answers yet.
 
     Raises:
         ConfigError: when there is no such file, or it fails for a reason other than its registrations.
@@ -47,7 +72,7 @@ def load_module(path: Path) -> LoadedModule:
     registry = importlib.import_module("tensorrt.plugin._lib").QDP_REGISTRY
     before = set(registry)
     try:
-        variables = vars(import_file(path.resolve()))
+        variables = vars(import_file(path.resolve(), device))
     except ConfigError as e:
         cause = e.__cause__
         frames = traceback.extract_tb(cause.__traceback__) if cause is not None else []
@@ -65,20 +90,20 @@ def load_module(path: Path) -> LoadedModule:
     return LoadedModule(plugins, tuple(calls))
 
 
-def rehearse_call(text: str, tactics: int | None, target: Target | None) -> tuple[Rehearsal, tuple[Broken, ...]]:
+def rehearse_call(text: str, tactics: int | None, device: Device | None) -> tuple[Rehearsal, tuple[Broken, ...]]:
     """Play one call.
 
     Args:
         text: as `tuner.qdp.rehearsal.call.parse` reads it.
         tactics: how many of the offered tactics to play, in the order of their ids; None for all.
-        target: the device to run on; None leaves its architecture out of it.
+        device: what to run on; None leaves its architecture out of it.
 
     Raises:
         ConfigError: when the call cannot be read, or names no plugin.
     """
     call = _typed(parse(text))
     rehearsal = play(call.plugin, call.tensors, call.attributes, lambda offered: (offered or (DEFAULT,))[:tactics])
-    return rehearsal, examine(rehearsal, target)
+    return rehearsal, examine(rehearsal, None if device is None else device.target)
 
 
 def _typed(call: Call) -> Call:
