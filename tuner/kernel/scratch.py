@@ -52,10 +52,9 @@ def added_scratch(kernel: Kernel) -> dict[str, Tensor]:
 
 def _most_blocks(kernel: Kernel) -> int:
     """The blocks of the largest cluster that a program of the grid may be."""
-    options, params = kernel.code.options, [p for p in kernel.params if p.name in kernel.code.options]
-    return (
-        max(kernel.code.blocks_per_program({**options, p.name: v}) for p in params for v in p.values) if params else 1
-    )
+    options = kernel.code.options
+    chosen = [{**options, p.name: value} for p in kernel.params if p.name in options for value in p.values]
+    return max(kernel.code.blocks_per_program(values) for values in chosen or [options])
 
 
 def _grids(kernel: Kernel) -> list[tuple[Node, Node, Node]]:
