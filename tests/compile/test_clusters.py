@@ -195,7 +195,7 @@ def test_the_model_knows_that_clusters_take_turns_on_fewer_multiprocessors(probl
         config = {"B": 1024, "num_ctas": ctas}
         timing = predict(find_device("h200"), fixed, config, compile_tactic(fixed, config, H100))
         facts[ctas] = timing.facts
-    launched = {ctas: fixed.launch({"B": 1024, "num_ctas": ctas}).grid[0] for ctas in facts}
+    launched = {ctas: ctas * fixed.programs({"B": 1024, "num_ctas": ctas})[0] for ctas in facts}
     slots = {ctas: launched[ctas] / facts[ctas]["waves"] / facts[ctas]["blocks_per_sm"] for ctas in facts}
     assert slots[1] == pytest.approx(132)
     assert 120 <= slots[4] <= 132

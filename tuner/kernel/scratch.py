@@ -54,7 +54,7 @@ def _most_blocks(kernel: Kernel) -> int:
     """The blocks of the largest cluster that a program of the grid may be."""
     options = kernel.code.options
     chosen = [{**options, p.name: value} for p in kernel.params if p.name in options for value in p.values]
-    return max(kernel.code.blocks_per_program(values) for values in chosen or [options])
+    return max(kernel.code.blocks_per_program(values) for values in chosen or [dict(options)])
 
 
 def _grids(kernel: Kernel) -> list[tuple[Node, Node, Node]]:

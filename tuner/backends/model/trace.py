@@ -187,7 +187,7 @@ def _launch(
 
 def _cluster(size: Dim3, block: Sequence[Value], grid: Dim3) -> dict[str, Value]:
     """What the registers hold that tell a block its place in a cluster, and that of the cluster."""
-    rank: Value = 0
+    rank: Any = 0
     registers: dict[str, Value] = {}
     for axis, blocks, each, number in reversed(list(zip("xyz", size, block, grid, strict=True))):
         assert each is not None
