@@ -237,13 +237,13 @@ def _attend(
             top = higher
             part = gl.sum(gl.reshape(weights, [ROWS, BLOCK_N // 8, 8]), 1)
             total = total * gl.expand_dims(gl.convert_layout(shrink, gl.SliceLayout(1, total.type.layout)), 1) + part
+            factors = gl.convert_layout(weights.to(dtype), of_weights)
             # This has long been full. But the assembler would wait for the product above before the exponentials,
             # and it moves no wait across the branch that this is.
             mbarrier.wait(v_full.index(before), before_phase)
             result = warpgroup_mma_wait(0, deps=[result])
             mbarrier.arrive(v_empty.index(before), count=1)
             result = result * gl.expand_dims(gl.convert_layout(shrink, gl.SliceLayout(1, of_result)), 1)
-            factors = gl.convert_layout(weights.to(dtype), of_weights)
         mbarrier.arrive(q_empty.index(ME), count=1)
         mbarrier.wait(v_full.index(slot), phase)
         result = warpgroup_mma(factors, v_s.index(slot).reshape([BLOCK_N, D]), result, is_async=True)
