@@ -47,6 +47,19 @@ def test_parameters_and_types_come_as_macros_or_template_arguments(
     assert artifact.compiler.startswith("nvrtc ")
 
 
+@pytest.mark.parametrize("code", [MACROS, TEMPLATE.replace("Element", "float").replace("typename float", "typename E")])
+def test_parameters_come_in_any_order(code: str) -> None:
+    entry = "twice" if code is MACROS else "twice<T, THREADS>"
+    author, element = code.replace("(const T* x, int n, T* y)", "(T* y, int n, const T* __restrict__ x)"), "float"
+    author = author.replace(f"(const {element}* x, int n, {element}* y)", f"({element} y[], int n, const {element}* x)")
+    assert author != code
+    problem = double(CudaCpp(author, entry))
+    assert problem.kernel.code.parameters == ("y", "n", "x")
+    reordered, usual = compile_tactic(problem, TACTIC, H100), compile_tactic(double(CudaCpp(code, entry)), TACTIC, H100)
+    assert [p.name[-1] for p in parse(reordered.ptx).entry.params] == ["2", "1", "0"]
+    assert reordered.resources.instructions == usual.resources.instructions
+
+
 def test_ptx_is_lowered_to_what_the_driver_knows() -> None:
     assert compile_tactic(double(CudaCpp(MACROS, "twice")), TACTIC, Target((8, 0), (7, 5))).ptx_version == (7, 5)
 

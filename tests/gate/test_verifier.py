@@ -195,7 +195,8 @@ def test_what_does_not_end_fails_by_a_count_that_lasts(declare: Declare, tmp_pat
     with verifying(declare(old, new), store, timeout_s=600.0) as verifier:
         verdict = verifier.submit(tactic()).result(timeout=600)
     failure = verdict.failure()
-    assert failure == Failure(FailureClass.TIMEOUT, "runs too long: takes more than 20,000 operations at N=1 T=fp32")
+    assert failure is not None and (failure.kind, failure.lasting) == (FailureClass.TIMEOUT, True)
+    assert failure.message.startswith("runs too long: takes more than 20,000 operations at N=1 T=fp32; the gate chose")
     assert len(list((tmp_path / "store").glob("*/*"))) == 1
 
 

@@ -14,7 +14,7 @@ from tuner.compile.artifact import Artifact
 from tuner.compile.compiler import Compiler
 from tuner.errors import ConfigError, UnavailableError
 from tuner.gpu.target import Target
-from tuner.kernel.problem import Problem, Range
+from tuner.kernel.problem import Dims, Problem, Range
 from tuner.qdp.offers import CompilingOffer, legal
 from tuner.qdp.plugin import register
 from tuner.qdp.rehearsal.builder import PlayedLaunch, PlayedTensor, Rehearsal, play
@@ -313,7 +313,7 @@ def test_a_tensorrt_that_is_too_old_is_refused(
 def test_computed_extents(layer: ModuleType, tmp_path: Path, offer: CompilingOffer) -> None:
     kernel = write(tmp_path, "extents", EXTENTS)
     register(kernel, offer)
-    dims = {"M": (2, Range(1, 3, 5)), "N": Range(100, 300, 900), "B": Range(1, 4, 9), "P": Range(8, 20, 60)}
+    dims: Dims = {"M": (2, Range(1, 3, 5)), "N": Range(100, 300, 900), "B": Range(1, 4, 9), "P": Range(8, 20, 60)}
     problem = Problem.of(kernel, dims, attributes={"pad": 5})
     rehearsal, broken = rehearse(problem, offer, TARGET)
     assert not broken

@@ -54,7 +54,7 @@ def compile_key(problem: Problem, config: Config, target: Target) -> str:
         "language": source.language,
         "source": source.text(),
         "arguments": source.arguments,
-        "passed": problem.kernel.resolve(config)[0].passed,
+        "pointers": _pointers(problem.kernel.resolve(config)[0]),
         "specialization": asdict(problem.specialize(config, target.capability, newest_ptx(target))),
         "disassemble": target.disassemble,
         "scratch": _scratch(problem, config),
@@ -123,6 +123,12 @@ def compile_tactic(problem: Problem, config: Config, target: Target) -> Artifact
     )
 
 
+def _pointers(kernel: Kernel) -> list[list[bool]]:
+    """Of each input, whether the code takes it; of each output, whether it is changed in place."""
+    taken = set(kernel.passed[0].values())
+    return [[name in taken for name in kernel.inputs], [name in kernel.aliases for name in kernel.outputs]]
+
+
 def tools(source: Source, target: Target) -> Mapping[str, str]:
     """Names and versions of the tools that compile a source for a device.
 
@@ -130,6 +136,14 @@ def tools(source: Source, target: Target) -> Mapping[str, str]:
         UnavailableError: when one is not installed.
     """
     return {**source.tools(), "ptxas": ptxas(target).version}
+
+
+def tools_of(problem: Problem, config: Config, target: Target) -> dict[str, str]:
+    """Names and versions of all that makes code of a configuration, of each of its launches."""
+    found: dict[str, str] = {}
+    for step in problem.steps(config):
+        found |= tools(step.problem.source(step.config), target)
+    return found
 
 
 def check_launch(problem: Problem, config: Config) -> Launch:

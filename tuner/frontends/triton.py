@@ -13,7 +13,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -23,7 +23,7 @@ from tuner.errors import ConfigError, did_you_mean
 from tuner.frontends.base import ALIGNMENT, Emitted, Heuristic, Source, Specialization
 from tuner.frontends.binding import Declared, Order, arrange
 from tuner.frontends.python_source import source_text
-from tuner.frontends.triton_arguments import annotated, check_scalars, long_name, unspecialized
+from tuner.frontends.triton_arguments import annotated, asked_for_none, check_scalars, long_name, unspecialized
 from tuner.frontends.triton_descriptors import DESCRIPTOR_BYTES, count_descriptors
 from tuner.frontends.triton_entry import extent_names, make_entry, scalar_types
 from tuner.frontends.words import DType
@@ -91,6 +91,8 @@ class TritonSource(Source):
         defaults = {n: _unwrapped(p.default) for n, p in signature.items() if p.default is not p.empty}
         valued = {**defaults, **declared.attributes}
         order = arrange(self.parameters, declared, valued, {*declared.params, *self.heuristics})
+        if none := _given_by_nothing(order, declared, asked_for_none(self.jit, self.heuristics)):
+            return self.bind(replace(declared, absent=(*declared.absent, *none)))
         tensors = dict(zip((*declared.inputs, *declared.outputs), (*order.inputs, *order.outputs), strict=True))
         blocks = {tensors[t]: block for t, block in declared.blocks.items()}
         for word in (w for block in blocks.values() for w in block if isinstance(w, str)):
@@ -194,6 +196,14 @@ def _parameters(function: Callable[..., Any]) -> list[tuple[str, bool]]:
     """Each parameter of a Triton function and whether it is a compile-time constant."""
     parameters = inspect.signature(function).parameters.values()
     return [(p.name, "constexpr" in str(getattr(p.annotation, "__name__", p.annotation))) for p in parameters]
+
+
+def _given_by_nothing(order: Order, declared: Declared, optional: Collection[str]) -> list[str]:
+    """The optional pointers that neither a tensor nor the launch gives: they are None."""
+    left = [name for name in order.integers if name in optional]
+    if isinstance(declared.passed, int):
+        return left if len(order.integers) - len(left) == declared.passed else []
+    return [] if declared.passed is None else [name for name in left if name not in declared.passed]
 
 
 def _unwrapped(value: Any) -> Any:

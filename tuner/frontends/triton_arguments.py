@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tuner.errors import ConfigError
 
 _NAMES = {"u1": "int1", "bf16": "bfloat16"}
+
+
+_ASKED = re.compile(r"""(?:\[["'](\w+)["']\]|\b(\w+))\s*(?:\bis(?:\s+not)?\b|[=!]=)\s*None\b""")
 
 
 def parameters_of(jit: Any) -> list[Any]:
@@ -44,6 +47,18 @@ def check_scalars(jit: Any, names: Sequence[str]) -> None:
                 f"run-time parameter {parameter.name!r} is annotated {_spelt(kind)}; TensorRT's launch passes no "
                 "floats: declare an attribute of that name, which is compiled in, or pass it in a tensor"
             )
+
+
+def asked_for_none(jit: Any, heuristics: Mapping[str, Any]) -> frozenset[str]:
+    """Return what the code or a heuristic compares with None, as ``bias is not None`` or ``args["bias"] is None``."""
+    found: set[str] = set()
+    for function in (jit.fn, *heuristics.values()):
+        try:
+            text = inspect.getsource(function)
+        except (OSError, TypeError):  # whoever identifies the source says so
+            continue
+        found |= {a or b for a, b in _ASKED.findall(text)}
+    return frozenset(found)
 
 
 def unspecialized(jit: Any) -> tuple[frozenset[str], frozenset[str]]:

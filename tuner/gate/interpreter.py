@@ -159,7 +159,8 @@ def _arguments(
     inputs, outputs = kernel.resolve(config)[0].passed
     tensors = {**kernel.inputs, **kernel.outputs}
     pointers = {name: _Pointer(problem.dtype(t), memory.regions[name].start) for name, t in tensors.items()}
-    arguments = (*map(pointers.get, inputs.values()), *launch.args, *map(pointers.get, outputs.values()))
+    first, last = ([pointers[name] for name in group.values()] for group in (inputs, outputs))
+    arguments: tuple[Any, ...] = (*first, *launch.args, *last)
     with _patched(memory, operations), _silent():
         try:
             named = dict(zip(code.arguments, arguments, strict=True))
@@ -167,7 +168,8 @@ def _arguments(
             named |= constants
             for name, block in code.blocks.items():
                 extents = [named.pop(extent) for extent in extent_names(name, len(block))]
-                named[name] = _descriptor(named[name], extents, [constants.get(b, b) for b in block])
+                sizes = [constants[b] if isinstance(b, str) else b for b in block]
+                named[name] = _descriptor(named[name], extents, sizes)
             for name, kind in scalar_types(code.jit, constants, code.order.integers if code.order else ()).items():
                 named[name] = _scalar(named[name], tl.dtype(long_name(kind)))
             yield code.jit, named, problem.programs(config)

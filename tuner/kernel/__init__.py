@@ -2,9 +2,11 @@
 
 - `alternatives`: one operator with several sources: each a complete declaration, and a parameter that chooses among
   them
-- `arguments`: a kernel's run-time arguments by name, as hooks and heuristics look at them
+- `arguments`: a kernel's run-time arguments by name: what its launch passes, and what hooks and heuristics look at
 - `arith`: launch arithmetic that is written once and evaluated on more than one kind of integer
 - `autotune`: kernels under `@triton.autotune` and `@triton.heuristics`, as they are
+- `constants`: the values of a source's constants: what a problem, a tactic and the source's own heuristics make of
+  them
 - `expressions`: arithmetic in the text of a declaration, such as the extents of a shape
 - `extents`: the extents of a kernel's tensors: how dimensions follow from them, and whether sizes leave them elements
 - `identity`: what identifies a kernel: the hash that its cache entries and verdicts are kept under
@@ -15,6 +17,7 @@
 - `problem_data`: a problem as plain data: the one description that files hold, and that is compared, joined and
   hashed
 - `references`: a problem as plain data, for worker processes: a kernel holds functions, which cannot be sent
+- `scratch`: the scratch memory that code needs and no parameter of it takes: an output that is added
 - `siblings`: import a file together with the modules beside it, apart from those of any other folder
 - `stand_in`: what heuristics and pruning hooks see in place of the arguments of a launch
 - `tensor`: inputs and outputs of a kernel: their shapes and types, and how exact an output has to be

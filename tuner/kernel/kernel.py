@@ -75,14 +75,14 @@ class Kernel:
             defaults. Those named as a parameter are compiled in, and arrive as what Triton's launcher would
             pass where that is no constant: a float as an fp32 scalar. The launch may pass integers. A text
             is a word or, as a `DType` or one of Triton's, a data type; a `Word` or a `DType` of several is one
-            of those, which the network chooses.
+            of those, which the network chooses. Integers may stand in extents.
         constraints: what a legal tactic meets.
         tolerances: per output dtype; `default_tolerance` otherwise. A function asks by name for dimensions,
             attributes and dtype variables, for errors that grow with them.
         bytes: bytes that must cross device memory; by default every tensor once, scratch memory excepted.
         flops: floating-point operations; 0 marks a kernel that only moves data.
-        absent: parameters, such as optional pointers, that are compiled in as None. Those whose default is
-            None and that nothing names are absent by themselves.
+        absent: parameters, such as optional pointers, that are compiled in as None. Those that nothing gives
+            and whose default is None, or which the code compares with None, are absent by themselves.
         descriptors: the tensors that the source takes as descriptors which its host code makes, each with its block
             shape of numbers and constants: ``{"a": ("BLOCK_M", "BLOCK_K")}``. They are made in the kernel.
         constants: returns constants of the source that follow from dimensions, data types, attributes and
@@ -133,7 +133,8 @@ class Kernel:
         search finds out. Heuristics are computed for each tactic; one that differs within the range of a
         dimension refuses it. They and the hook see tensors as contiguous and aligned to 256 bytes, with
         `dtype`, `shape`, `size()`, `stride()`, `data_ptr()` and the like. Parameters of which nothing here
-        speaks keep their default values.
+        speaks keep their default values. What the autotuner resets to zero starts with it (`Tensor.start`); what
+        it restores is an output changed in place (`Alias`).
 
         Args:
             function: what the decorators made, or anything that wraps it.
@@ -141,8 +142,8 @@ class Kernel:
                 meets besides the hook, and `default` is the first config unless given.
 
         Raises:
-            ConfigError: when the autotuner resets or restores tensors or calls hooks around a launch, or
-                what it says does not fit the declaration.
+            ConfigError: when the autotuner calls hooks around a launch, or what it says does not fit the
+                declaration.
         """
         from tuner.kernel.autotune import read_autotuned
 

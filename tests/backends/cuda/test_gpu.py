@@ -18,7 +18,7 @@ import pytest
 
 from tuner import Problem, Range
 from tuner.backends.cuda.backend import CudaBackend
-from tuner.backends.cuda.bench import Bench, Input, Output, Workload
+from tuner.backends.cuda.bench import Bench, Input, LaunchPlan, Output, StepLaunch, Workload
 from tuner.backends.cuda.probes import Probes
 from tuner.compile.artifact import Artifact, Resources
 from tuner.gpu import driver
@@ -162,13 +162,16 @@ def test_a_bench_repeats_tiles_poisons_outputs_and_launches_in_tensorrts_order()
     workload = Workload((Input(4 * n, tile.view(np.uint8)),), (Output(4 * n, b"\xff" * 4, True, samples),), 4 << 20)
     assert bench.place(0, workload) == 6
     handle = bench.load(GOOD.encode(), "increment", 0)
-    launch = LaunchShape((-(-n // 128), 1, 1), (128, 1, 1))
-    evidence = bench.check(handle, 0, launch, (n,))
+
+    def plan(count: int) -> LaunchPlan:
+        return LaunchPlan((StepLaunch(LaunchShape((-(-n // 128), 1, 1), (128, 1, 1)), (count,), (0,), (1,)),))
+
+    evidence = bench.check([handle], 0, plan(n))
     assert (evidence.unwritten, evidence.guards, evidence.changed) == ((0,), (0,), ())
     assert np.frombuffer(evidence.samples[0], np.float32).tolist() == [int(s) % 1009 + 1 for s in samples]
-    half = bench.check(handle, 0, launch, (n // 2,))
+    half = bench.check([handle], 0, plan(n // 2))
     assert half.unwritten == (n - n // 2,)
-    assert bench.time(handle, 0, launch, (n,), 12) > 0
+    assert bench.time([handle], 0, plan(n), 12) > 0
     bench.unload(handle)
     assert bench.healthy()
 

@@ -34,7 +34,7 @@ from tuner.backends.tensorrt.order import Built, Host
 from tuner.backends.tensorrt.runner import network_case, network_runner, unload_engine
 from tuner.backends.timing.plan import CONFIRMATION, SCREENING, Confirmation, Screening
 from tuner.backends.timing.sampling import Series, confirm
-from tuner.compile.artifact import Artifact
+from tuner.compile.artifact import Code
 from tuner.compile.blobs import default_folder
 from tuner.compile.compiler import Compiler, Compiles
 from tuner.gpu.conditions import Nvml
@@ -124,7 +124,7 @@ class TensorrtBackend(Backend):
     def tied(self, a: Timing, b: Timing) -> bool:
         return self._measurer.tied(a, b)
 
-    def compiled(self, config: Config) -> Artifact | None:
+    def compiled(self, config: Config) -> Code | None:
         found = self._prepared.result(config)
         return None if isinstance(found, Failure) else found
 
@@ -147,7 +147,12 @@ class TensorrtBackend(Backend):
         return built
 
     def builder_choice(self, configs: Sequence[Config]) -> Tactic | None:
-        """What TensorRT's builder chooses when it is offered all these; None when it fails or does not tell."""
+        """What TensorRT's builder chooses when it is offered all these; None when it fails or does not tell.
+
+        Of an operator of several launches it chooses nothing: the layers are given a tactic.
+        """
+        if self._problem.kernel.parts:
+            return None
         try:
             chosen = self.engine(configs).chosen
         except FAULTS:
