@@ -90,7 +90,7 @@ def play(bundle: Path) -> dict[str, Any]:
 
 def launch(problem: Any, played: dict[str, Any], seed: int) -> dict[str, Any]:
     """Launch a played tactic on the GPU; None as the fault when its outputs are right."""
-    from tuner.backends.cuda.bench import Bench
+    from tuner.backends.cuda.bench import Bench, LaunchPlan, StepLaunch
     from tuner.backends.cuda.cases import judge, make_case
     from tuner.gpu.driver import LaunchShape
 
@@ -98,9 +98,11 @@ def launch(problem: Any, played: dict[str, Any], seed: int) -> dict[str, Any]:
     bench = Bench(0)
     bench.place(0, case.workload)
     handle = bench.load(played["code"].encode(), played["entry"], at["shared_bytes"])
-    evidence = bench.check(
-        handle, 0, LaunchShape(tuple(at["grid"]), tuple(at["block"]), at["shared_bytes"]), at["extra"]
-    )
+    shape = LaunchShape(tuple(at["grid"]), tuple(at["block"]), at["shared_bytes"])
+    inputs = len(case.workload.inputs)
+    outputs = range(inputs, inputs + len(case.workload.outputs))
+    plan = LaunchPlan((StepLaunch(shape, tuple(at["extra"]), tuple(range(inputs)), tuple(outputs)),))
+    evidence = bench.check([handle], 0, plan)
     return {"fault": judge(case, evidence), "compared": case.checked, "elements": case.elements, "launch": at}
 
 
