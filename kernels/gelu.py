@@ -10,12 +10,24 @@ from tuner import Constraint, Kernel, Launch, Tensor, Tolerance, cdiv, choice, p
 
 
 @triton.jit
-def gelu(x_ptr, n, y_ptr, approximate: tl.constexpr, BLOCK_SIZE: tl.constexpr, BLOCKS: tl.constexpr):
+def gelu(
+    x_ptr,
+    n,
+    y_ptr,
+    approximate: tl.constexpr,
+    BLOCK_SIZE: tl.constexpr,
+    BLOCKS: tl.constexpr,
+    LOADS: tl.constexpr,
+    STORES: tl.constexpr,
+):
     first = tl.program_id(0) * BLOCK_SIZE * BLOCKS
+    # Nobody reads an element twice: it may leave the L2 before what others will want again.
+    loaded: tl.constexpr = "" if LOADS == "normal" else LOADS
+    stored: tl.constexpr = "" if STORES == "normal" else STORES
     for i in tl.static_range(BLOCKS):
         offsets = first + i * BLOCK_SIZE + tl.arange(0, BLOCK_SIZE)
         mask = offsets < n
-        x = tl.load(x_ptr + offsets, mask=mask).to(tl.float32)
+        x = tl.load(x_ptr + offsets, mask=mask, eviction_policy=loaded).to(tl.float32)
         if approximate:
             # (1 + tanh(z)) / 2 is sigmoid(2 z), with z = sqrt(2 / pi) (x + 0.044715 x^3).
             y = x * tl.sigmoid(1.5957691216057308 * (x + 0.044715 * x * x * x))
@@ -35,7 +47,7 @@ def gelu(x_ptr, n, y_ptr, approximate: tl.constexpr, BLOCK_SIZE: tl.constexpr, B
             )
             tail = polynomial * tl.exp2(-0.7213475204444817 * x * x)
             y = tl.maximum(x, 0) - z * tail
-        tl.store(y_ptr + offsets, y.to(y_ptr.dtype.element_ty), mask=mask)
+        tl.store(y_ptr + offsets, y.to(y_ptr.dtype.element_ty), mask=mask, eviction_policy=stored)
 
 
 _erf = np.vectorize(math.erf, otypes=[np.float64])
@@ -54,7 +66,13 @@ kernel = Kernel(
     outputs={"y": Tensor("T", "*N")},
     dtypes={"T": ("fp16", "bf16", "fp32")},
     attributes={"approximate": False},
-    params=[powers_of_two("BLOCK_SIZE", 128, 16384), choice("BLOCKS", 1, 2, 4), powers_of_two("num_warps", 1, 16)],
+    params=[
+        powers_of_two("BLOCK_SIZE", 128, 16384),
+        choice("BLOCKS", 1, 2, 4),
+        choice("LOADS", "normal", "evict_first"),
+        choice("STORES", "normal", "evict_first"),
+        powers_of_two("num_warps", 1, 16),
+    ],
     constraints=[
         Constraint(
             "thread_has_work",
@@ -67,7 +85,7 @@ kernel = Kernel(
             "a thread would keep more than 64 elements in registers",
         ),
     ],
-    default={"BLOCK_SIZE": 1024, "BLOCKS": 1, "num_warps": 4},
+    default={"BLOCK_SIZE": 1024, "BLOCKS": 1, "LOADS": "normal", "STORES": "normal", "num_warps": 4},
     launch=lambda N, BLOCK_SIZE, BLOCKS: Launch(grid=(cdiv(N, BLOCK_SIZE * BLOCKS),), args=(N,)),
     reference=reference,
     # fp32 inside: the argument of the sigmoid's exp is at most 32 or so and off by some 2^-23 of itself, the products

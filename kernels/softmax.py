@@ -4,11 +4,23 @@ import numpy as np
 import triton
 import triton.language as tl
 
-from tuner import Constraint, Kernel, Launch, Tensor, Tolerance, cdiv, powers_of_two
+from tuner import Constraint, Kernel, Launch, Tensor, Tolerance, cdiv, choice, powers_of_two
 
 
 @triton.jit
-def softmax(x_ptr, M, N, y_ptr, ROWS: tl.constexpr, BLOCK_N: tl.constexpr):
+def softmax(
+    x_ptr,
+    M,
+    N,
+    y_ptr,
+    ROWS: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    LOADS: tl.constexpr,
+    STORES: tl.constexpr,
+):
+    # What is read for the last time, and what is written, may leave the L2 before what others will want again.
+    loaded: tl.constexpr = "" if LOADS == "normal" else LOADS
+    stored: tl.constexpr = "" if STORES == "normal" else STORES
     first = tl.program_id(0) * ROWS
     x_ptr += first.to(tl.int64) * N
     y_ptr += first.to(tl.int64) * N
@@ -18,10 +30,10 @@ def softmax(x_ptr, M, N, y_ptr, ROWS: tl.constexpr, BLOCK_N: tl.constexpr):
     offsets = rows * N + columns
     if N <= BLOCK_N:  # the same for all programs, so it costs one branch
         mask = inside & (columns < N)
-        x = tl.load(x_ptr + offsets, mask=mask, other=float("-inf")).to(tl.float32)
+        x = tl.load(x_ptr + offsets, mask=mask, other=float("-inf"), eviction_policy=loaded).to(tl.float32)
         e = tl.exp(x - tl.max(x, axis=1, keep_dims=True))
         y = e / tl.sum(e, axis=1, keep_dims=True)
-        tl.store(y_ptr + offsets, y.to(y_ptr.dtype.element_ty), mask=mask)
+        tl.store(y_ptr + offsets, y.to(y_ptr.dtype.element_ty), mask=mask, eviction_policy=stored)
     else:
         # The running maximum and sum of "Online normalizer calculation for softmax" (Milakov, Gimelshein, 2018).
         top = tl.full([ROWS, 1], float("-inf"), tl.float32)
@@ -34,9 +46,9 @@ def softmax(x_ptr, M, N, y_ptr, ROWS: tl.constexpr, BLOCK_N: tl.constexpr):
             top = higher
         for start in range(0, N, BLOCK_N):
             mask = inside & (start + columns < N)
-            x = tl.load(x_ptr + start + offsets, mask=mask).to(tl.float32)
+            x = tl.load(x_ptr + start + offsets, mask=mask, eviction_policy=loaded).to(tl.float32)
             y = tl.exp(x - top) / total
-            tl.store(y_ptr + start + offsets, y.to(y_ptr.dtype.element_ty), mask=mask)
+            tl.store(y_ptr + start + offsets, y.to(y_ptr.dtype.element_ty), mask=mask, eviction_policy=stored)
 
 
 def reference(x):
@@ -53,6 +65,8 @@ kernel = Kernel(
     params=[
         powers_of_two("ROWS", 1, 16),
         powers_of_two("BLOCK_N", 256, 32768),
+        choice("LOADS", "normal", "evict_first"),
+        choice("STORES", "normal", "evict_first"),
         powers_of_two("num_warps", 1, 32),
     ],
     constraints=[
@@ -77,7 +91,7 @@ kernel = Kernel(
             "more than half of a large block would lie beyond the row",
         ),
     ],
-    default={"ROWS": 1, "BLOCK_N": 4096, "num_warps": 8},
+    default={"ROWS": 1, "BLOCK_N": 4096, "LOADS": "normal", "STORES": "normal", "num_warps": 8},
     launch=lambda M, N, ROWS: Launch(grid=(cdiv(M, ROWS),), args=(M, N)),
     reference=reference,
     # fp32 inside: x - max is off by 2^-24 of itself (inputs spread over up to 16), exp2 and the division by 2 ulp, the

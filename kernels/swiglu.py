@@ -8,15 +8,27 @@ from tuner import Constraint, Kernel, Launch, Tensor, Tolerance, cdiv, choice, p
 
 
 @triton.jit
-def swiglu(gate_ptr, up_ptr, n, y_ptr, BLOCK_SIZE: tl.constexpr, BLOCKS: tl.constexpr):
+def swiglu(
+    gate_ptr,
+    up_ptr,
+    n,
+    y_ptr,
+    BLOCK_SIZE: tl.constexpr,
+    BLOCKS: tl.constexpr,
+    LOADS: tl.constexpr,
+    STORES: tl.constexpr,
+):
     first = tl.program_id(0) * BLOCK_SIZE * BLOCKS
+    # Nobody reads an element twice: it may leave the L2 before what others will want again.
+    loaded: tl.constexpr = "" if LOADS == "normal" else LOADS
+    stored: tl.constexpr = "" if STORES == "normal" else STORES
     for i in tl.static_range(BLOCKS):
         offsets = first + i * BLOCK_SIZE + tl.arange(0, BLOCK_SIZE)
         mask = offsets < n
-        gate = tl.load(gate_ptr + offsets, mask=mask).to(tl.float32)
-        up = tl.load(up_ptr + offsets, mask=mask).to(tl.float32)
+        gate = tl.load(gate_ptr + offsets, mask=mask, eviction_policy=loaded).to(tl.float32)
+        up = tl.load(up_ptr + offsets, mask=mask, eviction_policy=loaded).to(tl.float32)
         y = gate * tl.sigmoid(gate) * up
-        tl.store(y_ptr + offsets, y.to(y_ptr.dtype.element_ty), mask=mask)
+        tl.store(y_ptr + offsets, y.to(y_ptr.dtype.element_ty), mask=mask, eviction_policy=stored)
 
 
 kernel = Kernel(
@@ -25,7 +37,13 @@ kernel = Kernel(
     inputs={"gate": Tensor("T", "*N"), "up": Tensor("T", "*N")},
     outputs={"y": Tensor("T", "*N")},
     dtypes={"T": ("fp16", "bf16", "fp32")},
-    params=[powers_of_two("BLOCK_SIZE", 128, 16384), choice("BLOCKS", 1, 2, 4), powers_of_two("num_warps", 1, 16)],
+    params=[
+        powers_of_two("BLOCK_SIZE", 128, 16384),
+        choice("BLOCKS", 1, 2, 4),
+        choice("LOADS", "normal", "evict_first"),
+        choice("STORES", "normal", "evict_first"),
+        powers_of_two("num_warps", 1, 16),
+    ],
     constraints=[
         Constraint(
             "thread_has_work",
@@ -38,7 +56,7 @@ kernel = Kernel(
             "a thread would keep more than 64 elements of each tensor in registers",
         ),
     ],
-    default={"BLOCK_SIZE": 1024, "BLOCKS": 1, "num_warps": 4},
+    default={"BLOCK_SIZE": 1024, "BLOCKS": 1, "LOADS": "normal", "STORES": "normal", "num_warps": 4},
     launch=lambda N, BLOCK_SIZE, BLOCKS: Launch(grid=(cdiv(N, BLOCK_SIZE * BLOCKS),), args=(N,)),
     reference=lambda gate, up: gate / (1 + np.exp(-gate)) * up,
     # fp32 inside: exp is off by 2^-24 of its argument (at most 16 or so) and 2 ulp, the division by 2 ulp, the products

@@ -69,13 +69,6 @@ def test_block_is_within_the_maximum(maxntid: str, threads: int, fits: bool) -> 
             check_block(parse(text).entry, (threads, 1, 1))
 
 
-@pytest.mark.parametrize("directive", [".explicitcluster", ".reqnctapercluster 2, 1, 1", ".maxclusterrank 4"])
-def test_cluster_launches_are_refused(directive: str) -> None:
-    with pytest.raises(LaunchRuleError, match="cluster launch") as error:
-        check_block(parse(KERNEL.replace(".maxnreg 64", directive)).entry, (128, 2, 1))
-    assert error.value.rule == "cluster"
-
-
 @pytest.mark.parametrize(
     ("target", "capability", "fits"),
     [

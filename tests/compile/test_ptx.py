@@ -48,7 +48,7 @@ def test_entry_directives_are_read() -> None:
     assert entry.maxnreg == 64
     assert entry.minnctapersm == 2
     assert entry.maxntid is None
-    assert not entry.cluster
+    assert (entry.cluster, entry.launched_cluster) == (None, False)
     body = KERNEL[slice(*entry.body)]
     assert body.strip().startswith(".reg") and body.strip().endswith("ret;")
 

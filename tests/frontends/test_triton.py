@@ -291,7 +291,6 @@ def test_more_shared_memory_than_a_block_may_use_is_a_failure(
     [
         (4096, {"BLOCK_SIZE": 2048, "num_warps": 64}, FailureClass.COMPILE, "2048 threads per block"),
         (4096, {"BLOCK_SIZE": 256, "num_warps": 3}, FailureClass.COMPILE, "num_warps must be a power of 2"),
-        (4096, {**WIDE, "num_ctas": 2}, FailureClass.CONSTRAINT, "num_ctas=2 needs a cluster launch"),
         (1 << 31, WIDE, FailureClass.CONSTRAINT, "passes 2147483648, which does not fit the 32-bit integers"),
     ],
 )

@@ -46,11 +46,13 @@ def gemm(m: int, n: int, k: int, warps: int, stages: int, parts: int = 1) -> Con
     return {**shape, "num_warps": warps, "num_stages": stages}
 
 
+NORMAL: Config = {"LOADS": "normal", "STORES": "normal"}
+
 GOOD: list[tuple[str, Config]] = [
     ("increment", {"BLOCK_SIZE": 1024, "num_warps": 4}),
-    ("softmax", {"ROWS": 1, "BLOCK_N": 4096, "num_warps": 8}),
+    ("softmax", {"ROWS": 1, "BLOCK_N": 4096, **NORMAL, "num_warps": 8}),
     ("rms_norm", {"ROWS": 1, "BLOCK_N": 8192, "num_warps": 16}),
-    ("swiglu", {"BLOCK_SIZE": 1024, "BLOCKS": 1, "num_warps": 4}),
+    ("swiglu", {"BLOCK_SIZE": 1024, "BLOCKS": 1, **NORMAL, "num_warps": 4}),
     ("transpose", {"BLOCK_M": 64, "BLOCK_N": 64, "num_warps": 4}),
     ("gemm", gemm(128, 256, 64, warps=8, stages=3)),
     ("gemm", gemm(128, 256, 64, warps=8, stages=4, parts=2)),

@@ -46,10 +46,14 @@ def attend(m: int, n: int, warps: int, stages: int) -> Config:
     return {"BLOCK_M": m, "BLOCK_N": n, "num_warps": warps, "num_stages": stages}
 
 
+def stream(block: int, blocks: int, warps: int, loads: str = "normal") -> Config:
+    return {"BLOCK_SIZE": block, "BLOCKS": blocks, "LOADS": loads, "STORES": loads, "num_warps": warps}
+
+
 GOOD: list[tuple[str, Config]] = [
     ("add_rms_norm", rows(1, 8192, 16)),
     ("layer_norm", rows(1, 8192, 16)),
-    ("gelu", {"BLOCK_SIZE": 1024, "BLOCKS": 1, "num_warps": 4}),
+    ("gelu", stream(1024, 1, 4)),
     ("rope", {"TOKENS": 1, "HEADS": 16, "num_warps": 4}),
     ("quantize_fp8", rows(1, 8192, 16)),
     ("attention", attend(128, 64, 8, 3)),
@@ -118,10 +122,10 @@ def test_products_use_the_tensor_cores_of_whole_warp_groups(name: str, dtypes: C
 CASES: list[tuple[str, Dims, dict[str, str], dict[str, Attribute], Config]] = [
     ("add_rms_norm", {"M": 9, "N": 600}, {"T": "bf16"}, {"eps": 0.5}, rows(2, 256, 2)),
     ("layer_norm", {"M": 9, "N": 600}, {"T": "fp32"}, {"eps": 0.5}, rows(2, 256, 2)),
-    ("gelu", {"N": 600}, {"T": "fp32"}, {}, {"BLOCK_SIZE": 128, "BLOCKS": 2, "num_warps": 1}),
-    ("gelu", {"N": 600}, {"T": "fp16"}, {}, {"BLOCK_SIZE": 128, "BLOCKS": 1, "num_warps": 1}),
-    ("gelu", {"N": 600}, {"T": "bf16"}, {}, {"BLOCK_SIZE": 128, "BLOCKS": 2, "num_warps": 1}),
-    ("gelu", {"N": 600}, {"T": "fp16"}, {"approximate": True}, {"BLOCK_SIZE": 128, "BLOCKS": 1, "num_warps": 1}),
+    ("gelu", {"N": 600}, {"T": "fp32"}, {}, stream(128, 2, 1, "evict_first")),
+    ("gelu", {"N": 600}, {"T": "fp16"}, {}, stream(128, 1, 1)),
+    ("gelu", {"N": 600}, {"T": "bf16"}, {}, stream(128, 2, 1, "evict_first")),
+    ("gelu", {"N": 600}, {"T": "fp16"}, {"approximate": True}, stream(128, 1, 1)),
     ("rope", {"M": 5, "H": 6, "G": 3, "C": 40}, {"T": "bf16"}, {}, {"TOKENS": 2, "HEADS": 4, "num_warps": 1}),
     ("quantize_fp8", {"M": 9, "N": 600}, {"T": "bf16"}, {}, rows(2, 256, 2)),
     ("attention", {"B": 2, "G": 2, "S": 100, "D": 16}, {"T": "fp16"}, {"causal": True}, attend(64, 32, 4, 2)),

@@ -13,7 +13,7 @@ from tuner.gpu.catalog import (
     is_portable,
     parse_architecture,
 )
-from tuner.gpu.occupancy import occupancy
+from tuner.gpu.occupancy import occupancy, resident_clusters
 from tuner.gpu.target import Target
 
 H200 = find_device("h200")
@@ -99,6 +99,12 @@ def test_occupancy_follows_the_cuda_rules(
     assert (found.blocks, found.limit) == (blocks, limit)
     assert found.warps == blocks * threads // 32
     assert found.fraction == pytest.approx(found.warps / find_device(device).architecture.max_warps)
+
+
+@pytest.mark.parametrize(("size", "clusters"), [(1, 132), (2, 66), (4, 32), (8, 16)])
+def test_a_cluster_stays_on_one_part_of_the_gpu(size: int, clusters: int) -> None:
+    assert resident_clusters(H200, 1, size) == clusters
+    assert resident_clusters(H200, 2, size) >= 2 * clusters
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,7 @@ class Artifact:
         entry: the name of that entry.
         block: threads per block along x, y and z.
         shared_bytes: dynamic shared memory the launch asks for.
+        cluster: blocks of a cluster along x, y and z, which the PTX states.
         target: the architecture in the PTX, for example "sm_90a".
         ptx_version: (major, minor) of the PTX language; a driver must know it.
         resources: read from the machine code assembled from this very PTX.
@@ -85,6 +86,7 @@ class Artifact:
     cubin: bytes
     compiler: str
     seconds: float
+    cluster: tuple[int, int, int] = (1, 1, 1)
 
     @property
     def loadable(self) -> Loadable:

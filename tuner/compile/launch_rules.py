@@ -5,9 +5,15 @@ A plugin's `aot_impl` describes a grid, a block, shared memory and extra 32-bit 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import prod
+
 from tuner.compile.ptx import Module, PtxEntry, PtxError
 from tuner.gpu.catalog import parse_architecture
 from tuner.gpu.target import Dim3
+
+MAX_CLUSTER = 8
+"""Blocks of a cluster that every GPU with clusters runs; a function needs an attribute to have more."""
 
 
 class LaunchRuleError(PtxError):
@@ -50,11 +56,11 @@ def check_parameters(entry: PtxEntry, inputs: int, integers: int, outputs: int) 
 
 
 def check_block(entry: PtxEntry, block: Dim3) -> None:
-    """Rules "block" and "cluster": the launch's block is what the code was compiled for, and no cluster.
+    """Rule "block": the launch's block is what the code was compiled for.
 
     Raises:
-        LaunchRuleError: when `.reqntid` differs from the block, `.maxntid` is below it, the block
-            has more than 1024 threads, or a directive asks for a cluster launch.
+        LaunchRuleError: when `.reqntid` differs from the block, `.maxntid` is below it, or the block
+            has more than 1024 threads.
     """
     threads = block[0] * block[1] * block[2]
     if entry.reqntid is not None and entry.reqntid != block:
@@ -66,10 +72,38 @@ def check_block(entry: PtxEntry, block: Dim3) -> None:
         limit = min(limit, entry.maxntid[0] * entry.maxntid[1] * entry.maxntid[2])
     if threads > limit:
         raise LaunchRuleError("block", f"the launch has {threads} threads per block; {entry.name} allows {limit}")
-    if entry.cluster:
+
+
+def check_cluster(entry: PtxEntry, grid: Sequence[int]) -> None:
+    """Rule "cluster": the code itself says how large its clusters are, and the grid is made of whole ones.
+
+    `.reqnctapercluster` is honoured by an ordinary launch, which is all that TensorRT makes.
+
+    Raises:
+        LaunchRuleError: when the launch would have to describe the clusters, they have more than 8 blocks, or the
+            grid has a part of one.
+    """
+    if entry.launched_cluster:
         raise LaunchRuleError(
-            "cluster", f"entry {entry.name} needs a cluster launch, which a TensorRT plugin cannot describe"
+            "cluster",
+            f"entry {entry.name} needs a launch that describes its clusters, which a TensorRT plugin cannot make; "
+            "state their shape in the code, as __cluster_dims__ and .reqnctapercluster do",
         )
+    if entry.cluster is None:
+        return
+    if prod(entry.cluster) > MAX_CLUSTER:
+        raise LaunchRuleError(
+            "cluster",
+            f"entry {entry.name} has clusters of {prod(entry.cluster)} blocks; without an attribute that TensorRT does "
+            f"not set, a cluster has at most {MAX_CLUSTER}",
+        )
+    for axis, blocks, size in zip("xyz", grid, entry.cluster, strict=True):
+        if blocks % size:
+            raise LaunchRuleError(
+                "cluster",
+                f"the grid has {blocks} blocks along {axis}, which are no whole clusters of {size}; round it up, as in "
+                f"cdiv(…, {size}) * {size}",
+            )
 
 
 def check_target(module: Module, capability: tuple[int, int]) -> None:

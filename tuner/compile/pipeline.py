@@ -13,7 +13,7 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
-from math import prod
+from math import gcd, lcm, prod
 from typing import cast
 
 from tuner.compile import launch_rules, ptx
@@ -59,6 +59,7 @@ def compile_key(problem: Problem, config: Config, target: Target) -> str:
         "disassemble": target.disassemble,
         "scratch": _scratch(problem, config),
         "shared_bytes": problem.launch(config).shared_bytes,
+        **_whole_clusters(problem, config),
         "tools": tools(source, target),
         "environment": child_environment(source.environment()),
     }
@@ -85,7 +86,7 @@ def compile_tactic(problem: Problem, config: Config, target: Target) -> Artifact
     _check_scratch(problem, config, emitted.scratch_bytes)
     shared_bytes = launch.shared_bytes if emitted.shared_bytes is None else emitted.shared_bytes
     check_shared_memory(shared_bytes, target.capability)
-    module, block, lowered = _launchable(emitted, problem.kernel.resolve(config)[0], launch, target)
+    module, block, lowered = _launchable(emitted, problem, config, launch, target)
     if module.dynamic_shared and not shared_bytes:
         raise ConfigError(
             f"kernel {problem.kernel.id!r}: the source uses dynamic shared memory; "
@@ -118,6 +119,7 @@ def compile_tactic(problem: Problem, config: Config, target: Target) -> Artifact
         cubin=cubin,
         compiler=", ".join(f"{name} {version}" for name, version in tools(source, target).items()),
         seconds=time.perf_counter() - started,
+        cluster=module.entry.cluster or (1, 1, 1),
     )
 
 
@@ -170,6 +172,14 @@ def check_launch(problem: Problem, config: Config) -> Launch:
     return problem.launch(config)
 
 
+def _whole_clusters(problem: Problem, config: Config) -> dict[str, list[int]]:
+    """What of the grid decides which clusters it is made of, where only the code knows that it has any."""
+    if not problem.source(config).sized_by_launch:
+        return {}
+    axes = zip(*(cast(Dim3, problem.evaluate(config, sizes).grid) for sizes in problem.samples), strict=True)
+    return {"clusters": [gcd(lcm(*range(1, launch_rules.MAX_CLUSTER + 1)), *blocks) for blocks in axes]}
+
+
 def _scratch(problem: Problem, config: Config) -> list[tuple[int, int]]:
     """Over the whole range of the dimensions: how many blocks share the scratch memory, and its size in bytes."""
     tensor = problem.kernel.scratch
@@ -192,12 +202,15 @@ def _check_scratch(problem: Problem, config: Config, each: int) -> None:
             )
 
 
-def _launchable(emitted: Emitted, kernel: Kernel, launch: Launch, target: Target) -> tuple[ptx.Module, Dim3, bool]:
+def _launchable(
+    emitted: Emitted, problem: Problem, config: Config, launch: Launch, target: Target
+) -> tuple[ptx.Module, Dim3, bool]:
     """The module as it can be launched, checked against the launch.
 
     Returns:
         The module, the block it is launched with, and whether its version of PTX was lowered.
     """
+    kernel = problem.kernel.resolve(config)[0]
     inputs, integers, outputs = tuple(kernel.inputs), len(launch.args), tuple(kernel.outputs)
     try:
         module = ptx.parse(emitted.text)
@@ -220,6 +233,8 @@ def _launchable(emitted: Emitted, kernel: Kernel, launch: Launch, target: Target
         scratch, in_place = kernel.scratch is not None, frozenset(kernel.aliases)
         check_directions(module, inputs, integers, outputs, scratch=scratch, in_place=in_place)
         launch_rules.check_block(entry, (x, y, z))
+        for sizes in problem.samples:
+            launch_rules.check_cluster(entry, cast(Dim3, problem.evaluate(config, sizes).grid))
         launch_rules.check_target(module, target.capability)
     except ptx.PtxError as e:
         raise TacticError(FailureClass.COMPILE, str(e)) from e

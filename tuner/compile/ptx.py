@@ -58,7 +58,9 @@ class PtxEntry:
         reqntid, maxntid: threads per block along x, y and z: exactly, or at most.
         minnctapersm: blocks per SM the compiler should leave room for.
         maxnreg: registers per thread at most.
-        cluster: whether a directive asks for a launch with thread block clusters.
+        cluster: blocks of a cluster along x, y and z, which an ordinary launch honours; None: no cluster, or one
+            that the launch has to describe.
+        launched_cluster: whether a directive leaves the clusters to the launch, or has the grid count them.
     """
 
     name: str
@@ -68,7 +70,8 @@ class PtxEntry:
     maxntid: Dim3 | None = None
     minnctapersm: int | None = None
     maxnreg: int | None = None
-    cluster: bool = False
+    cluster: Dim3 | None = None
+    launched_cluster: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,6 @@ _PARAM = re.compile(
     re.VERBOSE,
 )
 _DIRECTIVE = re.compile(r"\.(\w+)([^.{;]*)")
-_CLUSTER_DIRECTIVES = ("reqnctapercluster", "explicitcluster", "maxclusterrank")
 
 
 def parse(text: str) -> Module:
@@ -253,7 +255,9 @@ def _entry(code: str, match: re.Match[str]) -> PtxEntry:
         maxntid=_dim3(directives.get("maxntid")),
         minnctapersm=_integer(directives.get("minnctapersm")),
         maxnreg=_integer(directives.get("maxnreg")),
-        cluster=any(d in directives for d in _CLUSTER_DIRECTIVES),
+        cluster=_dim3(directives.get("reqnctapercluster")),
+        launched_cluster="blocksareclusters" in directives
+        or ("reqnctapercluster" not in directives and not {"explicitcluster", "maxclusterrank"}.isdisjoint(directives)),
     )
 
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from tuner.frontends.cute import CuteDsl
     from tuner.frontends.numba import Numba
     from tuner.frontends.ptx import Ptx
+    from tuner.frontends.triton import TritonSource
+    from tuner.frontends.triton_wrappers import Unwrapped
 
 
 @dataclass(frozen=True)
@@ -39,21 +41,21 @@ LANGUAGES = {
     "CuteDsl": Language("CuTe DSL", "cute", ("cutlass",), "cute"),
     "Ptx": Language("PTX", "ptx"),
 }
-"""The front ends by the name of their class; Triton's needs none, since its functions are declared as they are."""
+"""The front ends by the name of their class; Triton's and Gluon's
+need none, since their functions are declared as they are."""
 
 EXTRAS = {module: language.extra for language in LANGUAGES.values() for module in language.imports}
 """Modules that kernel files import, and the extra that installs each."""
 
 
 def as_source(source: Any) -> Source:
-    """The front end's view of what a kernel declares: a `Source` itself, or Triton's of a function.
+    """The front end's view of what a kernel declares: a `Source` itself, or Triton's or Gluon's of a function.
 
     Raises:
         ConfigError: for anything else, and for a function under `@triton.autotune`, whose configs would be dropped.
     """
     if isinstance(source, Source):
         return source
-    from tuner.frontends.triton import TritonSource
     from tuner.frontends.triton_wrappers import unwrap
 
     found = unwrap(source)
@@ -62,7 +64,16 @@ def as_source(source: Any) -> Source:
             "the source is under @triton.autotune, whose configs are a space of their own: declare it with "
             "Kernel.from_autotune(…), without params"
         )
-    return TritonSource(found.jit, heuristics=found.heuristics)
+    return triton_source(found)
+
+
+def triton_source(found: Unwrapped) -> TritonSource:
+    """The source of a function under `@triton.jit`, or `@gluon.jit`, and its heuristics."""
+    from tuner.frontends.gluon import GluonSource, is_gluon
+    from tuner.frontends.triton import TritonSource
+
+    kind = GluonSource if is_gluon(found.jit) else TritonSource
+    return kind(found.jit, heuristics=found.heuristics)
 
 
 def __getattr__(name: str) -> Any:
@@ -71,4 +82,15 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'tuner.frontends' has no attribute {name!r}")
 
 
-__all__ = ["EXTRAS", "LANGUAGES", "CudaCpp", "CuteDsl", "Language", "Numba", "Ptx", "Source", "as_source"]
+__all__ = [
+    "EXTRAS",
+    "LANGUAGES",
+    "CudaCpp",
+    "CuteDsl",
+    "Language",
+    "Numba",
+    "Ptx",
+    "Source",
+    "as_source",
+    "triton_source",
+]

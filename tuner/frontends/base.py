@@ -171,6 +171,14 @@ class Source(ABC):
             ConfigError: with what to do.
         """
 
+    def blocks_per_program(self, options: Mapping[str, Value]) -> int:
+        """How many blocks along x each program is that the launch's grid counts: a cluster of them, or one.
+
+        Args:
+            options: a value for each of `options`.
+        """
+        return 1
+
     def spell(self, value: Any) -> Any:
         """A constant as the code sees it: a `DType` as a data type of the language."""
         return value

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 from tuner.errors import ConfigError, did_you_mean
-from tuner.frontends.base import Emitted, Heuristic, Source, Specialization
+from tuner.frontends.base import ALIGNMENT, Emitted, Heuristic, Source, Specialization
 from tuner.frontends.binding import Declared, Order, arrange
 from tuner.frontends.python_source import source_text
 from tuner.frontends.triton_arguments import annotated, asked_for_none, check_scalars, long_name, unspecialized
@@ -109,6 +109,9 @@ class TritonSource(Source):
     def check_parameters(self, inputs: Sequence[str], outputs: Sequence[str], attributes: Mapping[str, Any]) -> None:
         check_scalars(self.jit, self.arguments[len(inputs) : len(self.arguments) - len(outputs)])
 
+    def blocks_per_program(self, options: Mapping[str, Value]) -> int:
+        return int(options["num_ctas"])
+
     def text(self) -> str:
         code = source_text(self.jit)
         if self.blocks:
@@ -128,18 +131,21 @@ class TritonSource(Source):
 
         return dict(get_cache_invalidating_env_vars())
 
+    def syntax(
+        self, jit: Any, signature: Mapping[str, str], constants: Mapping[str, Any], attributes: Mapping[Any, Any]
+    ) -> Any:
+        """What Triton's stages start from: a function with what is known of its parameters."""
+        from triton.compiler.compiler import ASTSource
+
+        return ASTSource(jit, dict(signature), dict(constants), dict(attributes))
+
     def emit(self, specialization: Specialization) -> Emitted:
-        if (ctas := specialization.options["num_ctas"]) != 1:
-            raise TacticError(
-                FailureClass.CONSTRAINT,
-                f"num_ctas={ctas} needs a cluster launch, which a TensorRT plugin cannot describe",
-            )
         request = _request(self, specialization)
         own = request.scalars or self.blocks
         jit = make_entry(self.jit, request.constants, request.scalars, self.blocks) if own else self.jit
-        text, metadata, arguments = run_stages(
-            jit, request.signature, request.constants, request.aligned, request.options, specialization.capability
-        )
+        aligned = {(i,): [["tt.divisibility", ALIGNMENT]] for i in request.aligned}
+        source = self.syntax(jit, request.signature, request.constants, aligned)
+        text, metadata, arguments = run_stages(source, request.options, specialization.capability)
         scratch_bytes = _scratch_bytes(metadata, specialization.scratch)
         if (columns := metadata.get("tmem_size") or 0) > _TENSOR_MEMORY_COLUMNS:
             raise TacticError(

@@ -9,11 +9,10 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any, TextIO
 
-from tuner.frontends.base import ALIGNMENT
 from tuner.gpu.catalog import architecture_name
 from tuner.gpu.stand_in_driver import compiling_for
 from tuner.outcome import FailureClass, TacticError
@@ -22,20 +21,12 @@ WARP = 32
 
 
 def run_stages(
-    jit: Any,
-    signature: Mapping[str, str],
-    constants: Mapping[str, Any],
-    aligned: Sequence[int],
-    options: Mapping[str, Any],
-    capability: tuple[int, int],
+    source: Any, options: Mapping[str, Any], capability: tuple[int, int]
 ) -> tuple[str, dict[str, Any], tuple[str, ...]]:
     """Compile a function up to PTX.
 
     Args:
-        jit: the function.
-        signature: the type of each parameter, in order.
-        constants: the value of each parameter that is compiled in.
-        aligned: positions of the parameters known to be multiples of `ALIGNMENT`.
+        source: the function with its signature, as Triton's `ASTSource`, or Gluon's, holds it.
         options: launch options, and the PTX version.
         capability: compute capability to compile for.
 
@@ -48,15 +39,9 @@ def run_stages(
     from triton import knobs
     from triton._C.libtriton import ir
     from triton.backends.compiler import GPUTarget
-    from triton.compiler.compiler import ASTSource, make_backend
+    from triton.compiler.compiler import make_backend
 
     gpu = GPUTarget("cuda", architecture_name(capability).number, WARP)
-    source = ASTSource(
-        jit,
-        dict(signature),
-        dict(constants),
-        {(i,): [["tt.divisibility", ALIGNMENT]] for i in aligned},
-    )
     # Line information would put the path of the source file into the PTX.
     with tempfile.TemporaryFile("w+", errors="replace") as noise, knobs.compilation.scope():
         knobs.compilation.disable_line_info = True

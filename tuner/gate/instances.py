@@ -158,7 +158,7 @@ def _last_odd(extent: Range) -> int:
 
 
 def elements(problem: Problem) -> int:
-    return sum(prod(problem.shape(t)) for t in tensors_of(problem).values())
+    return sum(prod(problem.shape(t)) for t in tensors_of(problem).values() if not t.scratch)
 
 
 def sizes_note(problem: Problem, instance: Problem) -> str:

@@ -164,7 +164,6 @@ def _arguments(
     with _patched(memory, operations), _silent():
         try:
             named = dict(zip(code.arguments, arguments, strict=True))
-            x, y, z = (int(n) for n in launch.grid)  # type: ignore[arg-type]
             constants = {name: code.spell(value) for name, value in problem.constants(config).items()}
             named |= constants
             for name, block in code.blocks.items():
@@ -173,7 +172,7 @@ def _arguments(
                 named[name] = _descriptor(named[name], extents, sizes)
             for name, kind in scalar_types(code.jit, constants, code.order.integers if code.order else ()).items():
                 named[name] = _scalar(named[name], tl.dtype(long_name(kind)))
-            yield code.jit, named, (x, y, z)
+            yield code.jit, named, problem.programs(config)
         except Exception as e:
             cause = _root(e)
             if isinstance(cause, (AccessError, MemoryError, TooLongError)):

@@ -238,8 +238,7 @@ def _step_key(step: StepProblem) -> list[Any]:
 
 
 def _launched(step: StepProblem) -> list[Any]:
-    launch = step.problem.launch(step.config)
-    return [launch.grid, launch.args]
+    return [step.problem.programs(step.config), step.problem.launch(step.config).args]
 
 
 def _check(spec: ProblemSpec, config: Config, effort: _Effort, key: str) -> Verdict:

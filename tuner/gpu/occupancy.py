@@ -9,6 +9,9 @@ from tuner.gpu.catalog import Device
 REGISTERS_PER_SM = 65536
 REGISTER_UNIT = 256
 """Registers are given to warps in multiples of this many."""
+SMS_PER_GPC = 18
+"""SMs of a graphics processing cluster of compute capability 9.0 at most: the blocks of a cluster run on one of them.
+How many SMs each has left is no public number; those of a GPU are taken to be spread evenly, in pairs."""
 SUBPARTITIONS = 4
 """Parts of an SM, each with a scheduler and a quarter of the registers, that a warp cannot leave."""
 SHARED_UNIT = 128
@@ -66,6 +69,19 @@ def occupancy(device: Device, threads: int, registers: int, shared_bytes: int) -
     limit = min(limits, key=lambda name: limits[name])
     blocks = limits[limit]
     return Occupancy(blocks, blocks * warps, blocks * warps / arch.max_warps, limit)
+
+
+def resident_clusters(device: Device, blocks: int, size: int) -> int:
+    """How many clusters a GPU holds at a time.
+
+    Args:
+        device: the GPU.
+        blocks: of the kernel that fit on an SM.
+        size: blocks of a cluster.
+    """
+    pairs, groups = device.sms // 2, -(-device.sms // SMS_PER_GPC)
+    each, more = divmod(pairs, groups)
+    return sum(2 * (each + (i < more)) * blocks // size for i in range(groups))
 
 
 def _round_up(value: int, unit: int) -> int:

@@ -13,8 +13,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tuner.errors import ConfigError, did_you_mean
+from tuner.frontends import triton_source
 from tuner.frontends.binding import spellings
-from tuner.frontends.triton import LAUNCH_OPTIONS, TritonSource
+from tuner.frontends.triton import LAUNCH_OPTIONS
 from tuner.frontends.triton_wrappers import unwrap
 from tuner.kernel.alias import Alias
 from tuner.kernel.arguments import launch_integers, name_arguments
@@ -64,7 +65,7 @@ def read_autotuned(
     arguments = {
         **declared,
         "outputs": outputs,
-        "source": TritonSource(found.jit, heuristics=found.heuristics),
+        "source": triton_source(found),
         "params": params,
         "default": default or configs[0],
         "constraints": [*own, *constraints],

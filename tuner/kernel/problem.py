@@ -289,7 +289,19 @@ class Problem:
                 "leave them out of the Launch"
             )
         block = launch.block and (*launch.block, 1, 1)[:3]
-        return Launch((*launch.grid, 1, 1)[:3], integers, block, launch.shared_bytes)
+        x, y, z = (*launch.grid, 1, 1)[:3]
+        each = self._blocks_per_program(config)
+        return Launch((x if each == 1 else x * each, y, z), integers, block, launch.shared_bytes)
+
+    def _blocks_per_program(self, config: Config) -> int:
+        code = self.kernel.code
+        return code.blocks_per_program({n: config.get(n, value) for n, value in code.options.items()})
+
+    def programs(self, config: Config) -> Dim3:
+        """How many programs of the source run along x, y and z: fewer than blocks where one is a whole cluster."""
+        kernel, own = self.kernel.resolve(config)
+        x, y, z = cast(Dim3, self.launch(config).grid)
+        return x // replace(self, kernel=kernel)._blocks_per_program(own), y, z
 
     def argument_multiples(self, config: Config) -> tuple[Int, ...]:
         """What divides each extra argument whatever the dimensions: an int where it is constant."""

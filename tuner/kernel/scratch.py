@@ -47,7 +47,14 @@ def added_scratch(kernel: Kernel) -> dict[str, Tensor]:
     taken = {*kernel.inputs, *kernel.outputs, *kernel.dims, *kernel.attributes, *kernel.dtypes, *kernel.space.names}
     name = next(n for n in ("scratch", *(f"scratch_{i}" for i in range(len(taken)))) if n not in taken)
     blocks = reduce(lambda a, b: ("*", a, b), (_largest(axis) for axis in zip(*_grids(kernel), strict=True)))
-    return {name: AddedScratch("i8", str(Formula(("*", blocks, each))), scratch=True)}
+    return {name: AddedScratch("i8", str(Formula(("*", blocks, each * _most_blocks(kernel)))), scratch=True)}
+
+
+def _most_blocks(kernel: Kernel) -> int:
+    """The blocks of the largest cluster that a program of the grid may be."""
+    options = kernel.code.options
+    chosen = [{**options, p.name: value} for p in kernel.params if p.name in options for value in p.values]
+    return max(kernel.code.blocks_per_program(values) for values in chosen or [dict(options)])
 
 
 def _grids(kernel: Kernel) -> list[tuple[Node, Node, Node]]:

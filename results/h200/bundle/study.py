@@ -1,6 +1,6 @@
 """Launch what comes out of a bundle, not out of the tuner, and check it.
 
-    python results/h200/bundle/study.py --out FOLDER [--trials 16] [--cache FILE]
+    python results/h200/bundle/study.py --out FOLDER [--trials 16] [--cache FILE] [--only CONFIG …]
 
 Tunes the first problem of every config on the GPU (but not what the cache holds), exports the winners as one
 bundle, and imports the bundle's plugin.py in a process that can import neither this package nor Triton.
@@ -191,14 +191,20 @@ def launch(problem: Any, layers: list[dict[str, Any]], results: list[int], apart
     return {"fault": judge(case, evidence), "compared": case.checked, "elements": case.elements, "launches": launches}
 
 
-def first_problems(folder: Path) -> list[Path]:
-    """The shipped configs whose front end is installed here (one, in a dry run), each with its first problem only."""
+def first_problems(folder: Path, only: list[str]) -> list[Path]:
+    """The shipped configs whose front end is installed here (one, in a dry run), each with its first problem only.
+
+    Args:
+        folder: where they are written.
+        only: their names; empty for all.
+    """
     from tuner.errors import TunerError
     from tuner.tuning.config import dump_config, load_config
 
     folder.mkdir(parents=True, exist_ok=True)
     found = []
-    for path in [config("increment")] if dry.running() else sorted((ROOT / "configs").rglob("*.toml")):
+    shipped = [path for path in sorted((ROOT / "configs").rglob("*.toml")) if not only or path.stem in only]
+    for path in [config("increment")] if dry.running() else shipped:
         try:
             job = load_config(path)
         except TunerError as e:
@@ -234,12 +240,13 @@ def main() -> None:
     arguments = Arguments(__doc__)
     arguments.add_argument("--trials", type=int, default=16, help="for what is not in the cache")
     arguments.add_argument("--cache", type=Path, help="winners that are known")
+    arguments.add_argument("--only", nargs="+", default=[], help="names of configs; by default all of them")
     given = arguments.read()
     out = given.out.resolve()
     tactics = out / "tactics.json"
     if given.cache is not None:
         shutil.copy(given.cache, tactics)
-    configs = first_problems(out / "configs")
+    configs = first_problems(out / "configs", given.only)
     failed = tune(configs, tactics, out / "runs", str(dry.TRIALS if given.dry else given.trials))
     tuned = [str(c) for c in configs if c.stem not in failed]
     done = command("export", *tuned, "--format", "bundle", "--out", str(out / "bundle"), "--cache", str(tactics))

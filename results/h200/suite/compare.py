@@ -13,7 +13,7 @@ from operators import offers
 from side_by_side import ROTATE_BYTES, TORCH_NAMES, Operator, Tactic, make, side_by_side, skipped
 
 ROUNDS = 40
-TENSOR_CORE = ("gemm", "batched_gemm", "quantized_gemm", "attention")
+TENSOR_CORE = ("gemm", "batched_gemm", "quantized_gemm", "attention", "attention_any")
 """The kernels that tensor cores bound, unless memory does."""
 
 CUBLAS_SIZES = (4096, 8192)

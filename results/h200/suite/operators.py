@@ -188,4 +188,5 @@ _OFFERS: dict[str, Callable[..., dict[str, Operator]]] = {
     "batched_gemm": _gemm,
     "quantized_gemm": _quantized_gemm,
     "attention": _attention,
+    "attention_any": _attention,
 }

@@ -23,7 +23,8 @@ that: of order 4 between memory and SMs (equal times give 1.19 times either, a t
 inside an SM, whose schedulers mix the work of many warps (1.09). Handing out blocks goes on beside everything else: of
 that time and the others', the larger counts, as measurements show.
 
-Assumptions, besides those of `traffic`. Blocks are alike: the one in the middle of the grid is traced. Local
+Assumptions, besides those of `traffic`. Blocks are alike: the one in the middle of the grid is traced. Where the warps
+of a block are given different tasks, the first is traced, and those with products as many as its own do the same. Local
 memory (spills) goes through the L2. Stores finish on their own. Clocks are boost clocks; tensor cores run at what
 power allows, `SUSTAINED_TENSOR`.
 """
@@ -43,7 +44,8 @@ from tuner.compile.artifact import Artifact, Code
 from tuner.errors import ConfigError
 from tuner.frontends.dtypes import DTYPES
 from tuner.gpu.catalog import Device
-from tuner.gpu.occupancy import Occupancy, occupancy
+from tuner.gpu.occupancy import Occupancy, occupancy, resident_clusters
+from tuner.gpu.target import Dim3
 from tuner.kernel.problem import Problem
 from tuner.outcome import Timing
 from tuner.search.tactic import Config
@@ -133,19 +135,24 @@ def predict(device: Device, problem: Problem, config: Config, artifact: Artifact
     fit = occupancy(device, threads, resources.registers, artifact.shared_bytes + resources.shared_bytes)
     if fit.blocks == 0:
         raise ConfigError(f"{device}: a block of {config} does not fit on an SM: not enough {fit.limit}")
+    size = prod(artifact.cluster)
+    slots = device.sms * fit.blocks if size == 1 else size * resident_clusters(device, fit.blocks, size)
+    if slots == 0:
+        raise ConfigError(f"{device}: a cluster of {config} does not fit on the SMs that may share one")
     middle = (grid[0] // 2, grid[1] // 2, grid[2] // 2)
     program = Program.read(artifact.ptx)
-    run = trace(program, artifact.block, grid, args, middle)
-    starts = first_addresses(program, artifact.block, grid, args, min(blocks, device.sms * fit.blocks))
+    traced = _first_partition(problem, config, artifact)
+    run = trace(program, traced, grid, args, middle)
+    starts = first_addresses(program, traced, grid, args, min(blocks, slots))
     l1_bytes = device.architecture.l1_bytes / fit.blocks - artifact.shared_bytes
     kernel = _TracedKernel(
         device=device,
         trace=run,
         traffic=find_traffic(problem, run, blocks, starts, l1_bytes, device.l2_bytes),
-        warps=ceil(threads / 32),
+        warps=ceil(prod(traced) / 32),
         issue_slots=_issue_slots(resources.instructions.get("total"), run.static),
         spill_bytes=(resources.spill_store_bytes + resources.spill_load_bytes)
-        * threads
+        * prod(traced)
         * max(1.0, len(run.steps) / max(run.static, 1)),
     )
     # What a trace that was cut off missed is assumed to be like what it saw.
@@ -153,8 +160,9 @@ def predict(device: Device, problem: Problem, config: Config, artifact: Artifact
     repeat = max(1.0, problem.bytes() / max(seen, 1.0)) if not run.complete else 1.0
     # Blackwell's tensor cores take their shapes at run time, from one thread that the trace does not follow.
     hidden_flops = problem.flops() / blocks if "tcgen05.mma" in artifact.ptx else 0.0
-    demands = {unit: cycles * repeat for unit, cycles in _demands(kernel, hidden_flops).items()}
-    return _time(kernel, fit, blocks, demands, _path(kernel) * repeat)
+    alike = _alike(program, run, threads // prod(traced))
+    demands = {unit: cycles * repeat * alike for unit, cycles in _demands(kernel, hidden_flops).items()}
+    return _time(kernel, fit, slots / fit.blocks, blocks, demands, _path(kernel) * repeat)
 
 
 def predict_steps(device: Device, problem: Problem, config: Config, code: Code) -> Timing:
@@ -171,9 +179,31 @@ def predict_steps(device: Device, problem: Problem, config: Config, code: Code) 
     return Timing(sum(part.time_us for part in parts), "prediction", "model", facts=facts)
 
 
-def _time(kernel: _TracedKernel, fit: Occupancy, blocks: int, demands: Mapping[str, float], path: float) -> Timing:
+def _first_partition(problem: Problem, config: Config, artifact: Artifact) -> Dim3:
+    """The threads of a block that are traced: those of the first task, where warps are given different ones."""
+    options = problem.source(config).options
+    warps = problem.kernel.resolve(config)[1].get("num_warps", options.get("num_warps"))
+    if isinstance(warps, int) and 32 * warps < prod(artifact.block):
+        return (32 * warps, 1, 1)
+    return artifact.block
+
+
+def _alike(program: Program, run: Trace, most: int) -> int:
+    """How many tasks of a block do what the traced one does: as many as have its products, each in code of its own.
+
+    Those that bring tiles and compute nothing are left out: the memory they ask for is what the kernel declares.
+    """
+    everywhere = sum(i.kind == "wgmma" for i in program.instructions)
+    here = len({id(s.instruction) for s in run.steps if s.instruction.kind == "wgmma"})
+    return max(1, min(most, round(everywhere / here))) if here and most > 1 else 1
+
+
+def _time(
+    kernel: _TracedKernel, fit: Occupancy, sms: float, blocks: int, demands: Mapping[str, float], path: float
+) -> Timing:
+    """Put the parts together; `sms` are those that get blocks, fewer than there are where clusters leave some idle."""
     device = kernel.device
-    per_sm = ceil(blocks / device.sms)
+    per_sm = ceil(blocks / sms)
     rounds, rest = divmod(per_sm, fit.blocks)
     demand = _norm(8, *demands.values())
     sm_cycles = rounds * _norm(8, path, fit.blocks * demand) + (_norm(8, path, rest * demand) if rest else 0.0)
@@ -190,7 +220,7 @@ def _time(kernel: _TracedKernel, fit: Occupancy, blocks: int, demands: Mapping[s
         "launch_us": LAUNCH_US,
         "blocks_per_sm": float(fit.blocks),
         "occupancy_percent": 100 * fit.fraction,
-        "waves": blocks / (device.sms * fit.blocks),
+        "waves": blocks / (sms * fit.blocks),
     }
     return Timing(LAUNCH_US + max(_norm(4, sm_us, memory_us), launch_us), "prediction", "model", facts=facts)
 

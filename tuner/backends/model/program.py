@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from tuner.compile import ptx
+from tuner.gpu.target import Dim3
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,11 +53,13 @@ class Program:
         params: what the launch passes.
         instructions: in the order of the text.
         labels: for each, the position of the instruction behind it.
+        cluster: blocks of a cluster along x, y and z.
     """
 
     params: tuple[ptx.EntryParam, ...]
     instructions: tuple[Instruction, ...]
     labels: Mapping[str, int]
+    cluster: Dim3 = (1, 1, 1)
 
     @classmethod
     def read(cls, text: str) -> Program:
@@ -69,7 +72,7 @@ class Program:
                 labels[statement[:-1]] = len(instructions)
             else:
                 instructions.append(_instruction(statement))
-        return cls(entry.params, tuple(instructions), labels)
+        return cls(entry.params, tuple(instructions), labels, entry.cluster or (1, 1, 1))
 
 
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/|(?<=\n)\s*\.(?:loc|file|pragma)[^\n]*", re.DOTALL)

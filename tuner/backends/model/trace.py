@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from tuner.backends.model.integers import compute, operand
@@ -177,10 +178,23 @@ def _launch(
     registers: dict[str, Value] = {}
     for axis, ntid, ctaid, nctaid in zip("xyz", threads, block, grid, strict=True):
         registers |= {f"%ntid.{axis}": ntid, f"%ctaid.{axis}": ctaid, f"%nctaid.{axis}": nctaid}
+    registers |= _cluster(program.cluster, block, grid)
     integers = iter(args)
     for position, param in enumerate(program.params):
         registers[param.name] = (position + 1) << _TENSOR_SHIFT if param.size == 8 else next(integers, None)
     return registers
+
+
+def _cluster(size: Dim3, block: Sequence[Value], grid: Dim3) -> dict[str, Value]:
+    """What the registers hold that tell a block its place in a cluster, and that of the cluster."""
+    rank: Any = 0
+    registers: dict[str, Value] = {}
+    for axis, blocks, each, number in reversed(list(zip("xyz", size, block, grid, strict=True))):
+        assert each is not None
+        registers |= {f"%cluster_nctaid.{axis}": blocks, f"%nclusterid.{axis}": number // blocks}
+        registers |= {f"%cluster_ctaid.{axis}": each % blocks, f"%clusterid.{axis}": each // blocks}
+        rank = rank * blocks + each % blocks
+    return {**registers, "%cluster_ctarank": rank, "%cluster_nctarank": prod(size)}
 
 
 def _execute(program: Program, registers: dict[str, Value], threads: int) -> Iterator[tuple[int, Value]]:

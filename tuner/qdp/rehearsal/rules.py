@@ -41,6 +41,7 @@ def _check(played: Played, inputs: int, outputs: int, target: Target | None) -> 
     _check_parameters(entry, inputs, len(played.launches["opt"].extra), outputs)
     for launch in played.launches.values():
         launch_rules.check_block(entry, launch.block)
+        launch_rules.check_cluster(entry, launch.grid)
     if target is not None:
         launch_rules.check_target(module, target.capability)
 
