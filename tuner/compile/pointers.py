@@ -38,12 +38,14 @@ class PointerUse:
         written: stores or adds through it, for certain.
         may_store: may store through it, whatever was there before.
         may_add: may change what is there with `red` or `atom`.
+        may_load: may read what is there.
         hidden: the pointer goes where it cannot be followed, so it may be used in any way.
     """
 
     written: bool = False
     may_store: bool = False
     may_add: bool = False
+    may_load: bool = False
     hidden: bool = False
 
 
@@ -112,6 +114,9 @@ def pointer_uses(module: ptx.Module) -> tuple[PointerUse, ...]:
             else:
                 params[name].may_store = True
             params[name].written |= possible == certain == {name}
+    for address in code.loads:
+        for name in made_of(address, may):
+            params[name].may_load = True
     for text in code.hides:
         for name in made_of(text, may):
             params[name].hidden = True
@@ -139,6 +144,7 @@ class _Code:
         pointers: the parameters that may be pointers.
         definitions: those of each register.
         writes: address operands, and whether what was there before counts.
+        loads: address operands of what reads memory.
         hides: operands whose pointers go out of sight.
         mentioned: parameters that are named other than to be loaded.
     """
@@ -146,6 +152,7 @@ class _Code:
     pointers: set[str]
     definitions: dict[str, list[_Route]] = field(default_factory=dict)
     writes: list[tuple[str, bool]] = field(default_factory=list)
+    loads: list[str] = field(default_factory=list)
     hides: list[str] = field(default_factory=list)
     mentioned: set[str] = field(default_factory=set)
 
@@ -165,17 +172,20 @@ class _Code:
                 self._define(first, _Route(frozenset({param})))
                 return
             self._define(first, _Route(_NONE))
+            self.loads.append(address)
         elif kind in ("st", "red", "atom"):
             if not _OWN_SPACES & words:
                 self.writes.append((address, kind != "st" and "exch" not in words))
             self.hides.append(_ADDRESS.sub("", operands, count=1))
             if kind == "atom":
                 self._define(first, _Route(_NONE))
+                self.loads.append(address)
         elif kind == "cp":
             # Into shared memory, out of it, or through a tensor map, which itself is only read.
             spaces = [w for w in kinds if w in ("shared", "global")]
             if spaces[:1] == ["global"] and not {"tensor", "prefetch"} & words:
                 self.writes.append((address, "reduce" in words))
+            self.loads += addresses[1:2]
         elif kind in ("prefetch", "prefetchu", "applypriority"):
             pass
         elif addresses or kind == "call":
