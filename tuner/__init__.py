@@ -3,13 +3,16 @@
 from typing import TYPE_CHECKING, Any
 
 from tuner.frontends.dtypes import itemsize
+from tuner.kernel.alias import Alias
 from tuner.kernel.alternatives import alternatives
 from tuner.kernel.arith import cdiv, maximum, minimum, next_power_of_2
+from tuner.kernel.chain import Chain, Step
 from tuner.kernel.kernel import Kernel
 from tuner.kernel.launch import Launch
 from tuner.kernel.loader import load_kernel
 from tuner.kernel.problem import Problem, Range, Timed
 from tuner.kernel.tensor import Tensor, Tolerance
+from tuner.kernel.values import ascending, below, constant, counts, lengths, permutation
 from tuner.search.constraints import Constraint
 from tuner.search.params import Param, choice, integers, powers_of_two
 from tuner.search.space import Space
@@ -35,7 +38,9 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
+    "Alias",
     "Cache",
+    "Chain",
     "Constraint",
     "Kernel",
     "Launch",
@@ -43,20 +48,27 @@ __all__ = [
     "Problem",
     "Range",
     "Space",
+    "Step",
     "Tactic",
     "Tensor",
     "Timed",
     "Tolerance",
     "__version__",
     "alternatives",
+    "ascending",
+    "below",
     "cdiv",
     "choice",
+    "constant",
+    "counts",
     "integers",
     "itemsize",
+    "lengths",
     "load_kernel",
     "maximum",
     "minimum",
     "next_power_of_2",
+    "permutation",
     "powers_of_two",
     "tune",
 ]

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from plugin_kernels import NORM, SCALE, write
+from plugin_kernels import EXTENTS, NORM, SCALE, write
 
 from tuner.compile.artifact import Artifact
 from tuner.compile.compiler import Compiler
@@ -308,3 +308,39 @@ def test_a_tensorrt_that_is_too_old_is_refused(
     monkeypatch.setitem(sys.modules, "tensorrt", old)
     with pytest.raises(UnavailableError, match=r"TensorRT 10\.8\.0\.43 has no plugins compiled ahead of time; 10\.9"):
         register(write(tmp_path, "old", SCALE), offer)
+
+
+def test_computed_extents(layer: ModuleType, tmp_path: Path, offer: CompilingOffer) -> None:
+    kernel = write(tmp_path, "extents", EXTENTS)
+    register(kernel, offer)
+    dims = {"M": (2, Range(1, 3, 5)), "N": Range(100, 300, 900), "B": Range(1, 4, 9), "P": Range(8, 20, 60)}
+    problem = Problem.of(kernel, dims, attributes={"pad": 5})
+    rehearsal, broken = rehearse(problem, offer, TARGET)
+    assert not broken
+    assert rehearsal.outputs == (
+        ("FLOAT", {"min": (2, 1, 1), "opt": (2, 3, 3), "max": (2, 5, 8)}),
+        ("FLOAT", {"min": (110,), "opt": (310,), "max": (910,)}),
+        ("FLOAT", {"min": (92, 3), "opt": (80, 6), "max": (40, 11)}),
+        (
+            "FLOAT",
+            {"min": (10, 8, 9, 100, 8), "opt": (4, 20, 36, 900, 3), "max": (2, 60, 81, 4500, 1)},
+        ),
+    )
+    (played,) = (p for p in rehearsal.played if p.tactic == Tactic({"BLOCK": 64}).id)
+    assert played.launches["opt"] == PlayedLaunch((29, 4, 1), (64, 1, 1), 0, (80, 1800))
+
+
+def test_extents_that_no_size_leads_to_are_refused(layer: ModuleType, tmp_path: Path, offer: CompilingOffer) -> None:
+    kernel = write(tmp_path, "strict", EXTENTS)
+    plugin = register(kernel, offer)
+    for shapes, said in (
+        (((2, 8), (1,), (5,)), "input 'offsets' needs 'B + 1', not 1: B: expected 0 < min"),
+        (((2, 8), (4,), (6,)), "input 'packed' needs '2*P - pad', where 2*P - pad is 5, not 6"),
+        (((2, 8), (4,), (501,)), "output 2 has shape (-152, 7)"),
+        (((2, 8), (4, 1), (5,)), "input 'offsets' has rank 2"),
+    ):
+        plugin.errors.clear()
+        tensors = [fixed(dtype, *shape) for dtype, shape in zip(("FLOAT", "INT32", "INT8"), shapes, strict=True)]
+        broken = play(kernel.id, tensors, {"pad": 3}).broken
+        messages = [str(e) for e in plugin.errors] or [b.message for b in broken]
+        assert any(said in message for message in messages), messages

@@ -49,6 +49,26 @@ kernel = Kernel(
 """
 """Several inputs and outputs, extra integers and attributes; 4 tactics."""
 
+EXTENTS = """
+kernel = Kernel(
+    id="test::NAME",
+    source=Ptx(Path(__file__).with_name("NAME.ptx")),
+    inputs={"x": Tensor("fp32", "*M N"), "offsets": Tensor("i32", "B + 1"), "packed": Tensor("i8", "2*P - pad")},
+    outputs={
+        "groups": Tensor("fp32", "*M cdiv(N, 128)"),
+        "padded": Tensor("fp32", "N + 2*pad"),
+        "rest": Tensor("fp32", "100 - P B + (7 - pad)"),
+        "all": Tensor("fp32", "cdiv(1000, N) max(4, P) min(N, 9)*B M*N//2 64//P"),
+    },
+    attributes={"pad": 3},
+    params=[choice("BLOCK", 32, 64)],
+    default={"BLOCK": 64},
+    launch=lambda M, N, B, P, BLOCK: Launch(grid=(cdiv(M * N, BLOCK), B), args=(100 - P, M * N), block=(BLOCK,)),
+    reference=lambda x, offsets, packed, pad: (x, x, x, x),
+)
+"""
+"""Extents in every form; 2 tactics."""
+
 PTX = """\
 .version 8.0
 .target sm_80
@@ -63,6 +83,13 @@ STORES
 }
 """
 
+_PARAMETERS = {
+    "amount": (1, 1, 1, ("amount",)),
+    "weight": (2, 2, 3, ("count", "eps", "flip")),
+    "offsets": (3, 2, 4, ("pad",)),
+}
+"""By a name that a declaration holds: how many inputs, integers and outputs, and which attributes."""
+
 
 def write(folder: Path, name: str, text: str, files: str = "") -> Kernel:
     """Write a kernel with its PTX into a folder, and load it.
@@ -70,15 +97,15 @@ def write(folder: Path, name: str, text: str, files: str = "") -> Kernel:
     Args:
         folder: where to.
         name: the id is ``test::name``.
-        text: `SCALE` or `NORM`.
+        text: `SCALE`, `NORM` or `EXTENTS`, or one of them with changes.
         files: for a file of PTX for each block size, which ones, as "128 256"; "" for one file.
     """
-    kinds = ["u64", "u64", "u32", "u32", "u64", "u64", "u64"] if "weight" in text else ["u64", "u32", "u64"]
+    inputs, integers, results, attributes = next(found for word, found in _PARAMETERS.items() if word in text)
+    kinds = ["u64"] * inputs + ["u32"] * integers + ["u64"] * results
     code = PTX.replace("PARAMETERS", ", ".join(f".param .{kind} p{i}" for i, kind in enumerate(kinds)))
-    outputs = range(4, 7) if "weight" in text else (2,)
+    outputs = range(inputs + integers, len(kinds))
     stores = (f"    ld.param.u64 %o1, [p{i}];\n    st.global.u32 [%o1], %r1;" for i in outputs)
     code = code.replace("STORES", "\n".join(stores))
-    attributes = ("count", "eps", "flip") if "weight" in text else ("amount",)
     code += "".join(f"// {name} is <<{name}>>\n" for name in attributes)
     for block in files.split():
         (folder / f"{name}_{block}.ptx").write_text(code.replace("<<BLOCK>>", block))

@@ -9,9 +9,7 @@ import pytest
 from workspace import KERNEL, STORE, Workspace
 
 ORDER = "in this order: input 'x' to x_ptr, an extra integer of the launch to y_ptr, output 'y' to n"
-SIZES = (
-    "the gate chose these sizes itself, to reach every edge of a tile; the problem has N=4194304 T=fp32: a Constraint"
-)
+SIZES = "the gate chose these sizes itself, to reach every edge of a tile; the problem has N=4194304 T=fp32: where"
 START = "outputs start uninitialised, in TensorRT too"
 
 
@@ -51,7 +49,7 @@ def test_a_reference_that_fails_at_a_size_of_the_gate(workspace: Workspace) -> N
     run = workspace.tune()
     assert run.code == 2
     assert run.err.splitlines()[-1].endswith(
-        "where the gate chose these sizes itself, a Constraint says which the kernel is for"
+        "values= or a Constraint such as N % BLOCK == 0 says which, and the gate then takes only such"
     )
 
 

@@ -17,6 +17,7 @@ from tuner.adopt import writing
 from tuner.adopt.branches import Branches
 from tuner.adopt.call import parse_call
 from tuner.adopt.found import Found
+from tuner.adopt.missing import import_with_stand_ins
 from tuner.adopt.reading import read
 from tuner.adopt.references import reference
 from tuner.adopt.watching import Tensors, stage, watch
@@ -66,7 +67,7 @@ def adopt(function: str, call: str, *, kernel_id: str, out: Path, target: str = 
     module, path, root = _located(function)
     with _tensors() as tensors, _on_path(root):
         with stage(device, tensors) as driver:
-            host = _function(module, path)
+            host, missing = _function(module, path)
             parameters = _parameters(host)
             branches = Branches(host)
             with branches.followed():
@@ -74,6 +75,8 @@ def adopt(function: str, call: str, *, kernel_id: str, out: Path, target: str = 
         if not watched.tapes[0].launches:
             raise ConfigError(f"{function} launched no Triton kernel with {call}")
         found = read(watched, read_call, parameters)
+    if missing:
+        found.notes.append(f"stood for, since not installed: {', '.join(missing)}")
     for branch in branches.untaken():
         found.ask(f"not taken in any run: {branch}")
     memory = {watched.tapes[0].memory[number].name: name for name, number in found.memory.items()}
@@ -85,7 +88,7 @@ def adopt(function: str, call: str, *, kernel_id: str, out: Path, target: str = 
         _import_lines(root, out),
         reference(found, read_call, parameters, path, memory),
         (module, path.partition(".")[0]),
-        stand_ins=not _installed("torch"),
+        missing,
     )
     files = {out: text, config: writing.config(found, seen_from_there), test: writing.test(found, kernel_id, seen_from_there)}
     for place, content in files.items():
@@ -120,9 +123,11 @@ def _located(function: str) -> tuple[str, str, Path | None]:
     return location, path, None
 
 
-def _function(module: str, path: str) -> Callable[..., Any]:
+def _function(module: str, path: str) -> tuple[Callable[..., Any], tuple[str, ...]]:
+    """The function, and what its module imports that is not installed."""
+    value: Any
     try:
-        value: Any = importlib.import_module(module)
+        value, missing = import_with_stand_ins(lambda: importlib.import_module(module))
     except Exception as e:
         raise ConfigError(f"module {module} cannot be imported: {type(e).__name__}: {e}") from e
     for part in path.split("."):
@@ -133,7 +138,7 @@ def _function(module: str, path: str) -> Callable[..., Any]:
             raise ConfigError(f"module {module} has no {path!r}{did_you_mean(part, known)}") from None
     if not callable(value):
         raise ConfigError(f"{module}:{path} is no function, but {value!r}")
-    return value  # type: ignore[no-any-return]
+    return value, missing
 
 
 def _parameters(host: Any) -> tuple[str, ...]:

@@ -120,7 +120,7 @@ class _Reading:
                     self.result.ask(f"{launch.name}: the compiled code has no parameter for {param}")
                     continue
                 writes, adds = use.written or use.may_store, use.may_add and not use.may_store
-                reads = use.may_load or use.may_add
+                reads = use.may_read or use.may_add
                 fresh = self.base.memory[value.memory].origin != ARGUMENT and not found.get(value.memory)
                 if use.hidden and not writes and not adds:
                     reads, writes = not fresh, fresh

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ _SMALL = 3
 
 
 def declaration(
-    found: Found, kernel_id: str, function: str, call: str, imports: str, reference: str, host: tuple[str, str], stand_ins: bool
+    found: Found, kernel_id: str, function: str, call: str, imports: str, reference: str, host: tuple[str, str], missing: Sequence[str]
 ) -> str:
     """The text of the Python file that declares the operator.
 
@@ -31,7 +31,7 @@ def declaration(
         imports: lines that make the module importable; may be empty.
         reference: the definition of the function `reference`.
         host: the module of the host function and what of it is imported, where the reference runs it.
-        stand_ins: whether the module has to be imported with stand-ins for modules that are missing.
+        missing: packages that the module imports and that are not installed.
     """
     chain = len(found.launches) > 1
     body = _chain(found, kernel_id) if chain else _kernel(found, kernel_id)
@@ -39,13 +39,13 @@ def declaration(
     names = sorted({n for n in _API if n in used}, key=lambda n: (n.islower(), n))
     head = [f'"""{kernel_id}, declared by `tuner adopt` from what {function} launches."""', ""]
     runs_host = "on_interpreter" in reference
-    sources = "\n".join(_imports(found.launches, host if runs_host else None, stand_ins))
+    sources = "\n".join(_imports(found.launches, host if runs_host else None, missing))
     parts = ["\n".join(head)]
     if "sys.path" in imports:
         parts.append("import sys\nfrom pathlib import Path\n")
     parts.append(f"from tuner import {', '.join(names)}" if len(names) < 9 else _long_import(names))
-    if stand_ins or runs_host:
-        wanted = [n for n, use in (("on_interpreter", runs_host), ("stand_ins", stand_ins)) if use]
+    if missing or runs_host:
+        wanted = [n for n, use in (("on_interpreter", runs_host), ("stand_ins", bool(missing))) if use]
         parts.append(f"from tuner.adopt import {', '.join(wanted)}")
     parts.append("")
     if imports:
@@ -110,15 +110,15 @@ def _long_import(names: Iterable[str]) -> str:
     return "from tuner import (\n" + "".join(f"    {n},\n" for n in names) + ")"
 
 
-def _imports(launches: Iterable[FoundLaunch], host: tuple[str, str] | None, stand_ins: bool) -> Iterator[str]:
+def _imports(launches: Iterable[FoundLaunch], host: tuple[str, str] | None, missing: Sequence[str]) -> Iterator[str]:
     places: dict[str, set[str]] = {}
     for module, name in [*((launch.module, launch.attribute) for launch in launches), *([host] if host else [])]:
         places.setdefault(module, set()).add(name)
     lines = [f"from {module} import {', '.join(sorted(names))}" for module, names in sorted(places.items())]
-    if stand_ins:
-        yield "with stand_ins():  # for what the module imports and is not installed"
+    if missing:
+        yield f"with stand_ins({', '.join(map(_quoted, missing))}):  # which are not installed"
     for line in lines:
-        yield f"    {line}" if stand_ins else line
+        yield f"    {line}" if missing else line
 
 
 def _comments(mark: str, lines: Iterable[str]) -> Iterator[str]:

@@ -95,3 +95,21 @@ class Artifact:
     def digest(self) -> str:
         """SHA-256 of the PTX, as hexadecimal digits."""
         return hashlib.sha256(self.ptx.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Code:
+    """What the launches of a tactic became, in order; most operators are one launch."""
+
+    steps: tuple[Artifact, ...]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the PTX of all of them, as hexadecimal digits: that of the only one, where there is one."""
+        digests = [artifact.digest for artifact in self.steps]
+        return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+
+    @property
+    def compilers(self) -> str:
+        """Names and versions of the tools that made it."""
+        return "; ".join(dict.fromkeys(artifact.compiler for artifact in self.steps))

@@ -24,6 +24,7 @@ from tuner.errors import ConfigError
 from tuner.frontends.base import Emitted, Source
 from tuner.frontends.dtypes import itemsize
 from tuner.gpu.target import Dim3, Target
+from tuner.kernel.kernel import Kernel
 from tuner.kernel.launch import Launch
 from tuner.kernel.problem import WHICH, Problem
 from tuner.outcome import FailureClass, TacticError
@@ -53,6 +54,7 @@ def compile_key(problem: Problem, config: Config, target: Target) -> str:
         "language": source.language,
         "source": source.text(),
         "arguments": source.arguments,
+        "passed": problem.kernel.resolve(config)[0].passed,
         "specialization": asdict(problem.specialize(config, target.capability, newest_ptx(target))),
         "disassemble": target.disassemble,
         "scratch": _scratch(problem, config),
@@ -83,7 +85,7 @@ def compile_tactic(problem: Problem, config: Config, target: Target) -> Artifact
     _check_scratch(problem, config, emitted.scratch_bytes)
     shared_bytes = launch.shared_bytes if emitted.shared_bytes is None else emitted.shared_bytes
     check_shared_memory(shared_bytes, target.capability)
-    module, block, lowered = _launchable(emitted, problem, launch, target)
+    module, block, lowered = _launchable(emitted, problem.kernel.resolve(config)[0], launch, target)
     if module.dynamic_shared and not shared_bytes:
         raise ConfigError(
             f"kernel {problem.kernel.id!r}: the source uses dynamic shared memory; "
@@ -128,6 +130,14 @@ def tools(source: Source, target: Target) -> Mapping[str, str]:
     return {**source.tools(), "ptxas": ptxas(target).version}
 
 
+def tools_of(problem: Problem, config: Config, target: Target) -> dict[str, str]:
+    """Names and versions of all that makes code of a configuration, of each of its launches."""
+    found: dict[str, str] = {}
+    for step in problem.steps(config):
+        found |= tools(step.problem.source(step.config), target)
+    return found
+
+
 def check_launch(problem: Problem, config: Config) -> Launch:
     """Return the launch, whose grid and extra integers are what CUDA takes over the whole range of the dimensions.
 
@@ -161,7 +171,7 @@ def _scratch(problem: Problem, config: Config) -> list[tuple[int, int]]:
         return []
     width = itemsize(problem.dtype(tensor))
     scope = problem.scope()
-    room = [width * prod(cast(tuple[int, ...], tensor.evaluate({**scope, **sizes}))) for sizes in problem.samples]
+    room = [width * prod(tensor.numbers({**scope, **sizes})) for sizes in problem.samples]
     blocks = [prod(cast(tuple[int, int, int], problem.evaluate(config, sizes).grid)) for sizes in problem.samples]
     return list(zip(blocks, room, strict=True))
 
@@ -176,20 +186,21 @@ def _check_scratch(problem: Problem, config: Config, each: int) -> None:
             )
 
 
-def _launchable(emitted: Emitted, problem: Problem, launch: Launch, target: Target) -> tuple[ptx.Module, Dim3, bool]:
+def _launchable(emitted: Emitted, kernel: Kernel, launch: Launch, target: Target) -> tuple[ptx.Module, Dim3, bool]:
     """The module as it can be launched, checked against the launch.
 
     Returns:
         The module, the block it is launched with, and whether its version of PTX was lowered.
     """
-    inputs, integers, outputs = tuple(problem.kernel.inputs), len(launch.args), tuple(problem.kernel.outputs)
+    inputs, integers, outputs = tuple(kernel.inputs), len(launch.args), tuple(kernel.outputs)
     try:
         module = ptx.parse(emitted.text)
         if emitted.entry is not None:
             module = ptx.rename_entry(module, emitted.entry)
-        if emitted.order is not None:
-            module = ptx.arrange_params(module, emitted.order)
-            module = ptx.drop_trailing_params(module, len(module.entry.params) - len(emitted.order))
+        order = _order(emitted, kernel, len(module.entry.params))
+        if order is not None:
+            module = ptx.arrange_params(module, order, range(len(inputs)))
+            module = ptx.drop_trailing_params(module, len(module.entry.params) - len(order))
         written = module.version
         module = ptx.lower_version(module, newest_ptx(target))
         entry = module.entry
@@ -200,9 +211,20 @@ def _launchable(emitted: Emitted, problem: Problem, launch: Launch, target: Targ
             )
         x, y, z = (*x_y_z, 1, 1)[:3]
         launch_rules.check_parameters(entry, len(inputs), integers, len(outputs))
-        check_directions(module, inputs, integers, outputs, scratch=problem.kernel.scratch is not None)
+        scratch, in_place = kernel.scratch is not None, frozenset(kernel.aliases)
+        check_directions(module, inputs, integers, outputs, scratch=scratch, in_place=in_place)
         launch_rules.check_block(entry, (x, y, z))
         launch_rules.check_target(module, target.capability)
     except ptx.PtxError as e:
         raise TacticError(FailureClass.COMPILE, str(e)) from e
     return module, (x, y, z), module.version != written
+
+
+def _order(emitted: Emitted, kernel: Kernel, params: int) -> tuple[int | None, ...] | None:
+    """Which parameter of the entry takes each argument of the launch, inputs that the code does not take among them."""
+    taken = set(kernel.passed[0].values())
+    if len(taken) == len(kernel.inputs):
+        return emitted.order
+    order = tuple(range(params)) if emitted.order is None else emitted.order
+    given = iter(order)
+    return (*(next(given, None) if name in taken else None for name in kernel.inputs), *given)

@@ -9,7 +9,7 @@ two parameters.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tuner.compile import ptx
@@ -38,29 +38,37 @@ class PointerUse:
         written: stores or adds through it, for certain.
         may_store: may store through it, whatever was there before.
         may_add: may change what is there with `red` or `atom`.
-        may_load: may read what is there.
+        may_read: may load through it.
         hidden: the pointer goes where it cannot be followed, so it may be used in any way.
     """
 
     written: bool = False
     may_store: bool = False
     may_add: bool = False
-    may_load: bool = False
+    may_read: bool = False
     hidden: bool = False
 
 
 def check_directions(
-    module: ptx.Module, inputs: Sequence[str], integers: int, outputs: Sequence[str], *, scratch: bool
+    module: ptx.Module,
+    inputs: Sequence[str],
+    integers: int,
+    outputs: Sequence[str],
+    *,
+    scratch: bool,
+    in_place: Collection[str] = (),
 ) -> None:
     """Rule "direction": inputs are not written, and outputs are.
 
-    Outputs start with whatever the memory held, so one that is only ever added to is refused too.
+    Outputs start with whatever the memory held, so one that is only ever added to is refused too, unless it is changed
+    in place.
 
     Args:
         module: its only entry takes inputs, extra integers and outputs.
         inputs, outputs: the tensors' names.
         integers: how many integers stand between them.
         scratch: whether the last output is scratch memory, which is used as the code likes.
+        in_place: the outputs that are inputs, too, and begin with their values.
 
     Raises:
         LaunchRuleError: for the first tensor that is used the wrong way for certain.
@@ -80,12 +88,14 @@ def check_directions(
     for position, (name, use) in enumerate(zip(judged, uses[start:], strict=False), start):
         if use.hidden or use.may_store:
             continue
+        if use.may_add and name in in_place:
+            continue
         if use.may_add:
             raise LaunchRuleError(
                 "direction",
                 f"{where} only adds to output {name!r} (red or atom) and never stores it; outputs start uninitialised "
-                "in TensorRT and nothing clears them, so the sum would begin at whatever the memory held: store every "
-                "element once, for example one block for each result",
+                "in TensorRT and nothing clears them, so the sum would begin at whatever the memory held: declare what it "
+                "starts with, as in Tensor(…, start=0), or that it is an input changed in place, Alias(…)",
             )
         raise LaunchRuleError(
             "direction",
@@ -114,9 +124,9 @@ def pointer_uses(module: ptx.Module) -> tuple[PointerUse, ...]:
             else:
                 params[name].may_store = True
             params[name].written |= possible == certain == {name}
-    for address in code.loads:
+    for address in code.reads:
         for name in made_of(address, may):
-            params[name].may_load = True
+            params[name].may_read = True
     for text in code.hides:
         for name in made_of(text, may):
             params[name].hidden = True
@@ -144,7 +154,7 @@ class _Code:
         pointers: the parameters that may be pointers.
         definitions: those of each register.
         writes: address operands, and whether what was there before counts.
-        loads: address operands of what reads memory.
+        reads: address operands of loads.
         hides: operands whose pointers go out of sight.
         mentioned: parameters that are named other than to be loaded.
     """
@@ -152,7 +162,7 @@ class _Code:
     pointers: set[str]
     definitions: dict[str, list[_Route]] = field(default_factory=dict)
     writes: list[tuple[str, bool]] = field(default_factory=list)
-    loads: list[str] = field(default_factory=list)
+    reads: list[str] = field(default_factory=list)
     hides: list[str] = field(default_factory=list)
     mentioned: set[str] = field(default_factory=set)
 
@@ -172,20 +182,21 @@ class _Code:
                 self._define(first, _Route(frozenset({param})))
                 return
             self._define(first, _Route(_NONE))
-            self.loads.append(address)
+            if not _OWN_SPACES & words:
+                self.reads.append(address)
         elif kind in ("st", "red", "atom"):
             if not _OWN_SPACES & words:
                 self.writes.append((address, kind != "st" and "exch" not in words))
             self.hides.append(_ADDRESS.sub("", operands, count=1))
             if kind == "atom":
                 self._define(first, _Route(_NONE))
-                self.loads.append(address)
         elif kind == "cp":
             # Into shared memory, out of it, or through a tensor map, which itself is only read.
             spaces = [w for w in kinds if w in ("shared", "global")]
             if spaces[:1] == ["global"] and not {"tensor", "prefetch"} & words:
                 self.writes.append((address, "reduce" in words))
-            self.loads += addresses[1:2]
+            if "global" in spaces[1:]:
+                self.reads += addresses[1:2]
         elif kind in ("prefetch", "prefetchu", "applypriority"):
             pass
         elif addresses or kind == "call":

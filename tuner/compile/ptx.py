@@ -10,7 +10,7 @@ Directives" (NVIDIA).
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from tuner.errors import TunerError
@@ -165,14 +165,15 @@ def drop_trailing_params(module: Module, count: int) -> Module:
     return parse(module.text[:start] + module.text[dropped[-1].span[1] :])
 
 
-def arrange_params(module: Module, order: Sequence[int | None]) -> Module:
+def arrange_params(module: Module, order: Sequence[int | None], pointers: Collection[int] = ()) -> Module:
     """Put the first parameters of the only entry into another order; those that `order` does not name stay last.
 
     The body refers to parameters by name, so it stays as it is.
 
     Args:
         module: the module.
-        order: for each position, which parameter takes it; None: a 32-bit integer that the body does not look at.
+        order: for each position, which parameter takes it; None: one that the body does not look at.
+        pointers: the positions of those that are 64-bit pointers; others are 32-bit integers.
 
     Raises:
         PtxError: when it has fewer parameters.
@@ -183,7 +184,9 @@ def arrange_params(module: Module, order: Sequence[int | None]) -> Module:
     if list(order) == list(range(len(order))):
         return module
     texts = [
-        f".param .u32 {module.entry.name}_unused_{position}" if i is None else module.text[slice(*params[i].span)]
+        module.text[slice(*params[i].span)]
+        if i is not None
+        else f".param .u{64 if position in pointers else 32} {module.entry.name}_unused_{position}"
         for position, i in enumerate(order)
     ]
     texts += [module.text[slice(*p.span)] for i, p in enumerate(params) if i not in order]

@@ -1,5 +1,6 @@
 """Whether a tactic computes what its kernel declares.
 
+- `drawing`: values that follow a rule of the declaration, or come from a function of it
 - `inputs`: random inputs, and outputs that show what was not written
 - `instances`: at which sizes to look for a wrong result
 - `interpreter`: run a Triton kernel on the CPU: Triton's interpreter on numpy arrays, each access checked

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from math import isqrt, prod
+from math import isqrt, lcm, prod
 
+from tuner.errors import ConfigError
+from tuner.gate.drawing import impossible
 from tuner.gate.inputs import tensors_of
-from tuner.kernel.problem import Extent, Problem, Range, Which
+from tuner.kernel.problem import WHICH, Extent, Problem, Range, Which
 from tuner.kernel.problem_data import data_of
+from tuner.kernel.values import ValueRule
 from tuner.search.tactic import Config
 
 Extents = tuple[Extent, ...]
@@ -26,11 +29,13 @@ def instances(problem: Problem, config: Config) -> list[Problem]:
 
     A dimension with tile T is taken at 1, T // 2 + 1, T, 2 T and 2 T + 1: all dimensions in step, and
     each at 2 T + 1 while the others fit their tiles exactly. At 2 T a variadic dimension has two
-    tensor dimensions. Sizes outside the problem's range are taken too; data types
+    tensor dimensions. A dimension of `whole_tiles` is taken at the next multiples of what divides it. Sizes outside
+    the problem's range are taken too; data types
     and attributes are the problem's, and so is a fixed dimension that the source takes as a constant.
     Of a problem whose dimensions vary, the `device_instances` are taken as well.
 
     Where the tactic is illegal at such sizes, the next multiples of 16 are taken: rows may have to be aligned.
+    Illegal are also sizes at which a computed extent has no elements, or nothing follows the rule of an input's values.
     Left out are sizes at which it is illegal even so and those above `MAX_ELEMENTS`. If that leaves
     none, the problem itself is taken where it is that small. May be empty.
     """
@@ -44,7 +49,8 @@ def instances(problem: Problem, config: Config) -> list[Problem]:
         {d: s.several for d, s in steps.items()},
     ]
     within = _within(problem) if problem.dynamic else []
-    legal = [_legal(problem, [case], config) or _legal(problem, [_aligned(case)], config) for case in cases]
+    aligned = [{d: _next_multiples(e, lcm(16, steps[d].unit)) for d, e in case.items()} for case in cases]
+    legal = [_legal(problem, [c], config) or _legal(problem, [a], config) for c, a in zip(cases, aligned, strict=True)]
     found = list({data_of(p).key: p for p in [*chain(*legal), *_legal(problem, within, config)]}.values())
     found = found or _legal(problem, [_at(problem, "opt")], config)
     return sorted((p for p in found if elements(p) <= MAX_ELEMENTS), key=elements)
@@ -63,8 +69,9 @@ def device_instances(problem: Problem, config: Config) -> list[Problem]:
 
 @dataclass(frozen=True)
 class _Steps:
-    """The extents at which one dimension is looked at."""
+    """The extents at which one dimension is looked at, all of them multiples of `unit`."""
 
+    unit: int
     one: Extents
     below: Extents
     exact: Extents
@@ -75,10 +82,14 @@ class _Steps:
     def of(cls, problem: Problem, dim: str, config: Config) -> _Steps:
         ranges, (kernel, own) = problem.dims[dim], problem.kernel.resolve(config)
         if dim in kernel.constants and all(r.fixed for r in ranges):
-            return cls(ranges, ranges, ranges, ranges, ranges)
-        tile = int(kernel.space.complete(own)[kernel.tiles[dim]]) if dim in kernel.tiles else _UNTILED
-        several = (2, tile) if dim in kernel.variadic_dims else (2 * tile,)
-        return cls((1,), (tile // 2 + 1,), (tile,), (2 * tile + 1,), several)
+            return cls(1, ranges, ranges, ranges, ranges, ranges)
+        chosen = kernel.space.complete(own)
+        unit = kernel.units[dim].number({**problem.attributes, **chosen}) if dim in kernel.units else 1
+        unit = max(unit, 1)  # what is no multiple of anything is refused by the constraint
+        tile = int(chosen[kernel.tiles[dim]]) if dim in kernel.tiles else unit if unit > 1 else _UNTILED
+        one, below, exact, above = ((-(-n // unit) * unit,) for n in (1, tile // 2 + 1, tile, 2 * tile + 1))
+        several = (2, *exact) if dim in kernel.variadic_dims else (2 * exact[0],)
+        return cls(unit, one, below, exact, above, several)
 
 
 def _legal(problem: Problem, cases: Sequence[Mapping[str, Extents]], config: Config) -> list[Problem]:
@@ -86,15 +97,24 @@ def _legal(problem: Problem, cases: Sequence[Mapping[str, Extents]], config: Con
     found: dict[tuple[str, ...], Problem] = {}
     for extents in cases:
         dims = {d: e if len(e) > 1 else e[0] for d, e in extents.items()}
-        instance = Problem.of(problem.kernel, dims, problem.dtypes, problem.attributes)
-        if config in instance.space:
+        try:
+            instance = Problem.of(problem.kernel, dims, problem.dtypes, problem.attributes)
+        except ConfigError:  # a computed extent has no elements
+            continue
+        if config in instance.space and _drawable(instance):
             found.setdefault(data_of(instance).key, instance)
     return list(found.values())
 
 
-def _aligned(case: Mapping[str, Extents]) -> dict[str, Extents]:
-    """The next multiples of 16; what is fixed because it is compiled in stays."""
-    return {d: tuple(-(-e // 16) * 16 if isinstance(e, int) else e for e in extents) for d, extents in case.items()}
+def _drawable(problem: Problem) -> bool:
+    """Whether there are values that follow the rules of all inputs at these sizes."""
+    rules = [(t.drawn, problem.shape(t)) for t in problem.kernel.inputs.values() if isinstance(t.drawn, ValueRule)]
+    return not any(impossible(rule, rule.evaluate(problem.scope()), shape) for rule, shape in rules)
+
+
+def _next_multiples(extents: Extents, of: int) -> Extents:
+    """The next multiples; what is fixed because it is compiled in stays."""
+    return tuple(-(-e // of) * of if isinstance(e, int) else e for e in extents)
 
 
 def _at(problem: Problem, which: Which) -> dict[str, Extents]:
@@ -134,3 +154,24 @@ def _last_odd(extent: Range) -> int:
 
 def elements(problem: Problem) -> int:
     return sum(prod(problem.shape(t)) for t in tensors_of(problem).values())
+
+
+def sizes_note(problem: Problem, instance: Problem) -> str:
+    """What to add to a fault at sizes that are not the problem's own: who chose them, and how to narrow them.
+
+    Begins with a semicolon; "" where the problem itself has these sizes.
+    """
+    own = (*(problem.sizes(which) for which in WHICH), *(shape.sizes() for shape, _ in problem.shares))
+    if instance.sizes() in own:
+        return ""
+    has = problem.label
+    low, high = problem.sizes("min"), problem.sizes("max")
+    if all(low[d] <= size <= high[d] for d, size in instance.sizes().items()):
+        return f"; the gate chose these sizes itself, within those of the problem, which has {has}"
+    kernel = problem.kernel
+    example = next((f"{d} % {param} == 0" for d, param in kernel.tiles.items()), f"{kernel.dims[-1]} % 16 == 0")
+    return (
+        f"; the gate chose these sizes itself, to reach every edge of a tile; the problem has {has}: where the kernel "
+        f"is for certain sizes only, whole_tiles, an extent such as cdiv({kernel.dims[-1]}, 128), values= or a "
+        f"Constraint such as {example} says which, and the gate then takes only such"
+    )

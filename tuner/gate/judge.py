@@ -19,7 +19,7 @@ from tuner.kernel.problem import Problem
 from tuner.kernel.tensor import Tensor, Tolerance
 from tuner.search.call_by_name import call
 
-VERSION = 5
+VERSION = 6
 """Goes up whenever a verdict could change: with the instances, the inputs or the comparison."""
 
 
@@ -65,10 +65,7 @@ def expected(problem: Problem, inputs: Mapping[str, Array]) -> dict[str, Array]:
             result = call(kernel.reference, {**wide, **problem.attributes})
     except Exception as e:
         shapes = ", ".join(f"{n} {a.shape}" for n, a in inputs.items())
-        said = f"{where} raised {type(e).__name__} for {shapes}: {e}"
-        raise ConfigError(
-            f"{said}; where the gate chose these sizes itself, a Constraint says which the kernel is for"
-        ) from e
+        raise ConfigError(f"{where} raised {type(e).__name__} for {shapes}: {e}") from e
     results = result if isinstance(result, tuple) else (result,)
     if len(results) != len(kernel.results):
         raise ConfigError(f"{where} returned {len(results)} arrays for {len(kernel.results)} outputs")

@@ -15,10 +15,13 @@ from typing import Any
 import numpy as np
 from triton.runtime import interpreter
 
+from tuner.errors import UnavailableError
 from tuner.frontends.dtypes import DTYPES
-from tuner.gate.inputs import Array, draw_input
+from tuner.gate.drawing import largest
+from tuner.gate.inputs import Array, draw_input, draw_part, generator, separate
 from tuner.kernel.problem import Problem
 from tuner.kernel.tensor import Tensor
+from tuner.kernel.values import ValueRule
 
 _GAP = 1 << 20
 """Bytes between tensors that are held. Never touched, so they take address space and no memory."""
@@ -26,6 +29,9 @@ _ALIGNMENT = 256
 """Bytes; what device allocators give, and more than a tensor descriptor asks for."""
 _FAR = 1 << 46
 """Bytes from one tensor to the next where none is held: farther than any 32-bit offset leads."""
+
+_HELD = 1 << 26
+"""Most elements of an input that is drawn as a whole, for what is loaded of it."""
 
 _native = interpreter._interpreter
 
@@ -129,13 +135,14 @@ class Memory(Regions):
 class AddressSpace(Regions):
     """Tensors of a problem at its own sizes, with nothing in them.
 
-    Integers that are loaded from an input are drawn as `make_inputs` draws them, with the largest position there is
-    among positions: offsets may be made of them. All else reads as zeros, and stores vanish.
+    Integers that are loaded from an input are drawn as `make_inputs` draws them, and where a rule says how, the largest
+    there is is among them: offsets may be made of them. All else reads as zeros, and stores vanish.
     """
 
     def __init__(self, problem: Problem, seed: int) -> None:
         super().__init__()
-        self._problem, self._rng = problem, np.random.default_rng(seed)
+        self._problem, self._seed, self._rng = problem, seed, np.random.default_rng(seed)
+        self._wholes: dict[str, Array] = {}
         self._tensors: dict[str, Tensor] = {**problem.kernel.inputs, **problem.kernel.outputs}
         for i, (name, tensor) in enumerate(self._tensors.items()):
             itemsize = DTYPES[problem.dtype(tensor)].itemsize
@@ -151,10 +158,7 @@ class AddressSpace(Regions):
             tensor = self._tensors[region.name]
             declared = DTYPES[self._problem.dtype(tensor)]
             if not region.writable and declared.kind != "f" and declared.numpy == dtype:
-                values = np.array(draw_input(self._problem, tensor, pointers.shape, self._rng))
-                below = self._problem.sizes().get(tensor.positions)
-                if below is not None:
-                    values.flat[-1] = below - 1
+                values = self._drawn(region, tensor, pointers)
         return np.where(used, values, other).astype(dtype)
 
     def store(self, pointers: Array, value: Array, mask: Array) -> None:
@@ -167,6 +171,24 @@ class AddressSpace(Regions):
     def atomic_cas(self, pointers: Array, compare: Array, value: Array, _order: Any) -> Array:
         self.check(pointers, np.ones_like(pointers, bool), value.itemsize, "writes", writes=True)
         return compare.copy()
+
+    def _drawn(self, region: Region, tensor: Tensor, pointers: Array) -> Array:
+        """What an input of integers holds at some addresses, which may lie outside of it where they are masked."""
+        if separate(tensor):
+            values = np.array(draw_part(self._problem, tensor, pointers.shape, self._rng))
+            if isinstance(tensor.drawn, ValueRule):
+                values.flat[-1] = largest(tensor.drawn, self._problem.scope())
+            return values
+        if region.name not in self._wholes:
+            elements = prod(self._problem.shape(tensor))
+            if elements > _HELD:
+                raise UnavailableError(
+                    f"the {elements} values of {region.name!r} follow from each other: too many to draw"
+                )
+            rng = generator(self._problem, region.name, self._seed)
+            self._wholes[region.name] = draw_input(self._problem, region.name, rng).reshape(-1)
+        whole = self._wholes[region.name]
+        return whole.take((pointers - region.start) // region.itemsize, mode="clip")
 
     def _at(self, address: int) -> Region:
         return next(r for r in self.regions.values() if r.start <= address < r.end)

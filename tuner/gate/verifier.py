@@ -26,16 +26,17 @@ from functools import partial
 from math import prod
 from typing import Literal
 
+import msgspec
 from msgspec import Struct
 
 from tuner.compile.blobs import Store
-from tuner.errors import UnavailableError
+from tuner.errors import ConfigError, UnavailableError
 from tuner.frontends.dtypes import itemsize
 from tuner.frontends.python_source import source_hash
 from tuner.gate.inputs import make_inputs, poisoned, tensors_of
-from tuner.gate.instances import instances
+from tuner.gate.instances import instances, sizes_note
 from tuner.gate.judge import VERSION, judge
-from tuner.kernel.identity import kernel_hash
+from tuner.kernel.identity import drawn_text, kernel_hash
 from tuner.kernel.problem import Problem
 from tuner.kernel.problem_data import data_of
 from tuner.kernel.references import LoadError, ProblemSpec
@@ -205,7 +206,7 @@ def _key(problem: Problem, config: Config, effort: _Effort) -> str:
     parts = [
         [VERSION, [importlib.metadata.version(package) for package in _PACKAGES]],
         [effort.seed, effort.operations],
-        [kernel_hash(kernel), source_hash(problem.kernel.reference), [t.positions for t in kernel.inputs.values()]],
+        [kernel_hash(kernel), source_hash(problem.kernel.reference), drawn_text(kernel)],
         kernel.code.arguments,
         {name: [[t.rtol, t.atol] for t in (p.tolerance(name) for p in checked)] for name in sorted(outputs)},
         [dict(problem.dtypes), dict(problem.attributes)],
@@ -235,13 +236,17 @@ def _run(problem: Problem, config: Config, effort: _Effort) -> Verdict:
 
     sizes = instances(problem, config)
     for instance in sizes:
-        inputs, outputs = make_inputs(instance, effort.seed), poisoned(instance)
-        fault = _fault(instance, partial(interpreter.run, instance, config, inputs, outputs, effort.operations))
+        note = sizes_note(problem, instance)
+        try:
+            inputs, outputs = make_inputs(instance, effort.seed), poisoned(instance)
+            fault = _fault(instance, partial(interpreter.run, instance, config, inputs, outputs, effort.operations))
+            wrong = None if fault else judge(instance, inputs, outputs)
+        except ConfigError as e:
+            raise ConfigError(f"{e}{note}") from e
         if fault:
-            return fault
-        wrong = judge(instance, inputs, outputs)
+            return msgspec.structs.replace(fault, why=f"{fault.why}{note}")
         if wrong:
-            return Verdict("wrong", wrong)
+            return Verdict("wrong", f"{wrong}{note}")
     if not sizes:
         return Verdict("unverified", "no small size is legal for this tactic")
     checked = f"interpreted at {len(sizes)} small size{'s' * (len(sizes) > 1)}"

@@ -5,6 +5,8 @@
 - `arguments`: a kernel's run-time arguments by name, as hooks and heuristics look at them
 - `arith`: launch arithmetic that is written once and evaluated on more than one kind of integer
 - `autotune`: kernels under `@triton.autotune` and `@triton.heuristics`, as they are
+- `expressions`: arithmetic in the text of a declaration, such as the extents of a shape
+- `extents`: the extents of a kernel's tensors: how dimensions follow from them, and whether sizes leave them elements
 - `identity`: what identifies a kernel: the hash that its cache entries and verdicts are kept under
 - `kernel`: what a kernel declares: one operator with its source, tensors, launch, space, default and reference
 - `launch`: how a kernel is started: grid, block, shared memory and extra integers
@@ -16,4 +18,7 @@
 - `siblings`: import a file together with the modules beside it, apart from those of any other folder
 - `stand_in`: what heuristics and pruning hooks see in place of the arguments of a launch
 - `tensor`: inputs and outputs of a kernel: their shapes and types, and how exact an output has to be
+- `values`: what an input holds when a kernel is checked and timed: rules for integers that are offsets, lengths or
+  places
+- `whole_tiles`: dimensions that tiles have to divide: kernels that mask nothing at the end of a row
 """

@@ -91,7 +91,7 @@ def _params(kernels: Mapping[str, Kernel]) -> list[Param]:
 def _constraints(kernel: Kernel, kernels: Mapping[str, Kernel]) -> list[Constraint]:
     """A kernel's own, and that shared parameters have one of its values."""
     shared = [p for p in kernel.params if any(p.name in k.space.names for k in kernels.values() if k is not kernel)]
-    return [*(_among(p) for p in shared), *kernel.constraints]
+    return [*(_among(p) for p in shared), *kernel.rules]
 
 
 def _among(param: Param) -> Constraint:

@@ -18,36 +18,31 @@ if TYPE_CHECKING:
     from tuner.kernel.kernel import Kernel
 
 
-def name_arguments(
-    source: Source,
-    inputs: Mapping[str, Tensor],
-    outputs: Mapping[str, Tensor],
-    scope: Mapping[str, Any],
-    integers: Sequence[Any],
-) -> dict[str, Any]:
-    """Return the run-time arguments of a source by the names of its parameters, tensors as `TensorArgument`.
+def name_arguments(kernel: Kernel, scope: Mapping[str, Any], integers: Sequence[Any]) -> dict[str, Any]:
+    """Return the run-time arguments of a kernel's code by the names of its parameters, tensors as `TensorArgument`.
 
     Args:
-        source: one that names its `arguments`.
-        inputs, outputs: the tensors.
+        kernel: its code names its `arguments`.
         scope: the size of each dimension, the value of each attribute, and the data type behind each dtype variable.
         integers: the extra integers.
     """
 
     def argument(position: int, tensor: Tensor) -> TensorArgument:
-        extents = (int(extent) for extent in tensor.evaluate(scope))  # type: ignore[arg-type]
-        return TensorArgument(scope.get(tensor.dtype, tensor.dtype), tuple(extents), position)
+        return TensorArgument(scope.get(tensor.dtype, tensor.dtype), tensor.numbers(scope), position)
 
-    tensors = [argument(*pair) for pair in enumerate((*inputs.values(), *outputs.values()))]
-    values = (*tensors[: len(inputs)], *integers, *tensors[len(inputs) :])
-    return dict(zip(source.arguments or (), values, strict=True))
+    inputs, outputs = kernel.passed
+    tensors = [*(kernel.inputs[n] for n in inputs.values()), *(kernel.outputs[n] for n in outputs.values())]
+    stand_ins = [argument(*pair) for pair in enumerate(tensors)]
+    values = (*stand_ins[: len(inputs)], *integers, *stand_ins[len(inputs) :])
+    return dict(zip(kernel.code.arguments or (), values, strict=True))
 
 
 def declared_names(kernel: Kernel) -> Declared:
     """The names that a kernel declares, and which parameters its launch passes, for its source to be bound to them."""
+    inputs, outputs = kernel.passed
     return Declared(
-        tuple(kernel.inputs),
-        tuple(kernel.outputs),
+        tuple(inputs),
+        tuple(outputs),
         kernel.space.names,
         kernel.attributes,
         kernel.dims,

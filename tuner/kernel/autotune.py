@@ -75,7 +75,7 @@ def _hook(kernel: Kernel, prune: Any, configs: Sequence[Any], options: Sequence[
         launch = call(kernel.launch, {**known, **kernel.default})
         integers = pass_integers(source, launch, {**source.fixed, **known})
         constants = {n: v for n, v in known.items() if n in source.constants(())}
-        return name_arguments(source, kernel.inputs, kernel.outputs, known, integers), {**source.fixed, **constants}
+        return name_arguments(kernel, known, integers), {**source.fixed, **constants}
 
     holds = _pruning(prune, configs, options, names, sizes, arguments)
     return Constraint("early_config_prune", holds, "the autotuner's hook prunes it", (*names, *sizes))

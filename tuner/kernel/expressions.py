@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from tuner.errors import ConfigError
 from tuner.kernel.arith import Int, Operator, combine
@@ -48,13 +48,19 @@ class Formula:
         """Whether it is nothing but a name."""
         return isinstance(self.node, str)
 
-    def evaluate(self, scope: Mapping[str, Int]) -> Int:
-        """Its value, with the names that it uses from `scope`.
+    def evaluate(self, scope: Mapping[str, Any]) -> Int:
+        """Its value, with the names that it uses from `scope`, integers of any kind.
 
         Raises:
             ZeroDivisionError: as the arithmetic does.
         """
         return _evaluate(self.node, scope)
+
+    def number(self, scope: Mapping[str, Any]) -> int:
+        """Its value as `evaluate` gives it, where all that it names is a number."""
+        value = self.evaluate(scope)
+        assert isinstance(value, int)
+        return value
 
     def solve(self, name: str) -> Formula | None:
         """How a name follows from the value of this formula, which is called `VALUE`, and the other names.
@@ -192,11 +198,12 @@ def _names(node: Node) -> Iterator[str]:
         yield from _names(node[2])
 
 
-def _evaluate(node: Node, scope: Mapping[str, Int]) -> Int:
+def _evaluate(node: Node, scope: Mapping[str, Any]) -> Int:
     if isinstance(node, int):
         return node
     if isinstance(node, str):
-        return scope[node]
+        value: Int = scope[node]
+        return value
     operator, left, right = node
     return combine(operator, _evaluate(left, scope), _evaluate(right, scope))
 

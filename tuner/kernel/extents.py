@@ -80,12 +80,12 @@ def check_extents(tensors: Iterable[tuple[str, Tensor]], scopes: Sequence[Mappin
         for extent in (e for e in tensor.extents if not e.plain and e.names):
             for scope in scopes:
                 try:
-                    value: Any = extent.evaluate(scope)
+                    value = extent.number(scope)
                 except ZeroDivisionError:
-                    value = "divided by zero"
-                if not isinstance(value, int) or value < 1:
+                    value = 0
+                if value < 1:
                     at = " ".join(f"{n}={scope[n]}" for n in extent.names)
-                    raise ConfigError(f"extent {extent} of {name!r} is {value} at {at}")
+                    raise ConfigError(f"extent {extent} of {name!r} is {value} at {at}; it has to be 1 at least")
 
 
 def check_profile(inputs: Mapping[str, Tensor], ends: Sequence[Mapping[str, Any]]) -> None:
@@ -100,8 +100,8 @@ def check_profile(inputs: Mapping[str, Tensor], ends: Sequence[Mapping[str, Any]
     """
     for name, tensor in inputs.items():
         for extent in tensor.extents:
-            values = [extent.evaluate(scope) for scope in ends]
-            if values != sorted(values):  # type: ignore[type-var]
+            values = [extent.number(scope) for scope in ends]
+            if values != sorted(values):
                 raise ConfigError(
                     f"extent {extent} of input {name!r} shrinks as its dimensions grow, which an optimization profile "
                     "cannot say; give them one size instead of a range"

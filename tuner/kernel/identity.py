@@ -8,6 +8,9 @@ import re
 from typing import TYPE_CHECKING
 
 from tuner.frontends.python_source import source_text
+from tuner.kernel.alias import Alias
+from tuner.kernel.tensor import Tensor
+from tuner.kernel.values import ValueRule
 
 if TYPE_CHECKING:
     from tuner.kernel.kernel import Kernel
@@ -28,28 +31,50 @@ def kernel_hash(kernel: Kernel) -> str:
     Raises:
         ConfigError: when the source of a function, or something that it refers to, cannot be read.
     """
-    tensors = [[[name, t.dtype, *t.dims] for name, t in group.items()] for group in (kernel.inputs, kernel.outputs)]
+    tensors = [
+        [[name, t.dtype, *t.dims, *_kind(t)] for name, t in group.items()] for group in (kernel.inputs, kernel.outputs)
+    ]
     parts = [_text(kernel), source_text(kernel.launch), tensors]
     return f"{VERSION}:{hashlib.sha256(json.dumps(parts).encode()).hexdigest()}"
 
 
 def reference_hash(kernel: Kernel) -> str:
-    """The identity of what a kernel's results are held against: the reference, and how far they may be from it.
+    """The identity of what a kernel's results are held against.
+
+    That is the reference, how far they may be from it, and the rules of the inputs' values.
 
     Raises:
         ConfigError: when the source of a function, or something that it refers to, cannot be read.
     """
     tolerances = {name: source_text(t) if callable(t) else repr(t) for name, t in kernel.tolerances.items()}
-    positions = [t.positions for t in kernel.inputs.values()]
-    parts = [source_text(kernel.reference), dict(sorted(tolerances.items())), positions]
+    parts = [source_text(kernel.reference), dict(sorted(tolerances.items())), drawn_text(kernel)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
+def drawn_text(kernel: Kernel) -> list[str]:
+    """What identifies the values that each input is given.
+
+    Raises:
+        ConfigError: when the source of a function, or something that it refers to, cannot be read.
+    """
+    values = [(t, t.values) for t in kernel.inputs.values()]
+    return [t.positions if v is None else str(v) if isinstance(v, ValueRule) else source_text(v) for t, v in values]
+
+
 def _text(kernel: Kernel) -> str:
-    """What identifies the source, or all alternatives."""
+    """What identifies the source, or all alternatives, or all launches in order."""
     if kernel.alternatives:
         return json.dumps({name: kernel_hash(k) for name, k in kernel.alternatives.items()})
+    if kernel.parts:
+        return json.dumps([[p.name, p.inputs, p.outputs, kernel_hash(p.kernel)] for p in kernel.parts])
     return kernel.code.text()
+
+
+def _kind(tensor: Tensor) -> list[str]:
+    """What a tensor holds when the kernel begins, and whether the code sees it, where that is not as usual."""
+    alias = [f"alias of {tensor.input}"] if isinstance(tensor, Alias) else []
+    start = [] if tensor.start is None else [f"starts at {tensor.start!r}"]
+    return [*alias, *start, *(["unused"] if tensor.unused else [])]
 
 
 def made_before(source: str, now: str) -> bool:

@@ -17,10 +17,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from tuner.errors import ConfigError, did_you_mean
 from tuner.frontends import Source, as_source
 from tuner.frontends.dtypes import DTYPES
+from tuner.kernel.alias import Alias, code_tensors, resolve_aliases
 from tuner.kernel.arguments import declared_names
+from tuner.kernel.expressions import Formula
 from tuner.kernel.extents import Solution, solve_dims
 from tuner.kernel.launch import Launch
+from tuner.kernel.parts import Part
 from tuner.kernel.tensor import Tensor, Tolerance
+from tuner.kernel.values import ValueRule
+from tuner.kernel.whole_tiles import keep_whole, read_whole_tiles
 from tuner.search.call_by_name import names_of, require_known
 from tuner.search.constraints import Constraint
 from tuner.search.params import Param
@@ -53,7 +58,8 @@ class Kernel:
             kernels by name here.
         inputs, outputs: the tensors, named as the parameters that take them, or those without ``_ptr``.
             Under other names, the first parameters take the inputs and the last ones the outputs.
-            Dimensions and dtype variables of outputs are those of the inputs.
+            Dimensions and dtype variables of outputs are those of the inputs. An output may be an
+            `Alias` of an input, or start with a value.
         params: the tuned parameters: constants of the kernel, launch options (Triton's `num_warps`,
             `num_stages`, `num_ctas`, `maxnreg`), or what the launch makes the block of.
         default: the tactic a careful person would pick by hand; TensorRT's tactic 0.
@@ -73,6 +79,9 @@ class Kernel:
             None and that nothing names are absent by themselves.
         tiles: for each dimension, the parameter whose value the kernel steps over it with. The
             correctness gate takes sizes on and beside those steps.
+        whole_tiles: for each dimension that has to be a multiple of something: of what, in parameters and
+            attributes, such as ``{"S": "TILE", "K": "DEPTH * PARTS"}``. A constraint, and the correctness gate
+            takes such sizes only.
     """
 
     id: str
@@ -91,9 +100,11 @@ class Kernel:
     flops: Callable[..., int] = lambda: 0
     tiles: Mapping[str, str] = field(default_factory=dict)
     absent: Sequence[str] = ()
+    whole_tiles: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         try:
+            object.__setattr__(self, "outputs", resolve_aliases(self.inputs, self.outputs))
             self._check()
         except ConfigError as e:
             raise ConfigError(f"kernel {self.id!r}: {e}") from None
@@ -150,6 +161,25 @@ class Kernel:
         """The source, bound to the names declared here; where there are alternatives, each has its own."""
         return as_source(self.source).bind(declared_names(self))
 
+    @cached_property
+    def passed(self) -> tuple[dict[str, str], dict[str, str]]:
+        """The inputs and the outputs that the code has a parameter for: by its names for them, their own."""
+        return code_tensors(self.inputs, self.outputs, as_source(self.source).parameters)
+
+    @cached_property
+    def aliases(self) -> Mapping[str, str]:
+        """The outputs that are changed in place, each with its input."""
+        return {name: t.input for name, t in self.outputs.items() if isinstance(t, Alias)}
+
+    @cached_property
+    def parts(self) -> tuple[Part, ...]:
+        """The launches that it is made of, in order, where there are several."""
+        if self.alternatives or all(t.start is None for t in self.outputs.values()):
+            return ()
+        from tuner.kernel.drafts import started_parts
+
+        return started_parts(self)
+
     def resolve(self, config: Config) -> tuple[Kernel, Config]:
         """The kernel that a configuration runs, and what of it is that kernel's own; itself without alternatives."""
         if not self.alternatives:
@@ -161,7 +191,17 @@ class Kernel:
     @cached_property
     def space(self) -> Space:
         """The tuned parameters and constraints, not yet bound to a problem."""
-        return Space(tuple(self.params), tuple(self.constraints))
+        return Space(tuple(self.params), self.rules)
+
+    @cached_property
+    def rules(self) -> tuple[Constraint, ...]:
+        """All that a legal tactic meets: the constraints, and that tiles are whole."""
+        return (*self.constraints, *(keep_whole(dim, unit) for dim, unit in self.units.items()))
+
+    @cached_property
+    def units(self) -> Mapping[str, Formula]:
+        """What each dimension of `whole_tiles` is a multiple of."""
+        return read_whole_tiles(self.whole_tiles)
 
     @cached_property
     def default_tactic(self) -> Tactic:
@@ -200,9 +240,7 @@ class Kernel:
             raise ConfigError("at least one input and one output are needed")
         self._check_names()
         self._check_tensors()
-        if not self.alternatives:
-            self._check_signature()
-            self._check_attributes()
+        self._check_source()
         self._check_functions()
         self.space.encode(self.default)
 
@@ -239,10 +277,9 @@ class Kernel:
                 known = [*self.dtypes, *DTYPES]
                 raise ConfigError(f"tensor {name!r}: unknown dtype {tensor.dtype!r}{did_you_mean(tensor.dtype, known)}")
             self._check_extents(name, tensor)
-            if tensor.positions and (tensor.positions not in self.dims or name not in self.inputs):
-                raise ConfigError(f"tensor {name!r}: positions={tensor.positions!r} is not a dimension of the inputs")
-            if tensor.positions and any(DTYPES[d].kind == "f" for d in self.dtypes.get(tensor.dtype, (tensor.dtype,))):
-                raise ConfigError(f"tensor {name!r}: positions are integers, not {tensor.dtype}")
+            self._check_values(name, tensor)
+        if any(tensor.start is not None for tensor in self.inputs.values()):
+            raise ConfigError("an input holds what it is given; start=… is for outputs")
         for tensor in (*self.inputs.values(), *list(self.outputs.values())[:-1]):
             if tensor.scratch:
                 raise ConfigError("scratch memory must be the last output")
@@ -259,6 +296,16 @@ class Kernel:
         for dim, param in self.tiles.items():
             if dim not in self.dims or param not in self.space.names:
                 raise ConfigError(f"tiles maps {dim!r} to {param!r}; it maps dimensions to parameters")
+        known = [*self.space.names, *(n for n, value in self.attributes.items() if type(value) is int)]
+        for dim, unit in self.units.items():
+            if dim not in self.dims:
+                raise ConfigError(f"whole_tiles: {dim!r} is no dimension{did_you_mean(dim, self.dims)}")
+            for name in unit.names:
+                if name not in known:
+                    raise ConfigError(
+                        f"whole_tiles of {dim!r}: {name!r} is neither a parameter nor an attribute of type int"
+                        f"{did_you_mean(name, known)}"
+                    )
 
     def _check_extents(self, name: str, tensor: Tensor) -> None:
         if name in self.inputs and tensor.variadic and tensor.extents[0].names[0] in self.attributes:
@@ -279,8 +326,32 @@ class Kernel:
                     "computed from them, as in 'cdiv(N, 2)'"
                 )
 
+    def _check_source(self) -> None:
+        if not self.alternatives:
+            self._check_signature()
+            self._check_attributes()
+
+    def _check_values(self, name: str, tensor: Tensor) -> None:
+        rule = tensor.drawn
+        if rule is None:
+            return
+        if name not in self.inputs:
+            raise ConfigError(f"output {name!r}: values are of inputs; a kernel writes its outputs")
+        if not isinstance(rule, ValueRule):
+            return
+        for word in rule.names:
+            if word not in self.dims and type(self.attributes.get(word)) is not int:
+                said = f"positions={tensor.positions!r}" if tensor.positions else f"{word!r} in values={rule}"
+                raise ConfigError(
+                    f"tensor {name!r}: {said} is not a dimension of the inputs{did_you_mean(word, self.dims)}"
+                )
+        types = self.dtypes.get(tensor.dtype, (tensor.dtype,))
+        if any(DTYPES[d].kind == "f" or d == "i1" for d in types) and rule.kind != "constant":
+            what = "positions" if tensor.positions else f"values={rule}"
+            raise ConfigError(f"tensor {name!r}: {what} are integers, not {tensor.dtype}")
+
     def _check_signature(self) -> None:
-        self.code.check_parameters(tuple(self.inputs), tuple(self.outputs), self.attributes)
+        self.code.check_parameters(*map(tuple, self.passed), self.attributes)
         known = [*self.space.names, *self.attributes, *self.dims, *(self.dtypes if self.code.takes_types else ())]
         for name in self.constants:
             if name not in known:
@@ -300,7 +371,8 @@ class Kernel:
     def _check_attributes(self) -> None:
         """Refuse an attribute that changes no code: whoever sets it would get the results of the default."""
         used = {*self.code.constants((*self.space.names, *self.attributes)), *names_of(self.launch)}
-        used |= {name for c in self.constraints for name in c.names}
+        used |= {name for c in self.rules for name in c.names}
+        used |= {name for t in (*self.inputs.values(), *self.outputs.values()) for name in t.names}
         for name in self.attributes:
             if name not in used and not self.code.heuristics:
                 raise ConfigError(
@@ -318,7 +390,7 @@ class Kernel:
             if not isinstance(tolerance, Tolerance):
                 require_known(tolerance, sizes, f"tolerance of {dtype}")
         require_known(self.reference, [*self.inputs, *self.attributes], "reference")
-        for c in self.constraints:
+        for c in self.rules:
             known = [*sizes, *self.space.names]
             for name in c.names:
                 if name not in known:

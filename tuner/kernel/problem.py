@@ -17,6 +17,7 @@ from tuner.kernel.arith import Int, Multiple, divisibility
 from tuner.kernel.extents import check_extents, check_profile
 from tuner.kernel.kernel import Attribute, Kernel
 from tuner.kernel.launch import Launch
+from tuner.kernel.parts import StepProblem, steps_of
 from tuner.kernel.stand_in import launch_options
 from tuner.kernel.tensor import Tensor, Tolerance, default_tolerance
 from tuner.outcome import FailureClass, TacticError
@@ -191,7 +192,7 @@ class Problem:
             which: at one end, or at the optimum, of the dimensions' ranges.
             pinned: values of what else its extents name, such as parameters that are set before a shape is asked for.
         """
-        extents = cast(tuple[int, ...], tensor.evaluate({**self.scope(which), **pinned}))
+        extents = tensor.numbers({**self.scope(which), **pinned})
         if not tensor.variadic:
             return extents
         return (*(r.at(which) for r in self.dims[tensor.extents[0].names[0]]), *extents[1:])
@@ -219,6 +220,10 @@ class Problem:
         mixed = [{**ends["max"], dim: ends["min"][dim]} for dim in self.dims]
         found = [ends["opt"], ends["min"], ends["max"], *beside, *mixed]
         return tuple(sizes for i, sizes in enumerate(found) if sizes not in found[:i])
+
+    def steps(self, config: Config) -> tuple[StepProblem, ...]:
+        """The launches of a configuration, in order, as problems of ordinary kernels; one of most operators, itself."""
+        return steps_of(self, config)
 
     def source(self, config: Config) -> Source:
         """The code that a configuration runs."""
@@ -258,7 +263,7 @@ class Problem:
     ) -> dict[str, Any]:
         """What the source's heuristics make of its arguments at one size."""
         integers = self.evaluate(config, {dim: scope[dim] for dim in self.dims}).args
-        arguments = name_arguments(kernel.code, kernel.inputs, kernel.outputs, scope, integers)
+        arguments = name_arguments(kernel, scope, integers)
         try:
             return compute_heuristics(kernel.code, {**launch_options(config), **constants, **arguments})
         except ConfigError as e:
@@ -279,8 +284,8 @@ class Problem:
         integers = [(v, divisibility(v)) for v in self.argument_multiples(config)]
         block = self.launch(config).block
         return Specialization(
-            inputs=tuple(self.dtype(t) for t in kernel.inputs.values()),
-            outputs=tuple(self.dtype(t) for t in kernel.outputs.values()),
+            inputs=tuple(self.dtype(kernel.inputs[name]) for name in kernel.passed[0].values()),
+            outputs=tuple(self.dtype(kernel.outputs[name]) for name in kernel.passed[1].values()),
             dtypes=dict(self.dtypes),
             constants=self.constants(config),
             options={**kernel.code.options, **{n: v for n, v in own.items() if n in kernel.code.options}},

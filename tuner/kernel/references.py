@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +13,7 @@ from tuner.errors import ConfigError
 from tuner.gpu.catalog import DEFAULT, find_device
 from tuner.kernel.kernel import Attribute, Kernel
 from tuner.kernel.loader import device_told, import_file, import_module, kernels_in
+from tuner.kernel.parts import Part
 from tuner.kernel.problem import Problem, Range, Timed
 from tuner.kernel.siblings import PREFIX
 from tuner.workers.faults import out_of_memory
@@ -71,14 +73,16 @@ class KernelRef:
     Attributes:
         location: a module's name, or an absolute file.
         name: the variable there that holds it.
-        id: the plugin id.
+        id: the plugin id of what it holds.
         device: the GPU that answered, by its short name, if the file asked for one while it was imported.
+        part: of one launch of it, the name of the step.
     """
 
     location: str
     name: str
     id: str
     device: str = DEFAULT
+    part: str = ""
 
     def load(self) -> Kernel:
         """Import the module or file and return the kernel.
@@ -92,7 +96,12 @@ class KernelRef:
         kernel = kernels_in(module).get(self.name)
         if kernel is None or kernel.id != self.id:
             raise LookupError(f"holds no kernel {self.id!r} called {self.name!r}")
-        return kernel
+        if not self.part:
+            return kernel
+        for part in launches_within(kernel):
+            if part.name == self.part:
+                return part.kernel
+        raise LookupError(f"kernel {self.id!r} has no step {self.part!r}")
 
 
 _MAIN = ("__main__", "__mp_main__")
@@ -100,7 +109,7 @@ _MAIN = ("__main__", "__mp_main__")
 
 
 def ref_of(kernel: Kernel) -> KernelRef:
-    """Where to find a kernel that is already loaded: the module with a variable that holds it.
+    """Where to find a kernel that is already loaded: the module with a variable that holds it, or what it is part of.
 
     Raises:
         ConfigError: when there is none that another process can import.
@@ -111,12 +120,29 @@ def ref_of(kernel: Kernel) -> KernelRef:
         held = kernels_in(module) if isinstance(module, ModuleType) else {}
         told = device_told(place)
         device = DEFAULT if told is None else told.short
-        for name in (n for n, k in held.items() if k is kernel):
+        for name, whole in held.items():
+            part = _part_of(whole, kernel)
+            if part is None:
+                continue
             if place not in _MAIN and not place.startswith(PREFIX):
-                return KernelRef(place, name, kernel.id, device)
+                return KernelRef(place, name, whole.id, device, part)
             if file := getattr(module, "__file__", None):
-                return KernelRef(str(Path(file).resolve()), name, kernel.id, device)
+                return KernelRef(str(Path(file).resolve()), name, whole.id, device, part)
     raise ConfigError(
         f"kernel {kernel.id!r} cannot be imported by worker processes; "
         "assign it to a variable at the top level of a file or module"
     )
+
+
+def _part_of(whole: Kernel, kernel: Kernel) -> str | None:
+    """The name of the launch of `whole` that a kernel is; "" where they are the same, None where it is none."""
+    if whole is kernel:
+        return ""
+    return next((part.name for part in launches_within(whole) if part.kernel is kernel), None)
+
+
+def launches_within(kernel: Kernel) -> Iterator[Part]:
+    """The launches of a kernel and of its alternatives."""
+    yield from kernel.parts
+    for alternative in kernel.alternatives.values():
+        yield from launches_within(alternative)

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from tuner.compile.artifact import Artifact
 from tuner.compile.compiler import Compiles
-from tuner.compile.pipeline import tools
+from tuner.compile.pipeline import tools_of
 from tuner.errors import ConfigError
 from tuner.gpu.target import Target
 from tuner.kernel.identity import kernel_hash
@@ -120,7 +120,7 @@ class FromCache:
     def _remarks(self, problem: Problem, hit: Hit) -> list[str]:
         """What whoever is served an entry should know of it."""
         assert hit.entry is not None
-        today = tools(problem.source(hit.tactic.config), Target(self._capability))
+        today = tools_of(problem, hit.tactic.config, Target(self._capability))
         said = (differences(hit.entry, today, datetime.now(UTC)), caution(hit.entry.verified))
         return [remark for remark in said if remark]
 
@@ -168,12 +168,47 @@ class CompilingOffer:
         Raises:
             TacticError: when it does not.
         """
-        result = self._compiler.submit(problem, tactic.config).result()
-        if isinstance(result, Failure):
-            raise TacticError(result.kind, f"{problem}: ({tactic}) does not compile: {result.message}")
-        return result
+        return compiled(self._compiler, problem, tactic)
 
     def _report(self, message: str) -> None:
         if message not in self._reported:  # TensorRT asks again and again
             self._reported.add(message)
             _log.warning(message)
+
+
+class CompilingChain:
+    """The first chosen tactic of an operator of several launches all of which compile."""
+
+    def __init__(self, choose: Choose, compiler: Compiles) -> None:
+        self._choose, self._compiler = choose, compiler
+
+    def tactic(self, problem: Problem, pinned: Config) -> Tactic:
+        """The tactic of the whole; the default where none of the chosen ones compiles, with a warning."""
+        for tactic in by_id(self._choose(problem, pinned)).values():
+            steps = problem.steps(tactic.config)
+            outcomes = [self._compiler.submit(step.problem, step.config) for step in steps]
+            failures = [r for r in (outcome.result() for outcome in outcomes) if isinstance(r, Failure)]
+            if not failures:
+                return tactic
+            _log.warning(f"{problem}: leaving out ({tactic}): {failures[0].headline}")
+        return default_tactic(problem, pinned)
+
+    def artifact(self, problem: Problem, tactic: Tactic) -> Artifact:
+        """What one launch compiles to.
+
+        Raises:
+            TacticError: when it does not.
+        """
+        return compiled(self._compiler, problem, tactic)
+
+
+def compiled(compiler: Compiles, problem: Problem, tactic: Tactic) -> Artifact:
+    """What a tactic of an ordinary kernel compiles to.
+
+    Raises:
+        TacticError: when it does not.
+    """
+    result = compiler.submit(problem, tactic.config).result()
+    if isinstance(result, Failure):
+        raise TacticError(result.kind, f"{problem}: ({tactic}) does not compile: {result.message}")
+    return result

@@ -22,10 +22,12 @@ from tuner.qdp.binding import dtypes_of, expressions, leading, problem_of, sizes
 from tuner.qdp.dtypes import spelling, to_tensorrt
 from tuner.qdp.library import require_plugins
 from tuner.qdp.offers import default_tactic
+from tuner.qdp.preview import allow_aliases
 from tuner.qdp.symbolic import operand, symbolic
 from tuner.search.tactic import Config, Tactic, Value, by_id
 
 if TYPE_CHECKING:
+    import tensorrt as trt
     import tensorrt.plugin as trtp
 
     Descs: TypeAlias = Sequence[trtp.TensorDesc]
@@ -50,11 +52,13 @@ class Plugin:
 
     Attributes:
         kernel: what it runs.
+        schema: its attributes, each with the declared attribute or tuned parameter that it sets.
         errors: what its functions raised. TensorRT prints an error and goes on to build nothing, so this
             is where a caller finds out why.
     """
 
     kernel: Kernel
+    schema: Mapping[str, str]
     errors: list[Exception] = field(default_factory=list)
 
     def __call__(self, *inputs: Any, **attributes: Attribute) -> Any:
@@ -63,6 +67,80 @@ class Plugin:
 
         namespace, name = self.kernel.id.split("::")
         return getattr(getattr(trtp.op, namespace), name)(*inputs, **attributes)
+
+    def add(
+        self,
+        network: trt.INetworkDefinition,
+        *tensors: trt.ITensor,
+        problem: Problem | None = None,
+        **attributes: Attribute,
+    ) -> Any:
+        """Add its layer to a network.
+
+        Args:
+            network: where to.
+            tensors: the inputs in order.
+            problem: of no use here: TensorRT tells a plugin the sizes. An operator of several launches needs it.
+            attributes: by name; the others have their defaults.
+
+        Returns:
+            The output tensor, or a tuple of several; scratch memory is not among them.
+
+        Raises:
+            ConfigError: for an unknown attribute, or when TensorRT does not add the layer.
+        """
+        return returned(self.kernel, self.outputs(network, tensors, attributes))
+
+    def outputs(
+        self, network: trt.INetworkDefinition, tensors: Sequence[trt.ITensor], attributes: Mapping[str, Attribute]
+    ) -> dict[str, trt.ITensor]:
+        """Add its layer to a network as `add` does; all its outputs by name, scratch memory too."""
+        values = complete(self.kernel, self.schema, attributes)
+        layer = network.add_plugin(self(*tensors, **values), aot=True)
+        if layer is None:
+            raise ConfigError(f"{self.kernel.id}: TensorRT does not add the layer; its log says why")
+        return {name: layer.get_output(i) for i, name in enumerate(self.kernel.outputs)}
+
+    def configure(self, config: trt.IBuilderConfig) -> None:
+        """Have a builder take what it needs: outputs in the place of inputs are a preview feature."""
+        if self.kernel.aliases:
+            allow_aliases(config)
+
+
+def complete(kernel: Kernel, schema: Mapping[str, str], attributes: Mapping[str, Attribute]) -> dict[str, Attribute]:
+    """The values of all attributes of a plugin or an operator, in order; defaults for those that are not given.
+
+    Raises:
+        ConfigError: for an unknown attribute.
+    """
+    for name in attributes:
+        if name not in schema:
+            raise ConfigError(f"{kernel.id}: no attribute {name!r}{did_you_mean(name, schema)}")
+    defaults = {**kernel.default, **kernel.attributes}
+    return {n: attributes.get(n, travelling(kernel, target, defaults.get(target))) for n, target in schema.items()}
+
+
+def returned(kernel: Kernel, outputs: Mapping[str, Any]) -> Any:
+    """The results of an operator as its reference returns them: one, or a tuple of several."""
+    results = tuple(outputs[name] for name in kernel.results)
+    return results[0] if len(results) == 1 else results
+
+
+def travelling(kernel: Kernel, target: str, value: Any) -> Any:
+    """A value as a plugin's attribute carries it. A text of a tuned parameter is its place among the texts."""
+    if isinstance(value, str) and target in kernel.space.names:
+        return next(p for p in kernel.space.params if p.name == target).values.index(value)
+    return value
+
+
+def arrived(kernel: Kernel, target: str, value: Any) -> Any:
+    """The value that an attribute carries."""
+    if target in kernel.attributes or not isinstance(_example(kernel, target), str):
+        return value
+    texts = next(p for p in kernel.space.params if p.name == target).values
+    if not 0 <= value < len(texts):
+        raise ConfigError(f"{kernel.id}: {target} is the number of a text in {', '.join(map(str, texts))}, not {value}")
+    return texts[value]
 
 
 def register(kernel: Kernel, offer: Offer, attributes: Mapping[str, str] | None = None) -> Plugin:
@@ -92,8 +170,8 @@ def register(kernel: Kernel, offer: Offer, attributes: Mapping[str, str] | None 
             f"the plugin id {kernel.id!r} is already registered in this process; register it once, "
             "or give one of the two kernels another id"
         )
-    plugin, functions = Plugin(kernel), _Functions(kernel, offer, schema)
-    types = {n: type(_example(kernel, target)) for n, target in schema.items()}
+    plugin, functions = Plugin(kernel, schema), _Functions(kernel, offer, schema)
+    types = {n: type(travelling(kernel, target, _example(kernel, target))) for n, target in schema.items()}
     inputs = dict.fromkeys(kernel.inputs, trtp.TensorDesc)
     outputs = tuple[(trtp.TensorDesc,) * len(kernel.outputs)]  # type: ignore[misc,valid-type]
     described = trtp.TensorDesc if len(kernel.outputs) == 1 else outputs
@@ -125,10 +203,12 @@ class _Functions:
             given = tuple(given[0][name] for name in self.schema)
         _, attributes, _ = self._split((*inputs, *given))
         scope, free = expressions(self.kernel, inputs, attributes), leading(self.kernel, inputs)
-        dtypes = dtypes_of(self.kernel, inputs)
+        dtypes, aliased = dtypes_of(self.kernel, inputs), self.kernel.aliases
         described = tuple(
-            trtp.from_shape_expr(_shape(tensor, scope, free), to_tensorrt(dtypes.get(tensor.dtype, tensor.dtype)))
-            for tensor in self.kernel.outputs.values()
+            dict(zip(self.kernel.inputs, inputs, strict=True))[aliased[name]].aliased()
+            if name in aliased
+            else trtp.from_shape_expr(_shape(tensor, scope, free), to_tensorrt(dtypes.get(tensor.dtype, tensor.dtype)))
+            for name, tensor in self.kernel.outputs.items()
         )
         return described[0] if len(described) == 1 else described
 
@@ -165,7 +245,8 @@ class _Functions:
     def _split(self, arguments: Sequence[Any]) -> tuple[Descs, dict[str, Attribute], Config]:
         """Inputs, values of declared attributes, values of pinned parameters."""
         count = len(self.kernel.inputs)
-        values = dict(zip(self.schema.values(), arguments[count:], strict=True))
+        given = zip(self.schema.values(), arguments[count:], strict=True)
+        values = {target: arrived(self.kernel, target, value) for target, value in given}
         attributes = {n: v for n, v in values.items() if n in self.kernel.attributes}
         return arguments[:count], attributes, {n: v for n, v in values.items() if n not in attributes}
 
@@ -203,7 +284,7 @@ def _check(kernel: Kernel, schema: Mapping[str, str]) -> None:
                 f"{kernel.id}: attribute {name!r} would set {target!r}, which is neither a declared attribute nor a "
                 f"parameter{did_you_mean(target, known)}"
             )
-        if isinstance(_example(kernel, target), str):
+        if isinstance(travelling(kernel, target, _example(kernel, target)), str):
             raise ConfigError(f"{kernel.id}: {target!r} is a text; a plugin's attribute is an int, a float or a bool")
     if len(set(schema.values())) < len(schema):
         raise ConfigError(f"{kernel.id}: two attributes set the same value: {dict(schema)}")

@@ -19,12 +19,6 @@ def hints(problem: Problem, config: Config, failure: Failure) -> Iterator[str]:
     kernel = problem.kernel.resolve(config)[0]
     if failure.kind is FailureClass.COMPILE and _WRONG_TYPE.search(failure.headline.split(" (in: ")[0].lower()):
         yield from _order(kernel)
-    if failure.kind is FailureClass.CORRECTNESS and f" at {problem.label}:" not in f"{failure.headline}:":
-        yield (
-            f"the gate chose these sizes itself, to reach every edge of a tile; the problem has {problem.label}: a "
-            "Constraint, such as N % BLOCK == 0 or KB == cdiv(K, 128), says which sizes the kernel is for, and the "
-            "gate then takes only such"
-        )
     if failure.kind is FailureClass.CORRECTNESS and " is wrong at " in failure.headline:
         yield (
             "outputs start uninitialised, in TensorRT too: a kernel that adds to an output, or skips part of it, "

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from plugin_kernels import EXTENTS, write
 from workspace import Workspace
 
 from tuner import Kernel, Problem, Range, Tactic
@@ -80,6 +81,14 @@ dtypes = { T = "fp16" }
 dims = { M = { min = 1, opt = 8, max = 128 }, N = { min = 16, opt = 512, max = 4096 } }
 attributes = { flip = true }
 """
+EXTENTS_JOB = """
+version = 1
+kernel = "extents.py"
+
+[problem]
+dims = { M = [2, DYNAMIC], N = DYNAMIC, B = DYNAMIC, P = DYNAMIC }
+attributes = { pad = 5 }
+""".replace("DYNAMIC", "{ min = 8, opt = 20, max = 60 }")
 BEST = {"BLOCK": 512, "num_warps": 4}
 WIDE = {"BLOCK": 256, "num_warps": 2}
 
@@ -297,6 +306,27 @@ def test_a_winner_that_does_not_compile_is_refused(workspace: Workspace) -> None
     assert run.code == 1
     assert "(BLOCK=512 num_warps=4) does not compile: " in run.err
     assert not (workspace.folder / "bundle").exists()
+
+
+def test_a_bundle_computes_extents(workspace: Workspace) -> None:
+    kernel = write(workspace.folder, "extents", EXTENTS)
+    (workspace.folder / "job.toml").write_text(EXTENTS_JOB)
+    made = Made(workspace)
+    sizes = Range(8, 20, 60)
+    problem = Problem.of(kernel, {"M": (2, sizes), "N": sizes, "B": sizes, "P": sizes}, attributes={"pad": 5})
+    made.remember(problem, {"BLOCK": 32})
+    call = "test::extents(fp32[2, 8:20:60, 8:20:60], i32[9:21:61], i8[11:35:115], pad=5)"
+    bundle = made.export("bundle", "--allow-unverified")
+    (rehearsal,) = answers(bundle, call)
+    assert not examine(rehearsal, None)
+    outputs = kernel.outputs.values()
+    assert [shapes for _, shapes in rehearsal.outputs] == [{w: problem.shape(t, w) for w in WHICH} for t in outputs]
+    for played, config in zip(rehearsal.played, ({"BLOCK": 64}, {"BLOCK": 32}), strict=True):
+        for which in WHICH:
+            timed = problem.launch(config, which)
+            assert (played.launches[which].grid, played.launches[which].extra) == (timed.grid, timed.args)
+    uneven = refusal(bundle, call.replace("i8[11:35:115]", "i8[11:35:116]"))
+    assert "input 'packed', '2*P - pad', is [116]; it has to be [115]" in uneven
 
 
 def test_a_range_serves_every_range_within_it(bundle: Path) -> None:

@@ -5,18 +5,21 @@ than the whole search. So the reference is evaluated on a part of the problem: a
 that may be cut, some positions are drawn, the first and the last few always among them. A dimension
 may be cut when the reference of a cut of the inputs is the cut of the reference, as along the rows
 of a softmax or both outer dimensions of a matrix product; that is tried on a small example, never
-assumed. Dimensions that may not be cut are taken whole.
+assumed. Dimensions that may not be cut are taken whole, and so are those in which positions mean more
+than themselves: dimensions of a computed extent, of an input whose elements follow from each other,
+such as ascending offsets, and those that a rule of values names.
 
 Inputs repeat a random tile whose length is a prime, so that no power of two and no row length is a
 period of theirs: a kernel that reads the wrong tile reads wrong values. The host computes any
-element from its position and never holds a whole input.
+element from its position and never holds a whole input, but for those whose elements follow from
+each other: they are drawn and placed as they are.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -24,12 +27,14 @@ import numpy as np
 from tuner.backends.cuda.bench import Evidence, Input, Output, Workload
 from tuner.errors import ConfigError
 from tuner.frontends.dtypes import DTYPES
-from tuner.gate.inputs import Array, draw_input, generator, poison
-from tuner.gate.instances import device_instances
+from tuner.gate.inputs import Array, draw_input, draw_part, generator, poison, separate
+from tuner.gate.instances import device_instances, sizes_note
 from tuner.gate.judge import compare, expected
+from tuner.kernel.kernel import Kernel
 from tuner.kernel.problem import Problem
 from tuner.kernel.problem_data import data_of
 from tuner.kernel.tensor import Tensor
+from tuner.kernel.values import ValueRule
 from tuner.search.tactic import Config
 
 TILE_ELEMENTS = 1_048_573
@@ -60,12 +65,14 @@ class Case:
         workload: its tensors as the device holds them.
         part: the problem that the reference was evaluated on.
         expected: its outputs by name.
+        note: what to add to a fault, where the sizes are not those of the problem that is tuned.
     """
 
     problem: Problem
     workload: Workload
     part: Problem
     expected: Mapping[str, Array]
+    note: str = ""
 
     @property
     def checked(self) -> int:
@@ -87,7 +94,7 @@ def make_case(problem: Problem, seed: int, rotate_bytes: int = 0) -> Case:
         rotate_bytes: how many bytes of tensors a timed launch should find evicted from the cache.
 
     Raises:
-        ConfigError: when the reference cannot be evaluated.
+        ConfigError: when the reference cannot be evaluated, or nothing follows the rule of an input's values.
     """
     kernel = problem.kernel
     rng = generator(problem, "positions", seed)
@@ -96,7 +103,11 @@ def make_case(problem: Problem, seed: int, rotate_bytes: int = 0) -> Case:
     inputs, cut = [], {}
     for name, tensor in kernel.inputs.items():
         dtype, shape = problem.dtype(tensor), problem.shape(tensor)
-        tile = draw_input(problem, tensor, (min(prod(shape), TILE_ELEMENTS),), generator(problem, name, seed))
+        own = generator(problem, name, seed)
+        if separate(tensor):
+            tile = draw_part(problem, tensor, (min(prod(shape), TILE_ELEMENTS),), own)
+        else:
+            tile = draw_input(problem, name, own).reshape(-1)
         inputs.append(Input(prod(shape) * DTYPES[dtype].itemsize, tile.view(np.uint8)))
         cut[name] = tile[_flat(problem, tensor, positions) % len(tile)].reshape(part.shape(tensor))
     outputs = []
@@ -136,12 +147,22 @@ class Cases:
         with self._lock:
             if key not in self._made:
                 timed = seed == self._seed and any(data_of(p).key == key[0] for p, _ in self._problem.shares)
-                self._made[key] = make_case(problem, seed, self._rotate_bytes if timed else 0)
+                note = sizes_note(self._problem, problem)
+                try:
+                    case = make_case(problem, seed, self._rotate_bytes if timed else 0)
+                except ConfigError as e:
+                    raise ConfigError(f"{e}{note}") from e
+                self._made[key] = replace(case, note=note)
             return self._made[key]
 
 
 def judge(case: Case, evidence: Evidence) -> str | None:
     """None when everything is right, else one sentence about the first thing that is not."""
+    fault = _fault(case, evidence)
+    return None if fault is None else f"{fault}{case.note}"
+
+
+def _fault(case: Case, evidence: Evidence) -> str | None:
     kernel, where = case.problem.kernel, f"at {case.problem.label}"
     outputs = list(kernel.outputs.items())
     for (name, _), damaged in zip(outputs, evidence.guards, strict=True):
@@ -166,15 +187,30 @@ def cuttable(problem: Problem) -> tuple[str, ...]:
     """The dimensions along which the reference of a cut is the cut of the reference, by trial."""
     kernel = problem.kernel
     fixed = [d for d in kernel.dims if d in kernel.constants]
-    small = {d: problem.sizes()[d] if d in fixed else 8 + 2 * i for i, d in enumerate(kernel.dims)}
-    example = problem.at(small)
-    inputs = {n: draw_input(example, t, example.shape(t), generator(example, n, 0)) for n, t in kernel.inputs.items()}
+    own, config = kernel.resolve(kernel.default)
+    scope = {**problem.attributes, **own.space.complete(config)}
+    small = {}
+    for i, dim in enumerate(kernel.dims):
+        unit = max(own.units[dim].number(scope), 1) if dim in own.units else 1
+        small[dim] = problem.sizes()[dim] if dim in fixed else -(-(8 + 2 * i) // unit) * unit
     try:
+        example = problem.at(small)
+        inputs = {n: draw_input(example, n, generator(example, n, 0)) for n in kernel.inputs}
         whole = expected(example, inputs)
     except ConfigError:
         return ()  # the reference wants other sizes than these, so nothing is known
-    everywhere = [d for d in kernel.dims if d not in fixed and all(d in t.names for t in kernel.results.values())]
-    return tuple(d for d in everywhere if _may_cut(example, d, inputs, whole))
+    whole_only = {*fixed, *_tied(kernel)}
+    everywhere = [d for d in kernel.dims if all(d in t.names for t in kernel.results.values())]
+    return tuple(d for d in everywhere if d not in whole_only and _may_cut(example, d, inputs, whole))
+
+
+def _tied(kernel: Kernel) -> Iterator[str]:
+    """What is named where a position means more than itself."""
+    for tensor in (*kernel.inputs.values(), *kernel.results.values()):
+        yield from (n for extent in tensor.extents if not extent.plain for n in extent.names)
+    for tensor in kernel.inputs.values():
+        yield from () if separate(tensor) else tensor.names
+        yield from tensor.drawn.names if isinstance(tensor.drawn, ValueRule) else ()
 
 
 def _may_cut(example: Problem, dim: str, inputs: Mapping[str, Array], whole: Mapping[str, Array]) -> bool:
@@ -182,8 +218,8 @@ def _may_cut(example: Problem, dim: str, inputs: Mapping[str, Array], whole: Map
     kept = [0, size // 2, size - 1]
 
     def cut(array: Array, tensor: Tensor) -> Array:
-        for axis, name in enumerate(d.lstrip("*") for d in tensor.dims):
-            if name == dim:
+        for axis, extent in enumerate(tensor.extents):
+            if extent.node == dim:
                 array = np.take(array, kept, axis)
         return array
 
@@ -207,7 +243,8 @@ def _positions(
     limits = [(t, INPUT_ELEMENTS) for t in problem.kernel.inputs.values()]
     limits += [(t, OUTPUT_ELEMENTS) for t in problem.kernel.results.values()]
     while True:
-        large = [t for t, limit in limits if prod(counts[n] for n in t.names) > limit]
+        scope = {**problem.attributes, **counts}
+        large = [t for t, limit in limits if prod(extent.number(scope) for extent in t.extents) > limit]
         narrowable = [n for t in large for n in t.names if n in cut and counts[n] > _MIN_POSITIONS]
         if not narrowable:
             break
@@ -232,9 +269,8 @@ def _flat(
 ) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """The row-major positions in a tensor of everything at the given positions of its dimensions."""
     flat = np.zeros(1, np.int64)
-    sizes = problem.sizes()
-    for dim in tensor.dims:
-        along = np.arange(int(dim)) if dim.isdigit() else positions[dim.lstrip("*")]
-        extent = int(dim) if dim.isdigit() else sizes[dim.lstrip("*")]
-        flat = (flat[:, None] * extent + along[None, :]).reshape(-1)
+    for formula in tensor.extents:
+        extent = formula.number(problem.scope())
+        along = positions.get(str(formula.node)) if formula.plain else None
+        flat = (flat[:, None] * extent + (np.arange(extent) if along is None else along)[None, :]).reshape(-1)
     return flat
