@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.frontends.dtypes import itemsize
 from tuner.kernel.alias import Alias
+from tuner.frontends.words import DType, Word
 from tuner.kernel.alternatives import alternatives
 from tuner.kernel.arith import cdiv, maximum, minimum, next_power_of_2
 from tuner.kernel.chain import Chain, Step
@@ -42,6 +43,7 @@ __all__ = [
     "Cache",
     "Chain",
     "Constraint",
+    "DType",
     "Kernel",
     "Launch",
     "Param",
@@ -53,6 +55,7 @@ __all__ = [
     "Tensor",
     "Timed",
     "Tolerance",
+    "Word",
     "__version__",
     "alternatives",
     "ascending",

@@ -102,6 +102,7 @@ def test_a_front_end_is_told_all_that_is_known_as_plain_data() -> None:
         outputs=("fp16", "i8"),
         dtypes={"T": "fp16"},
         constants={"THREADS": 64, "speed": 9, "scale": 2.5},
+        types=(),
         options={"speed": 9},
         integers=(IntegerFacts(False, False), IntegerFacts(True, False), IntegerFacts(False, True)),
         block=(64, 1, 1),

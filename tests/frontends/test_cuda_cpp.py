@@ -119,7 +119,7 @@ def test_floats_and_truths_are_spelt_as_in_cpp() -> None:
     }
     default = {"THREADS": 64, "DOUBLE": True}
     problem = double(CudaCpp(code, "twice"), **changes, default=default)
-    assert problem.kernel.constants == ("THREADS", "DOUBLE", "factor")
+    assert problem.kernel.constant_names == ("THREADS", "DOUBLE", "factor")
     assert "f64" not in compile_tactic(problem, default, H100).ptx
     assert compile_key(problem, default, H100) != compile_key(problem, {**default, "DOUBLE": False}, H100)
 

@@ -47,7 +47,7 @@ def file(tmp_path: Path) -> Path:
 
 def test_placeholders_are_filled_in(file: Path) -> None:
     problem = double(Ptx(file), **CHANGES)
-    assert problem.kernel.constants == ("THREADS", "factor")
+    assert problem.kernel.constant_names == ("THREADS", "factor")
     artifact = compile_tactic(problem, {"THREADS": 128}, H100)
     assert artifact.block == (128, 1, 1)
     assert "mul.f32 %v, %v, 0f40000000;" in artifact.ptx

@@ -289,7 +289,7 @@ def test_heuristics_are_computed_for_each_problem(load: Load) -> None:
     even, odd = load("matmul"), load("matmul", K=65)
     default = even.kernel.default
     assert compile_key(even, default, H100) != compile_key(odd, default, H100)
-    assert "EVEN_K" not in even.kernel.constants
+    assert "EVEN_K" not in even.kernel.constant_names
 
 
 EVEN = '"EVEN_K": lambda args: args["K"] % args["BLOCK_K"] == 0'

@@ -157,7 +157,7 @@ def test_a_shape_that_cannot_be_read_is_refused(shape: str, said: str) -> None:
 def test_what_a_declaration_says_of_itself() -> None:
     made = kernel(tolerances={"fp16": Tolerance(1, 2)})
     assert made.code.arguments == ("x_ptr", "n", "y_ptr")
-    assert made.constants == ("factor", "BLOCK")
+    assert made.constant_names == ("factor", "BLOCK")
     assert made.dims == ("M", "N")
     assert made.variadic_dims == ("M",)
     assert made.name == "scale"
@@ -190,4 +190,4 @@ def test_a_dimension_may_stand_for_one_size_in_several_tensors_and_a_number_for_
 
 def test_constants_are_told_apart_when_annotations_are_text() -> None:
     assert scale.fn.__annotations__["BLOCK"] == "tl.constexpr"  # as `from __future__ import annotations` leaves them
-    assert kernel().constants == ("factor", "BLOCK")
+    assert kernel().constant_names == ("factor", "BLOCK")

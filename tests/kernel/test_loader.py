@@ -137,7 +137,7 @@ def test_a_kernel_of_a_package_may_import_its_relatives(tmp_path: Path, monkeypa
 @pytest.mark.parametrize("first", ["", "from __future__ import annotations\n"])
 def test_constants_are_found_whether_annotations_are_objects_or_text(tmp_path: Path, first: str) -> None:
     (tmp_path / "copy.py").write_text(first + KERNEL)
-    assert load_kernel("copy.py", tmp_path).constants == ("BLOCK",)
+    assert load_kernel("copy.py", tmp_path).constant_names == ("BLOCK",)
 
 
 def test_a_reference_leads_back_to_the_kernel_in_a_spawned_process(tmp_path: Path) -> None:

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from tuner.backends.cuda.bench import Evidence, Workload
+from tuner.backends.cuda.bench import Evidence, LaunchPlan, Workload
 from tuner.compile.artifact import Artifact, Resources
-from tuner.gpu.driver import DriverError, LaunchShape
+from tuner.gpu.driver import DriverError
 from tuner.kernel.problem import Problem
 from tuner.outcome import Failure, FailureClass
 from tuner.search.tactic import Config
@@ -57,8 +57,8 @@ class FakeBench:
         self._loaded[handle] = json.loads(image)
         return handle
 
-    def check(self, handle: int, key: int, launch: LaunchShape, integers: Sequence[int]) -> Evidence:
-        workload, code = self._placed[key], self._loaded[handle]
+    def check(self, handles: Sequence[int], key: int, plan: LaunchPlan) -> Evidence:
+        workload, code = self._placed[key], self._loaded[handles[0]]
         (x,), (y,) = workload.inputs, workload.outputs
         elements = y.size // len(y.poison)
         fault = code.get("fault") if elements > code.get("above", 0) else None
@@ -73,8 +73,8 @@ class FakeBench:
             samples=(values.tobytes(),),
         )
 
-    def time(self, handle: int, key: int, launch: LaunchShape, integers: Sequence[int], launches: int) -> float:
-        code = self._loaded[handle]
+    def time(self, handles: Sequence[int], key: int, plan: LaunchPlan, launches: int) -> float:
+        code = self._loaded[handles[0]]
         self._suffer(code.get("late"))
         (y,) = self._placed[key].outputs
         launch_us = float(code["us"]) + float(code.get("per_mebi", 0)) * y.size / len(y.poison) / 2**20

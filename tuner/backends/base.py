@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
-from tuner.compile.artifact import Artifact
+from tuner.compile.artifact import Code
 from tuner.kernel.problem import Problem
 from tuner.outcome import Origin, Outcome, Timing
 from tuner.search.tactic import Config
@@ -52,7 +52,7 @@ class Backend(ABC):
         """Whether it cannot be told which of two tactics is faster, by times of one call of `confirm`."""
         return a.time_us == b.time_us
 
-    def compiled(self, config: Config) -> Artifact | None:
+    def compiled(self, config: Config) -> Code | None:
         """The code of a tactic that was evaluated; None where there is none."""
         return None
 

@@ -31,7 +31,7 @@ from tuner.outcome import FailureClass, TacticError
 from tuner.search.tactic import Config
 from tuner.workers.environment import child_environment
 
-_RECIPE = 5
+_RECIPE = 6
 """Raised whenever what comes out changes though the source, its specialization and the tools do not."""
 
 _MAX_INT32 = 2**31 - 1

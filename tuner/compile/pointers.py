@@ -94,8 +94,8 @@ def check_directions(
             raise LaunchRuleError(
                 "direction",
                 f"{where} only adds to output {name!r} (red or atom) and never stores it; outputs start uninitialised "
-                "in TensorRT and nothing clears them, so the sum would begin at whatever the memory held: declare what it "
-                "starts with, as in Tensor(…, start=0), or that it is an input changed in place, Alias(…)",
+                "in TensorRT and nothing clears them, so the sum would begin at whatever the memory held: declare what "
+                "it starts with, as in Tensor(…, start=0), or that it is an input changed in place, Alias(…)",
             )
         raise LaunchRuleError(
             "direction",

@@ -50,6 +50,7 @@ class Specialization:
         inputs, outputs: data types of the tensors, in the order of the kernel's parameters.
         dtypes: each dtype variable's data type.
         constants: what is compiled in, by name.
+        types: which of the constants are data types.
         options: a value for each of the source's `options`.
         integers: what is known of the extra integers between inputs and outputs.
         block: threads per block, where the launch says.
@@ -62,6 +63,7 @@ class Specialization:
     outputs: tuple[str, ...]
     dtypes: Mapping[str, str]
     constants: Mapping[str, Value]
+    types: tuple[str, ...]
     options: Mapping[str, Value]
     integers: tuple[IntegerFacts, ...]
     block: Dim3 | None
@@ -159,6 +161,10 @@ class Source(ABC):
         Raises:
             ConfigError: with what to do.
         """
+
+    def spell(self, value: Any) -> Any:
+        """A constant as the code sees it: a `DType` as a data type of the language."""
+        return value
 
     @abstractmethod
     def text(self) -> str:

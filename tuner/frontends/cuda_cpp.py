@@ -96,7 +96,10 @@ class CudaCpp(Source):
 
     def emit(self, specialization: Specialization) -> Emitted:
         types = {variable: DTYPES[name].cuda for variable, name in specialization.dtypes.items()}
-        values = {name: _spelt(value) for name, value in specialization.constants.items()}
+        values = {
+            name: DTYPES[str(value)].cuda if name in specialization.types else _spelt(value)
+            for name, value in specialization.constants.items()
+        }
         entry = _WORD.sub(lambda word: {**types, **values}.get(word[0], word[0]), self.entry)
         own = self.code.name if isinstance(self.code, Path) else _NAME
         # Defined after the toolkit's headers, whose templates have parameters called T and N too.

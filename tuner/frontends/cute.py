@@ -14,6 +14,7 @@ from tuner.frontends.base import ALIGNMENT, Emitted, Source, Specialization
 from tuner.frontends.binding import Declared, Order, arrange
 from tuner.frontends.dtypes import DTYPES
 from tuner.frontends.python_source import source_text
+from tuner.frontends.words import DType
 from tuner.gpu.catalog import architecture_name
 from tuner.outcome import FailureClass, TacticError
 
@@ -47,6 +48,9 @@ class CuteDsl(Source):
     def constants(self, declared: Sequence[str]) -> tuple[str, ...]:
         return tuple(n for n, constant in _parameters(self.host) if constant)
 
+    def spell(self, value: Any) -> Any:
+        return getattr(_import()[0], DTYPES[value].cute) if isinstance(value, DType) else value
+
     def text(self) -> str:
         return source_text(self.host)
 
@@ -62,7 +66,8 @@ class CuteDsl(Source):
         inputs, outputs = pointers(specialization.inputs), pointers(specialization.outputs)
         integers = [cutlass.Int32(1)] * len(specialization.integers)
         passed = dict(zip(self.arguments or (), (*inputs, *integers, *outputs), strict=True))
-        constants = [specialization.constants[name] for name in self.constants(())]
+        typed = {name: self.spell(DType(str(specialization.constants[name]))) for name in specialization.types}
+        constants = [{**specialization.constants, **typed}[name] for name in self.constants(())]
         arch = architecture_name(specialization.capability)
         with tempfile.TemporaryDirectory(prefix="tuner-") as folder:
             options = f"--keep-ptx --gpu-arch={arch} --dump-dir={folder}"

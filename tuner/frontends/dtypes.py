@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class DType:
+class Element:
     """One element type. A name is empty where there is none.
 
     Attributes:
@@ -61,25 +61,25 @@ class DType:
 # fmt: off
 _TABLE = (
     #     name       size  fraction cuda          header  numba      cute            mma     tensor  ml_dtypes
-    DType("fp64",    8, "f", 52, "double",        "",     "float64", "Float64",      "",     ""),
-    DType("fp32",    4, "f", 23, "float",         "",     "float32", "Float32",      "tf32", "tf32"),
-    DType("fp16",    2, "f", 10, "__half",        "fp16", "float16", "Float16",      "f16",  "fp16"),
-    DType("bf16",    2, "f", 7,  "__nv_bfloat16", "bf16", "",        "BFloat16",     "bf16", "bf16", "bfloat16"),
-    DType("fp8e4nv", 1, "f", 3,  "__nv_fp8_e4m3", "fp8",  "",        "Float8E4M3FN", "e4m3", "fp8",  "float8_e4m3fn"),
-    DType("fp8e5",   1, "f", 2,  "__nv_fp8_e5m2", "fp8",  "",        "Float8E5M2",   "e5m2", "fp8",  "float8_e5m2"),
-    DType("i64",     8, "i", 0,  "long long",     "",     "int64",   "Int64",        "",     ""),
-    DType("i32",     4, "i", 0,  "int",           "",     "int32",   "Int32",        "",     ""),
-    DType("i16",     2, "i", 0,  "short",         "",     "int16",   "Int16",        "",     ""),
-    DType("i8",      1, "i", 0,  "signed char",   "",     "int8",    "Int8",         "s8",   "int8"),
-    DType("u8",      1, "u", 0,  "unsigned char", "",     "uint8",   "Uint8",        "u8",   "int8"),
-    DType("i1",      1, "u", 0,  "bool",          "",     "boolean", "Boolean",      "",     ""),
+    Element("fp64",    8, "f", 52, "double",        "",     "float64", "Float64",      "",     ""),
+    Element("fp32",    4, "f", 23, "float",         "",     "float32", "Float32",      "tf32", "tf32"),
+    Element("fp16",    2, "f", 10, "__half",        "fp16", "float16", "Float16",      "f16",  "fp16"),
+    Element("bf16",    2, "f", 7,  "__nv_bfloat16", "bf16", "",        "BFloat16",     "bf16", "bf16", "bfloat16"),
+    Element("fp8e4nv", 1, "f", 3,  "__nv_fp8_e4m3", "fp8",  "",        "Float8E4M3FN", "e4m3", "fp8",  "float8_e4m3fn"),
+    Element("fp8e5",   1, "f", 2,  "__nv_fp8_e5m2", "fp8",  "",        "Float8E5M2",   "e5m2", "fp8",  "float8_e5m2"),
+    Element("i64",     8, "i", 0,  "long long",     "",     "int64",   "Int64",        "",     ""),
+    Element("i32",     4, "i", 0,  "int",           "",     "int32",   "Int32",        "",     ""),
+    Element("i16",     2, "i", 0,  "short",         "",     "int16",   "Int16",        "",     ""),
+    Element("i8",      1, "i", 0,  "signed char",   "",     "int8",    "Int8",         "s8",   "int8"),
+    Element("u8",      1, "u", 0,  "unsigned char", "",     "uint8",   "Uint8",        "u8",   "int8"),
+    Element("i1",      1, "u", 0,  "bool",          "",     "boolean", "Boolean",      "",     ""),
 )
 # fmt: on
 
-DTYPES: dict[str, DType] = {d.name: d for d in _TABLE}
+DTYPES: dict[str, Element] = {d.name: d for d in _TABLE}
 
 
-def dtype(name: str) -> DType:
+def dtype(name: str) -> Element:
     """Look a data type up by name; `ConfigError` lists the names there are."""
     try:
         return DTYPES[name]

@@ -21,6 +21,7 @@ from tuner.frontends.base import Emitted, Source, Specialization
 from tuner.frontends.binding import Declared, Order, arrange
 from tuner.frontends.dtypes import DTYPES
 from tuner.frontends.python_source import source_text
+from tuner.frontends.words import DType
 from tuner.outcome import FailureClass, TacticError
 from tuner.search.call_by_name import names_of
 
@@ -67,6 +68,9 @@ class Numba(Source):
     def constants(self, declared: Sequence[str]) -> tuple[str, ...]:
         return names_of(self.make)
 
+    def spell(self, value: Any) -> Any:
+        return getattr(_import()[1], _type_name(value)) if isinstance(value, DType) else value
+
     def text(self) -> str:
         return source_text(self.make)
 
@@ -78,7 +82,11 @@ class Numba(Source):
         )
         integers = [types.int32] * len(specialization.integers)
         dtypes = {v: getattr(types, _type_name(d)) for v, d in specialization.dtypes.items()}
-        values = {**dtypes, **specialization.constants}
+        constants = {
+            name: self.spell(DType(str(value))) if name in specialization.types else value
+            for name, value in specialization.constants.items()
+        }
+        values = {**dtypes, **constants}
         bounds = None if specialization.block is None else prod(specialization.block)
         try:
             kernel = self.make(**{name: values[name] for name in names_of(self.make)})

@@ -23,7 +23,9 @@ from tuner.errors import ConfigError, did_you_mean
 from tuner.frontends.base import ALIGNMENT, Emitted, Heuristic, Source, Specialization
 from tuner.frontends.binding import Declared, Order, arrange
 from tuner.frontends.python_source import source_text
-from tuner.frontends.triton_arguments import check_scalars, unspecialized
+from tuner.frontends.triton_arguments import annotated, check_scalars, long_name, unspecialized
+from tuner.frontends.triton_entry import make_entry, scalar_types
+from tuner.frontends.words import DType
 from tuner.gpu.catalog import architecture_name
 from tuner.gpu.stand_in_driver import compiling_for
 from tuner.outcome import FailureClass, TacticError
@@ -90,8 +92,13 @@ class TritonSource(Source):
         others = {*self.arguments, *self.fixed, *self.heuristics}
         return tuple(n for n, _ in _parameters(self.jit.fn) if n not in others)
 
+    def spell(self, value: Any) -> Any:
+        import triton.language as tl
+
+        return tl.dtype(long_name(value)) if isinstance(value, DType) else value
+
     def check_parameters(self, inputs: Sequence[str], outputs: Sequence[str], attributes: Mapping[str, Any]) -> None:
-        check_scalars(self.jit.fn, self.arguments[len(inputs) : len(self.arguments) - len(outputs)], attributes)
+        check_scalars(self.jit, self.arguments[len(inputs) : len(self.arguments) - len(outputs)])
 
     def text(self) -> str:
         code = source_text(self.jit)
@@ -117,7 +124,8 @@ class TritonSource(Source):
                 f"num_ctas={ctas} needs a cluster launch, which a TensorRT plugin cannot describe",
             )
         request = _request(self, specialization)
-        text, metadata, arguments = _run(self.jit, request, specialization.capability)
+        jit = make_entry(self.jit, request.constants, request.scalars) if request.scalars else self.jit
+        text, metadata, arguments = _run(jit, request, specialization.capability)
         scratch_bytes = _scratch_bytes(metadata, specialization.scratch)
         if (columns := metadata.get("tmem_size") or 0) > _TENSOR_MEMORY_COLUMNS:
             raise TacticError(
@@ -181,12 +189,14 @@ class _TritonRequest:
     Attributes:
         signature: the type of each parameter, in order.
         constants: the value of each parameter that is compiled in.
+        scalars: the types of parameters that arrive as scalars of a type of their own.
         aligned: positions of the parameters known to be multiples of 16.
         options: launch options, and the PTX version.
     """
 
     signature: Mapping[str, str]
     constants: Mapping[str, Any]
+    scalars: Mapping[str, str]
     aligned: tuple[int, ...]
     options: Mapping[str, Value]
 
@@ -200,15 +210,18 @@ def _request(source: TritonSource, specialization: Specialization) -> _TritonReq
     integers = dict(zip(arguments[len(inputs) : first_output], specialization.integers, strict=True))
     # As Triton's own launcher does, an argument that is always 1 is compiled in: strides make loads wide that way.
     variable, unaligned = unspecialized(source.jit)
-    ones = {name: 1 for name, facts in integers.items() if facts.one and name not in variable}
-    constants = {**specialization.constants, **ones}
+    wide = {p.name for p in source.jit.params if annotated(p) not in ("", "i32")}
+    ones = {name: 1 for name, facts in integers.items() if facts.one and name not in {*variable, *wide}}
+    types = {n: source.spell(DType(str(specialization.constants[n]))) for n in specialization.types}
+    constants = {**specialization.constants, **types, **ones}
     parameters = list(inspect.signature(source.jit.fn).parameters)
     signature = {p: "constexpr" if p in constants else pointers.get(p, "i32") for p in parameters}
     multiples = {*pointers, *(name for name, facts in integers.items() if facts.aligned)} - unaligned
     aligned = tuple(i for i, p in enumerate(parameters) if p in multiples)
     options = {n: v for n, v in specialization.options.items() if not (n == "maxnreg" and v == 0)}
     major, minor = specialization.newest_ptx
-    return _TritonRequest(signature, constants, aligned, {**options, "ptx_version": major * 10 + minor})
+    scalars = scalar_types(source.jit, constants, [n for n in integers if n not in ones])
+    return _TritonRequest(signature, constants, scalars, aligned, {**options, "ptx_version": major * 10 + minor})
 
 
 # -- Triton's stages -----------------------------------------------------------------------------

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Sequence
 from typing import Any
 
 from tuner.errors import ConfigError
@@ -11,33 +12,37 @@ from tuner.errors import ConfigError
 _NAMES = {"u1": "int1", "bf16": "bfloat16"}
 
 
-def check_scalars(function: Any, names: Sequence[str], attributes: Mapping[str, Any]) -> None:
-    """Refuse run-time parameters that a launch cannot pass: it passes 32-bit signed integers, and pointers.
-
-    Args:
-        function: the Python function.
-        names: the parameters that take extra integers.
-        attributes: the kernel's, whose values tell which of them would be floats.
-
-    Raises:
-        ConfigError: for the first parameter that is declared as, or named as, something else.
-    """
+def parameters_of(jit: Any) -> list[Any]:
+    """Triton's description of each parameter; an interpreted function has none of its own."""
     from triton.runtime.jit import KernelParam
 
-    for name in names:
-        # Triton's own reading: what it does not know as a type, it ignores.
-        kind = KernelParam(0, inspect.signature(function).parameters[name], False, False).annotation_type
-        if kind.startswith(("fp", "bf")) or (not kind and type(attributes.get(name)) is float):
-            declared = f"is annotated {_spelt(kind)}" if kind else "takes the float attribute of that name"
+    found = getattr(jit, "params", None)
+    if found is None:
+        found = [KernelParam(i, p, False, False) for i, p in enumerate(inspect.signature(jit.fn).parameters.values())]
+    return list(found)
+
+
+def annotated(parameter: Any) -> str:
+    """The type that a parameter is annotated with, such as "i64"; "" where Triton does not know it as one."""
+    return str(parameter.annotation_type)
+
+
+def check_scalars(jit: Any, names: Sequence[str]) -> None:
+    """Refuse run-time parameters that a launch cannot pass: it passes integers, and pointers.
+
+    Args:
+        jit: the function.
+        names: the parameters that take extra integers.
+
+    Raises:
+        ConfigError: for the first parameter that is declared as something else.
+    """
+    for parameter in parameters_of(jit):
+        kind = annotated(parameter)
+        if parameter.name in names and kind.startswith(("fp", "bf")):
             raise ConfigError(
-                f"run-time parameter {name!r} {declared}; TensorRT's launch passes no floats: annotate it "
-                "tl.constexpr, so that an attribute is compiled in, or pass it in a tensor"
-            )
-        if kind not in ("", "i32") and not kind.startswith("*"):
-            raise ConfigError(
-                f"run-time parameter {name!r} is annotated {_spelt(kind)}; TensorRT's launch passes 32-bit signed "
-                f"integers: leave the annotation out and write {name}.to({_spelt(kind)}) in the code, or annotate it "
-                "tl.constexpr"
+                f"run-time parameter {parameter.name!r} is annotated {_spelt(kind)}; TensorRT's launch passes no "
+                "floats: declare an attribute of that name, which is compiled in, or pass it in a tensor"
             )
 
 
@@ -48,6 +53,11 @@ def unspecialized(jit: Any) -> tuple[frozenset[str], frozenset[str]]:
         frozenset(p.name for p in own if p.do_not_specialize),
         frozenset(p.name for p in own if p.do_not_specialize or p.do_not_specialize_on_alignment),
     )
+
+
+def long_name(dtype: str) -> str:
+    """The name of a data type in `tl.dtype`: "int64" for "i64"; those of floats are ours."""
+    return re.sub(r"^(u?)i?(\d+)$", r"\1int\2", dtype)
 
 
 def _spelt(kind: str) -> str:

@@ -81,7 +81,7 @@ class _Steps:
     @classmethod
     def of(cls, problem: Problem, dim: str, config: Config) -> _Steps:
         ranges, (kernel, own) = problem.dims[dim], problem.kernel.resolve(config)
-        if dim in kernel.constants and all(r.fixed for r in ranges):
+        if dim in kernel.constant_names and all(r.fixed for r in ranges):
             return cls(1, ranges, ranges, ranges, ranges, ranges)
         chosen = kernel.space.complete(own)
         unit = kernel.units[dim].number({**problem.attributes, **chosen}) if dim in kernel.units else 1

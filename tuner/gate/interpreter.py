@@ -18,7 +18,7 @@ import inspect
 import io
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,8 @@ from triton.runtime import interpreter
 from tuner.errors import UnavailableError
 from tuner.frontends.dtypes import DTYPES
 from tuner.frontends.triton import TritonSource
+from tuner.frontends.triton_arguments import long_name
+from tuner.frontends.triton_entry import scalar_types
 from tuner.gate.inputs import Array
 from tuner.gate.memory import AccessError, AddressSpace, Memory, Regions
 from tuner.gate.rewriting import replacements
@@ -67,7 +69,7 @@ def run(problem: Problem, config: Config, inputs: Mapping[str, Array], outputs: 
         problem: fixed sizes; its kernel must have been loaded with TRITON_INTERPRET=1.
         config: the tactic's configuration.
         inputs: contiguous arrays in the declared shapes and data types; left as they are.
-        outputs: likewise; overwritten with what the kernel leaves in them.
+        outputs: likewise; overwritten with what the kernel leaves in them. Those that are inputs begin as these.
         limit: how many operations that may take, whatever the size of their blocks.
 
     Returns:
@@ -81,7 +83,7 @@ def run(problem: Problem, config: Config, inputs: Mapping[str, Array], outputs: 
         InterpretationError: anything else that the kernel or the interpreter raises.
         UnavailableError: the environment variable was not set when triton was imported.
     """
-    memory, operations = Memory(inputs, outputs), _Operations(limit)
+    memory, operations = Memory(inputs, outputs, problem.kernel.aliases), _Operations(limit)
     with _arguments(problem, config, memory, operations) as (jit, named, grid):
         jit[grid](**named)
     for name, array in outputs.items():
@@ -89,7 +91,7 @@ def run(problem: Problem, config: Config, inputs: Mapping[str, Array], outputs: 
     return operations.count
 
 
-def follow(problem: Problem, config: Config, seed: int, limit: int) -> int:
+def follow(problem: Problem, config: Config, seed: int, limit: int, made: Collection[str] = ()) -> int:
     """Run single programs of a launch at full size, for the addresses alone: nothing is allocated.
 
     Those at the corners of the grid come first. An offset that does not fit 32 bits turns up negative in every second
@@ -101,6 +103,7 @@ def follow(problem: Problem, config: Config, seed: int, limit: int) -> int:
         config: the tactic's configuration.
         seed: of what is loaded.
         limit: how many operations one program may take.
+        made: the inputs that an earlier launch makes.
 
     Returns:
         How many programs were followed.
@@ -110,7 +113,7 @@ def follow(problem: Problem, config: Config, seed: int, limit: int) -> int:
     """
     operations = _Operations(limit)
     taken = followed = 0
-    with _arguments(problem, config, AddressSpace(problem, seed), operations) as (jit, named, grid):
+    with _arguments(problem, config, AddressSpace(problem, seed, made), operations) as (jit, named, grid):
         function = jit.rewrite()
         constants = interpreter.GridExecutor(function, jit.arg_names, grid).constexprs
         corners, between = _spread(grid)
@@ -152,20 +155,31 @@ def _arguments(
     if not isinstance(code, TritonSource) or not isinstance(code.jit, interpreter.InterpretedFunction):
         raise UnavailableError(f"kernel {kernel.id!r} is compiled, not interpreted: set TRITON_INTERPRET=1 first")
     launch = problem.launch(config)
+    inputs, outputs = kernel.resolve(config)[0].passed
     tensors = {**kernel.inputs, **kernel.outputs}
     pointers = {name: _Pointer(problem.dtype(t), memory.regions[name].start) for name, t in tensors.items()}
-    arguments = (*(pointers[n] for n in kernel.inputs), *launch.args, *(pointers[n] for n in kernel.outputs))
+    arguments = (*map(pointers.get, inputs.values()), *launch.args, *map(pointers.get, outputs.values()))
     with _patched(memory, operations), _silent():
         try:
             named = dict(zip(code.arguments, arguments, strict=True))
             x, y, z = (int(n) for n in launch.grid)  # type: ignore[arg-type]
-            yield code.jit, {**named, **problem.constants(config)}, (x, y, z)
+            constants = {name: code.spell(value) for name, value in problem.constants(config).items()}
+            named |= constants
+            for name, kind in scalar_types(code.jit, constants, code.order.integers if code.order else ()).items():
+                named[name] = _scalar(named[name], tl.dtype(long_name(kind)))
+            yield code.jit, named, (x, y, z)
         except Exception as e:
             cause = _root(e)
             if isinstance(cause, (AccessError, MemoryError, TooLongError)):
                 raise cause from None
             said = f"{type(cause).__name__}: {cause}"
             raise (KernelRaisedError if _kernels_own(cause) else InterpretationError)(said) from e
+
+
+def _scalar(value: Any, dtype: Any) -> Any:
+    """A number of a given type, as the kernel would be passed it."""
+    array = np.array([value], DTYPES[dtype.name].numpy if dtype.name in _EXTENDED else _np_dtype(dtype))
+    return tl.tensor(interpreter.TensorHandle(array, dtype), dtype)
 
 
 class _Operations:

@@ -7,7 +7,7 @@ the tensors in one buffer, between wide gaps. `AddressSpace` holds nothing: it l
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -16,6 +16,7 @@ import numpy as np
 from triton.runtime import interpreter
 
 from tuner.errors import UnavailableError
+from tuner.frontends.base import NOTHING
 from tuner.frontends.dtypes import DTYPES
 from tuner.gate.drawing import largest
 from tuner.gate.inputs import Array, draw_input, draw_part, generator, separate
@@ -97,17 +98,22 @@ class Regions:
 class Memory(Regions):
     """Tensors that are held, with what is in them."""
 
-    def __init__(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> None:
+    def __init__(
+        self, inputs: Mapping[str, Array], outputs: Mapping[str, Array], aliases: Mapping[str, str] = NOTHING
+    ) -> None:
+        """Hold copies of the tensors; `aliases` names the outputs that lie where an input does, which they begin as."""
         super().__init__()
-        arrays = {**inputs, **outputs}
+        arrays = {**inputs, **{name: array for name, array in outputs.items() if name not in aliases}}
+        written = {*outputs, *aliases.values()}
         strides = [_GAP + -(-a.nbytes // _ALIGNMENT) * _ALIGNMENT for a in arrays.values()]
         self._buffer = np.empty(sum(strides) + _GAP + _ALIGNMENT, np.uint8)
         self._base = int(self._buffer.ctypes.data)
         start = -(-(self._base + _GAP) // _ALIGNMENT) * _ALIGNMENT
         for (name, array), stride in zip(arrays.items(), strides, strict=True):
-            self.regions[name] = Region(name, start, start + array.nbytes, array.itemsize, name in outputs)
+            self.regions[name] = Region(name, start, start + array.nbytes, array.itemsize, name in written)
             self.read(name, array)[...] = array
             start += stride
+        self.regions |= {name: self.regions[of] for name, of in aliases.items()}
 
     def read(self, name: str, like: Array) -> Array:
         """A view of a tensor, with the shape and data type of another array."""
@@ -139,15 +145,19 @@ class AddressSpace(Regions):
     there is is among them: offsets may be made of them. All else reads as zeros, and stores vanish.
     """
 
-    def __init__(self, problem: Problem, seed: int) -> None:
+    def __init__(self, problem: Problem, seed: int, made: Collection[str] = ()) -> None:
+        """Lay the tensors out; `made` names inputs that an earlier launch makes, of whose values nothing is known."""
         super().__init__()
+        self._made, aliases = made, problem.kernel.aliases
         self._problem, self._seed, self._rng = problem, seed, np.random.default_rng(seed)
         self._wholes: dict[str, Array] = {}
         self._tensors: dict[str, Tensor] = {**problem.kernel.inputs, **problem.kernel.outputs}
         for i, (name, tensor) in enumerate(self._tensors.items()):
             itemsize = DTYPES[problem.dtype(tensor)].itemsize
             start, size = (i + 1) * _FAR, prod(problem.shape(tensor)) * itemsize
-            self.regions[name] = Region(name, start, start + size, itemsize, name in problem.kernel.outputs)
+            writable = name in problem.kernel.outputs or name in aliases.values()
+            self.regions[name] = Region(name, start, start + size, itemsize, writable)
+        self.regions |= {name: self.regions[of] for name, of in aliases.items()}
 
     def load(self, pointers: Array, mask: Array, other: Array, dtype: np.dtype[Any]) -> Array:
         self.check(pointers, mask, dtype.itemsize, "reads", writes=False)
@@ -157,7 +167,8 @@ class AddressSpace(Regions):
             region = self._at(int(pointers[used].flat[0]))
             tensor = self._tensors[region.name]
             declared = DTYPES[self._problem.dtype(tensor)]
-            if not region.writable and declared.kind != "f" and declared.numpy == dtype:
+            known = not region.writable and region.name not in self._made
+            if known and declared.kind != "f" and declared.numpy == dtype:
                 values = self._drawn(region, tensor, pointers)
         return np.where(used, values, other).astype(dtype)
 

@@ -21,10 +21,10 @@ import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -33,10 +33,11 @@ from tuner.compile.blobs import Store
 from tuner.errors import ConfigError, UnavailableError
 from tuner.frontends.dtypes import itemsize
 from tuner.frontends.python_source import source_hash
-from tuner.gate.inputs import make_inputs, poisoned, tensors_of
+from tuner.gate.inputs import Array, make_inputs, tensors_of
 from tuner.gate.instances import instances, sizes_note
 from tuner.gate.judge import VERSION, judge
-from tuner.kernel.identity import drawn_text, kernel_hash
+from tuner.kernel.identity import drawn_text, kernel_hash, reference_hash
+from tuner.kernel.parts import StepProblem
 from tuner.kernel.problem import Problem
 from tuner.kernel.problem_data import data_of
 from tuner.kernel.references import LoadError, ProblemSpec
@@ -144,11 +145,12 @@ class Verifier:
         Returns:
             A future. It raises `ConfigError` when the kernel's reference does not fit its declaration.
         """
-        source = self._problem.source(config)
-        if not source.interpreted:
+        languages = (s.problem.source(s.config) for s in self._problem.steps(config))
+        compiled = next((source.language for source in languages if not source.interpreted), None)
+        if compiled is not None:
             unverified: Future[Verdict] = Future()
             # For now: a GPU may judge this very code at any time.
-            unverified.set_result(Verdict("unverified", f"{source.language} runs on a GPU only", lasting=False))
+            unverified.set_result(Verdict("unverified", f"{compiled} runs on a GPU only", lasting=False))
             return unverified
         key = _key(self._problem, config, self._effort)
         with self._lock:
@@ -198,22 +200,37 @@ def _lost(failure: Failure) -> Verdict:
 
 def _key(problem: Problem, config: Config, effort: _Effort) -> str:
     """Everything that a verdict depends on, as one hash."""
-    kernel, own = problem.kernel.resolve(config)
+    kernel, _ = problem.kernel.resolve(config)
     outputs = {problem.dtype(t) for t in kernel.results.values()}
     checked = instances(problem, config)
-    large = _large(problem)
-    launches = [(data_of(p).key, p.launch(config)) for p in (*checked, *([] if large is None else [large]))]
     parts = [
         [VERSION, [importlib.metadata.version(package) for package in _PACKAGES]],
         [effort.seed, effort.operations],
         [kernel_hash(kernel), source_hash(problem.kernel.reference), drawn_text(kernel)],
-        kernel.code.arguments,
         {name: [[t.rtol, t.atol] for t in (p.tolerance(name) for p in checked)] for name in sorted(outputs)},
         [dict(problem.dtypes), dict(problem.attributes)],
-        {name: value for name, value in sorted(own.items()) if name in kernel.constants},
-        [[key, launch.grid, launch.args] for key, launch in launches],
+        [_step_key(step) for step in problem.steps(config)],
+        [[data_of(p).key, [_launched(step) for step in p.steps(config)]] for p in checked],
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _step_key(step: StepProblem) -> list[Any]:
+    """What a verdict depends on of one launch, at whatever size."""
+    kernel, own = step.problem.kernel.resolve(step.config)
+    large = _large(step.problem)
+    return [
+        kernel.code.arguments,
+        dict(step.problem.attributes),
+        {name: value for name, value in sorted(own.items()) if name in kernel.constant_names},
+        reference_hash(kernel) if step.judged else None,
+        None if large is None else [data_of(large).key, _launched(replace(step, problem=large))],
+    ]
+
+
+def _launched(step: StepProblem) -> list[Any]:
+    launch = step.problem.launch(step.config)
+    return [launch.grid, launch.args]
 
 
 def _check(spec: ProblemSpec, config: Config, effort: _Effort, key: str) -> Verdict:
@@ -236,45 +253,66 @@ def _run(problem: Problem, config: Config, effort: _Effort) -> Verdict:
 
     sizes = instances(problem, config)
     for instance in sizes:
-        note = sizes_note(problem, instance)
-        try:
-            inputs, outputs = make_inputs(instance, effort.seed), poisoned(instance)
-            fault = _fault(instance, partial(interpreter.run, instance, config, inputs, outputs, effort.operations))
-            wrong = None if fault else judge(instance, inputs, outputs)
-        except ConfigError as e:
-            raise ConfigError(f"{e}{note}") from e
-        if fault:
-            return msgspec.structs.replace(fault, why=f"{fault.why}{note}")
-        if wrong:
-            return Verdict("wrong", f"{wrong}{note}")
+        found = _interpreted(problem, instance, config, effort)
+        if found is not None:
+            return found
     if not sizes:
         return Verdict("unverified", "no small size is legal for this tactic")
     checked = f"interpreted at {len(sizes)} small size{'s' * (len(sizes) > 1)}"
-    large = _large(problem)
-    if large is None:
+    followed: dict[str, int] = {}
+    for step in problem.steps(config):
+        large = _large(step.problem)
+        if large is None:
+            continue
+        made = [
+            name for name, of in zip(large.kernel.inputs, step.inputs, strict=True) if of not in problem.kernel.inputs
+        ]
+
+        def follow(large: Problem = large, step: StepProblem = step, made: list[str] = made) -> None:
+            limit = effort.operations // _LAUNCH
+            programs = interpreter.follow(large, step.config, effort.seed, limit, made)
+            followed[large.label] = followed.get(large.label, 0) + programs
+
+        fault = _fault(large, follow)
+        if fault and fault.kind == "wrong":
+            hint = "offsets that do not fit 32 bits wrap around: widen them, as in tl.program_id(0).to(tl.int64)"
+            return Verdict("wrong", f"{fault.why}; {hint}")
+        if fault:
+            why = f"offsets at full size could not be followed: {fault.why}"
+            return Verdict("unverified", why, checked, fault.lasting)
+    if not followed:
         return Verdict("verified", checked=f"{checked}; no tensor has {LARGE_BYTES} bytes")
-    followed = 0
+    said = ", ".join(f"{programs} programs followed at {label}" for label, programs in followed.items())
+    return Verdict("verified", checked=f"{checked}; offsets of {said}")
 
-    def follow() -> None:
-        nonlocal followed
-        followed = interpreter.follow(large, config, effort.seed, effort.operations // _LAUNCH)
 
-    fault = _fault(large, follow)
-    if fault and fault.kind == "wrong":
-        hint = "offsets that do not fit 32 bits wrap around: widen them, as in tl.program_id(0).to(tl.int64)"
-        return Verdict("wrong", f"{fault.why}; {hint}")
+def _interpreted(problem: Problem, instance: Problem, config: Config, effort: _Effort) -> Verdict | None:
+    """What is wrong with a tactic at fixed sizes; None: nothing."""
+    from tuner.gate.launching import run_steps
+
+    note = sizes_note(problem, instance)
+    outputs: dict[str, Array] = {}
+    try:
+        inputs = make_inputs(instance, effort.seed)
+        fault = _fault(instance, lambda: outputs.update(run_steps(instance, config, inputs, effort.operations)))
+        wrong = None if fault else judge(instance, inputs, outputs)
+    except ConfigError as e:
+        raise ConfigError(f"{e}{note}") from e
     if fault:
-        return Verdict("unverified", f"offsets at full size could not be followed: {fault.why}", checked, fault.lasting)
-    return Verdict("verified", checked=f"{checked}; offsets of {followed} programs followed at {large.label}")
+        return msgspec.structs.replace(fault, why=f"{fault.why}{note}")
+    return Verdict("wrong", f"{wrong}{note}") if wrong else None
 
 
 def _fault(instance: Problem, launch: Callable[[], object]) -> Verdict | None:
     """What an interpreted launch shows to be wrong before anybody looks at results; None: nothing."""
     from tuner.gate import interpreter
+    from tuner.gate.launching import StepWrongError
     from tuner.gate.memory import AccessError
 
     try:
         launch()
+    except StepWrongError as e:
+        return Verdict("wrong", str(e))
     except AccessError as e:
         return Verdict("wrong", f"{e} at {instance.label}")
     except interpreter.TooLongError as e:

@@ -200,6 +200,15 @@ def launch(function: Handle, launch: LaunchShape, arguments: Arguments) -> None:
     _call("cuLaunchKernel", function, *launch.grid, *launch.block, launch.shared_bytes, 0, arguments.pointer, 0)
 
 
+@dataclass(frozen=True)
+class KernelNode:
+    """One launch in a graph."""
+
+    function: Handle
+    launch: LaunchShape
+    arguments: Arguments
+
+
 class TimedGraph:
     """Launches in a chain between two events, all in one graph.
 
@@ -207,20 +216,20 @@ class TimedGraph:
     host takes no part in it, however busy it is.
     """
 
-    def __init__(self, function: Handle, launch: LaunchShape, arguments: Sequence[Arguments]) -> None:
-        """One launch for each element of `arguments`."""
+    def __init__(self, nodes: Sequence[KernelNode]) -> None:
+        """The launches, one after another."""
         from cuda.bindings import driver
 
         self._events = [_call("cuEventCreate", 0), _call("cuEventCreate", 0)]
         graph = _call("cuGraphCreate", 0)
         params = driver.CUDA_KERNEL_NODE_PARAMS()
-        params.func = function
-        params.gridDimX, params.gridDimY, params.gridDimZ = launch.grid
-        params.blockDimX, params.blockDimY, params.blockDimZ = launch.block
-        params.sharedMemBytes = launch.shared_bytes
         node = _call("cuGraphAddEventRecordNode", graph, [], 0, self._events[0])
-        for a in arguments:
-            params.kernelParams = a.pointer
+        for n in nodes:
+            params.func = n.function
+            params.gridDimX, params.gridDimY, params.gridDimZ = n.launch.grid
+            params.blockDimX, params.blockDimY, params.blockDimZ = n.launch.block
+            params.sharedMemBytes = n.launch.shared_bytes
+            params.kernelParams = n.arguments.pointer
             node = _call("cuGraphAddKernelNode", graph, [node], 1, params)
         _call("cuGraphAddEventRecordNode", graph, [node], 1, self._events[1])
         self._graph = _call("cuGraphInstantiate", graph, 0)

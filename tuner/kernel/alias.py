@@ -22,7 +22,7 @@ class Alias(Tensor):
         input: the name of the input.
     """
 
-    input: str
+    input: str = ""
 
     def __init__(self, input: str) -> None:  # noqa: A002
         super().__init__("", "")

@@ -13,7 +13,7 @@ from tuner.kernel.drafts import Draft, TakenTensor, begun, blank, filling, finis
 from tuner.kernel.kernel import Kernel, Reference
 from tuner.kernel.launch import Launch
 from tuner.kernel.parts import Part
-from tuner.kernel.tensor import Tensor
+from tuner.kernel.tensor import Tensor, Tolerance
 from tuner.search.params import Param
 from tuner.search.space import Space
 
@@ -24,7 +24,7 @@ class Step:
 
     Attributes:
         name: of the step; TensorRT knows it as ``namespace::chain__step``.
-        source, absent: as for `Kernel`.
+        source, constants, absent: as for `Kernel`.
         inputs: the tensors that it reads: inputs, workspace or outputs of the chain, named as the parameters of the
             code that take them.
         outputs: the tensors that it writes, likewise; an `Alias` of one that it changes in place.
@@ -32,7 +32,8 @@ class Step:
             those that the chain declares.
         params: tuned parameters of this step alone. A configuration of the chain has `num_warps` of the step "whole"
             as ``whole_num_warps``.
-        reference: of this step alone, by the names of its inputs, besides the chain's, which judges the whole.
+        reference, tolerances: of this step alone, by the names of its inputs, besides the chain's, which judge the
+            whole.
     """
 
     name: str
@@ -41,8 +42,10 @@ class Step:
     outputs: Sequence[str | Alias]
     launch: Callable[..., Launch]
     params: Sequence[Param] = ()
+    constants: Callable[..., Mapping[str, Any]] | None = None
     absent: Sequence[str] = ()
     reference: Reference | None = None
+    tolerances: Mapping[str, Tolerance | Callable[..., Tolerance]] = field(default_factory=dict)
 
     @property
     def written(self) -> tuple[str, ...]:
@@ -116,9 +119,9 @@ class Chain(Kernel):
         return {**self.inputs, **self.workspace, **self.outputs}
 
     @cached_property
-    def constants(self) -> tuple[str, ...]:
+    def constant_names(self) -> tuple[str, ...]:
         """The parameters, the attributes, and the dimensions that the code of a step takes as constants."""
-        dims = (c for part in self.parts for c in part.kernel.constants if c in self.dims)
+        dims = (c for part in self.parts for c in part.kernel.constant_names if c in self.dims)
         return (*self.space.names, *self.attributes, *dict.fromkeys(dims))
 
     def _draft(self, step: Step) -> Draft:
@@ -147,8 +150,10 @@ class Chain(Kernel):
             outputs,
             step.tuned,
             default,
+            step.constants,
             step.absent,
             step.reference,
+            step.tolerances,
         )
 
     def _check_source(self) -> None:
@@ -166,6 +171,7 @@ class Chain(Kernel):
                         f"{did_you_mean(word, known)}"
                     )
         ready = [*self.inputs, *(n for n, t in self.tensors.items() if t.start is not None)]
+        gone: dict[str, str] = {}
         for step in self.steps:
             if not step.name.isidentifier():
                 raise ConfigError(f"step {step.name!r}: the name has to be an identifier")
@@ -179,6 +185,13 @@ class Chain(Kernel):
             for name in (*step.inputs, *changed):
                 if name not in ready:
                     raise ConfigError(f"step {step.name!r} reads {name!r}, which no step before it writes")
+            for name in step.inputs:
+                if name in gone:
+                    raise ConfigError(
+                        f"step {step.name!r} reads {name!r}, which an earlier step changes in place; "
+                        f"read {gone[name]!r}"
+                    )
+            gone |= {t.input: n for n in step.written if isinstance(t := self.tensors[n], Alias)}
             for name in step.written:
                 if name in self.inputs and name in changed:
                     raise ConfigError(

@@ -12,7 +12,8 @@ from tuner.kernel.alias import Alias
 from tuner.kernel.kernel import Kernel, Reference
 from tuner.kernel.launch import Launch
 from tuner.kernel.parts import Part
-from tuner.kernel.tensor import Tensor
+from tuner.kernel.tensor import Tensor, Tolerance
+from tuner.kernel.values import ValueRule
 from tuner.search.call_by_name import names_of
 from tuner.search.params import Param
 from tuner.search.tactic import Config
@@ -32,7 +33,7 @@ class Draft:
 
     Attributes:
         name: of the step.
-        source, launch, absent, reference: as for a kernel.
+        source, launch, constants, absent, reference: as for a kernel.
         inputs, outputs: the tensors that its code takes, by the names that it has for them.
         params: its own, and for each the name that the operator has for it; "" where that does not tune it.
         default: of its own parameters.
@@ -45,8 +46,10 @@ class Draft:
     outputs: Mapping[str, TakenTensor]
     params: Sequence[tuple[Param, str]] = ()
     default: Config = field(default_factory=dict)
+    constants: Callable[..., Mapping[str, Any]] | None = None
     absent: Sequence[str] = ()
     reference: Reference | None = None
+    tolerances: Mapping[str, Tolerance | Callable[..., Tolerance]] = field(default_factory=dict)
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
@@ -56,7 +59,8 @@ class Draft:
         """Those of an operator's dimensions, attributes or parameters that the launch depends on."""
         names, code = list(names), as_source(self.source)
         known = {*code.constants(names), *(code.parameters or ()), *code.options, *names_of(self.launch)}
-        known.update(name for tensor in self.tensors for name in tensor.names)
+        known.update(names_of(self.constants) if self.constants else ())
+        known.update(name for tensor in self.tensors for name in (*tensor.names, *_named_by_values(tensor)))
         return tuple(n for n in names if n in known)
 
 
@@ -100,7 +104,8 @@ def finish(operator: Kernel, draft: Draft, shared: Mapping[str, Param], pinned: 
             **{name: operator.attributes[name] for name in attributes},
             **{name: _number(name, operator.default[name]) for name in held},
         },
-        tolerances=operator.tolerances,
+        tolerances=draft.tolerances,
+        constants=draft.constants,
         absent=draft.absent,
     )
     return Part(
@@ -141,7 +146,7 @@ def started_parts(kernel: Kernel) -> tuple[Part, ...]:
         outputs={name: Alias(blank(name)) if name in started else t for name, t in kernel.outputs.items()},
     )
     own = {name: name for name in kernel.space.names}
-    return (*fills, Part("main", main, (*kernel.inputs, *started), tuple(kernel.outputs), own, judged=True))
+    return (*fills, Part("main", main, (*kernel.inputs, *started), tuple(kernel.outputs), own))
 
 
 def blank(name: str) -> str:
@@ -187,6 +192,12 @@ def _told(operator: Kernel, draft: Draft) -> dict[str, Tensor]:
     if not own and not found:  # a plugin without inputs cannot be compiled ahead of time
         found = dict(list(others.items())[:1])
     return {name: operator.inputs[name] for name in operator.inputs if name in found}
+
+
+def _named_by_values(tensor: Tensor) -> tuple[str, ...]:
+    """The dimensions and attributes that what an input holds depends on."""
+    rule = tensor.drawn
+    return () if rule is None else rule.names if isinstance(rule, ValueRule) else names_of(rule)
 
 
 def _tells(tensor: Tensor, dim: str, dims: Sequence[str]) -> bool:

@@ -35,6 +35,8 @@ def kernel_hash(kernel: Kernel) -> str:
         [[name, t.dtype, *t.dims, *_kind(t)] for name, t in group.items()] for group in (kernel.inputs, kernel.outputs)
     ]
     parts = [_text(kernel), source_text(kernel.launch), tensors]
+    if kernel.constants is not None:
+        parts.append(source_text(kernel.constants))
     return f"{VERSION}:{hashlib.sha256(json.dumps(parts).encode()).hexdigest()}"
 
 

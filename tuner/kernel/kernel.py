@@ -18,6 +18,7 @@ from tuner.errors import ConfigError, did_you_mean
 from tuner.frontends import Source, as_source
 from tuner.frontends.dtypes import DTYPES
 from tuner.kernel.alias import Alias, code_tensors, resolve_aliases
+from tuner.frontends.words import DType, compile_time_value
 from tuner.kernel.arguments import declared_names
 from tuner.kernel.expressions import Formula
 from tuner.kernel.extents import Solution, solve_dims
@@ -35,7 +36,7 @@ from tuner.search.tactic import Config, Tactic
 if TYPE_CHECKING:
     import numpy as np
 
-Attribute: TypeAlias = int | float | bool
+Attribute: TypeAlias = int | float | bool | str
 Reference: TypeAlias = "Callable[..., np.ndarray[Any, Any] | tuple[np.ndarray[Any, Any], ...]]"
 
 _ID = re.compile(r"[A-Za-z_]\w*::[A-Za-z_]\w*")
@@ -67,9 +68,13 @@ class Kernel:
             `maximum` and `minimum` alone, so that it can also be evaluated on symbolic shapes.
         reference: the operator in float64: takes input arrays and attributes by name, returns the
             output array, or a tuple of them. Scratch memory is not among them.
-        dtypes: each dtype variable and the data types it may stand for, the usual one first.
+        dtypes: each dtype variable and the data types it may stand for, the usual one first. What one that only
+            outputs have stands for is chosen, in a config or by the network.
         attributes: values that are fixed when the plugin is created and never tuned, with their
-            defaults. They are compiled in, or passed by the launch as extra integers.
+            defaults. Those named as a parameter are compiled in, and arrive as what Triton's launcher would
+            pass where that is no constant: a float as an fp32 scalar. The launch may pass integers. A text
+            is a word or, as a `DType` or one of Triton's, a data type; a `Word` or a `DType` of several is one
+            of those, which the network chooses.
         constraints: what a legal tactic meets.
         tolerances: per output dtype; `default_tolerance` otherwise. A function asks by name for dimensions,
             attributes and dtype variables, for errors that grow with them.
@@ -77,6 +82,8 @@ class Kernel:
         flops: floating-point operations; 0 marks a kernel that only moves data.
         absent: parameters, such as optional pointers, that are compiled in as None. Those whose default is
             None and that nothing names are absent by themselves.
+        constants: returns constants of the source that follow from dimensions, data types, attributes and
+            parameters, by name: ``lambda N: {"BLOCK_N": next_power_of_2(N)}``.
         tiles: for each dimension, the parameter whose value the kernel steps over it with. The
             correctness gate takes sizes on and beside those steps.
         whole_tiles: for each dimension that has to be a multiple of something: of what, in parameters and
@@ -101,8 +108,11 @@ class Kernel:
     tiles: Mapping[str, str] = field(default_factory=dict)
     absent: Sequence[str] = ()
     whole_tiles: Mapping[str, str] = field(default_factory=dict)
+    constants: Callable[..., Mapping[str, Any]] | None = None
 
     def __post_init__(self) -> None:
+        plain = {name: compile_time_value(value) for name, value in self.attributes.items()}
+        object.__setattr__(self, "attributes", plain)
         try:
             object.__setattr__(self, "outputs", resolve_aliases(self.inputs, self.outputs))
             self._check()
@@ -219,15 +229,22 @@ class Kernel:
         return solve_dims(self.inputs, self.attributes)
 
     @cached_property
+    def chosen_dtypes(self) -> tuple[str, ...]:
+        """Those dtype variables that only outputs have: who uses the operator chooses what they stand for."""
+        told = {t.dtype for t in self.inputs.values()}
+        used = {t.dtype for t in self.outputs.values()}
+        return tuple(v for v in self.dtypes if v in used and v not in told)
+
+    @cached_property
     def variadic_dims(self) -> tuple[str, ...]:
         """Those dimensions that stand for any number of tensor dimensions."""
         return tuple(dict.fromkeys(t.extents[0].names[0] for t in self.inputs.values() if t.variadic))
 
     @cached_property
-    def constants(self) -> tuple[str, ...]:
+    def constant_names(self) -> tuple[str, ...]:
         """The compile-time parameters of the source, or of any of the alternatives."""
         if self.alternatives:
-            dims = (c for k in self.alternatives.values() for c in k.constants if c in k.dims)
+            dims = (c for k in self.alternatives.values() for c in k.constant_names if c in k.dims)
             return (*self.space.names, *self.attributes, *dict.fromkeys(dims))
         return self.code.constants((*self.space.names, *self.attributes))
 
@@ -262,8 +279,15 @@ class Kernel:
                 kind = "input" if name in self.inputs else "attribute"
                 raise ConfigError(f"TensorRT does not allow an {kind} called {name!r}")
         for name, value in self.attributes.items():
-            if not isinstance(value, int | float):
-                raise ConfigError(f"attribute {name!r} must be an int, a float or a bool, not {value!r}")
+            if not isinstance(value, int | float | str):
+                raise ConfigError(
+                    f"attribute {name!r} must be an int, a float, a bool, a word or a data type, not {value!r}"
+                )
+            choices = value.choices if isinstance(value, DType) else ()
+            for choice in choices:
+                known = [*(self.dtypes if len(choices) == 1 else ()), *DTYPES]
+                if choice not in known:
+                    raise ConfigError(f"attribute {name!r}: unknown dtype {choice!r}{did_you_mean(choice, known)}")
         for variable, supported in self.dtypes.items():
             if not supported:
                 raise ConfigError(f"dtype variable {variable!r} stands for no data type")
@@ -289,10 +313,10 @@ class Kernel:
         for name in self.tolerances:
             if name not in DTYPES:
                 raise ConfigError(f"tolerances: unknown dtype {name!r}{did_you_mean(name, DTYPES)}")
-        used = {t.dtype for t in self.inputs.values()}
+        used = {t.dtype for t in (*self.inputs.values(), *self.outputs.values())}
         for variable in self.dtypes:
             if variable not in used:
-                raise ConfigError(f"dtype variable {variable!r} is used by no input")
+                raise ConfigError(f"dtype variable {variable!r} is used by no tensor")
         for dim, param in self.tiles.items():
             if dim not in self.dims or param not in self.space.names:
                 raise ConfigError(f"tiles maps {dim!r} to {param!r}; it maps dimensions to parameters")
@@ -351,15 +375,16 @@ class Kernel:
             raise ConfigError(f"tensor {name!r}: {what} are integers, not {tensor.dtype}")
 
     def _check_signature(self) -> None:
-        self.code.check_parameters(*map(tuple, self.passed), self.attributes)
+        inputs, outputs = self.passed
+        self.code.check_parameters(tuple(inputs), tuple(outputs), self.attributes)
         known = [*self.space.names, *self.attributes, *self.dims, *(self.dtypes if self.code.takes_types else ())]
-        for name in self.constants:
-            if name not in known:
+        for name in self.constant_names:
+            if name not in known and self.constants is None:
                 raise ConfigError(
                     f"constant {name!r} of the source is neither a parameter, an attribute nor a dimension"
                     f"{did_you_mean(name, known)}"
                 )
-        used = [*self.constants, *self.code.options, *names_of(self.launch)]
+        used = [*self.constant_names, *self.code.options, *names_of(self.launch)]
         for name in self.space.names:
             if name not in used:
                 options = "a launch option, nor " if self.code.options else ""
@@ -373,6 +398,7 @@ class Kernel:
         used = {*self.code.constants((*self.space.names, *self.attributes)), *names_of(self.launch)}
         used |= {name for c in self.rules for name in c.names}
         used |= {name for t in (*self.inputs.values(), *self.outputs.values()) for name in t.names}
+        used |= set(names_of(self.constants)) if self.constants else set()
         for name in self.attributes:
             if name not in used and not self.code.heuristics:
                 raise ConfigError(
@@ -384,6 +410,8 @@ class Kernel:
         sizes = [*self.dims, *self.attributes, *self.dtypes]
         require_known(self.launch, [*sizes, *self.space.names], "launch")
         require_known(self.flops, sizes, "flops")
+        if self.constants is not None:
+            require_known(self.constants, [*sizes, *self.space.names], "constants")
         if self.bytes is not None:
             require_known(self.bytes, sizes, "bytes")
         for dtype, tolerance in self.tolerances.items():

@@ -26,7 +26,7 @@ class Part:
         params: for each parameter of that kernel, the operator's that sets it; others are at their default.
         pinned: those of its attributes that are parameters of the operator: more than this launch depends on them,
             other launches or the shape of a tensor.
-        judged: whether the kernel has a reference of its own.
+        judged: whether the launch has a reference of its own, besides the operator's.
     """
 
     name: str
@@ -52,7 +52,7 @@ class StepProblem:
         problem: of an ordinary kernel.
         config: of that kernel.
         inputs, outputs: for each tensor of that kernel, in order, the name of the operator's tensor that it is.
-        judged: whether the kernel has a reference of its own.
+        judged: whether the launch has a reference of its own, besides the operator's.
     """
 
     name: str
@@ -60,7 +60,7 @@ class StepProblem:
     config: Config
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    judged: bool = True
+    judged: bool = False
 
 
 def steps_of(problem: Problem, config: Config) -> tuple[StepProblem, ...]:

@@ -11,16 +11,16 @@ from typing import Any, Literal, TypeAlias, TypeVar, cast
 from tuner.errors import ConfigError, did_you_mean
 from tuner.frontends.base import ALIGNMENT, NOTHING, IntegerFacts, Source, Specialization
 from tuner.frontends.dtypes import itemsize
+from tuner.frontends.words import DType
 from tuner.gpu.target import Dim3
-from tuner.kernel.arguments import compute_heuristics, name_arguments, pass_integers
+from tuner.kernel.arguments import pass_integers
 from tuner.kernel.arith import Int, Multiple, divisibility
+from tuner.kernel.constants import constants_of, resolve_attribute
 from tuner.kernel.extents import check_extents, check_profile
 from tuner.kernel.kernel import Attribute, Kernel
 from tuner.kernel.launch import Launch
 from tuner.kernel.parts import StepProblem, steps_of
-from tuner.kernel.stand_in import launch_options
 from tuner.kernel.tensor import Tensor, Tolerance, default_tolerance
-from tuner.outcome import FailureClass, TacticError
 from tuner.search.call_by_name import call, describe
 from tuner.search.space import Space
 from tuner.search.tactic import Config, Tactic
@@ -130,15 +130,12 @@ class Problem:
                 )
         attributes = attributes or {}
         _require(kernel.attributes, attributes, "attribute")
-        for name, value in attributes.items():
-            expected = type(kernel.attributes[name])
-            if type(value) is not expected:
-                raise ConfigError(f"attributes.{name}: {value!r} is not of type {expected.__name__}")
+        given = {n: resolve_attribute(kernel, n, v, chosen) for n, v in {**kernel.attributes, **attributes}.items()}
         shapes = tuple(Timed(_within(ranges, shape.dims), shape.weight) for shape in timed)
         for i, shape in enumerate(shapes):
             if any(shape.dims == other.dims for other in shapes[:i]):
                 raise ConfigError(f"timed: {_spelled(shape.dims)} is listed twice; add up the weights")
-        problem = cls(kernel, ranges, chosen, {**kernel.attributes, **attributes}, shapes)
+        problem = cls(kernel, ranges, chosen, given, shapes)
         try:
             tensors = (*kernel.inputs.items(), *kernel.outputs.items())
             check_extents(tensors, [{**problem.scope(), **sizes} for sizes in problem.samples])
@@ -230,44 +227,13 @@ class Problem:
         return self.kernel.resolve(config)[0].code
 
     def constants(self, config: Config) -> dict[str, Any]:
-        """The value of every constant of the code that a configuration runs, by name.
+        """The value of every constant of the code that a configuration runs, by name; data types as `DType`.
 
         Raises:
-            ConfigError: when one is a dimension that has a range, or a heuristic raises.
-            TacticError: when a heuristic differs within the range of a dimension.
+            ConfigError: when one is a dimension that has a range, nothing gives it a value, or a function raises.
+            TacticError: when what a function returns differs within the range of a dimension.
         """
-        kernel, own = self.kernel.resolve(config)
-        for dim in kernel.constants:
-            if dim in self.dims and not all(r.fixed for r in self.dims[dim]):
-                raise ConfigError(
-                    f"{kernel.id} {self.label}: the source takes dimension {dim!r} as a constant, so it needs one "
-                    "size, not a range; pass it as an extra integer of the launch to keep it dynamic"
-                )
-        values = {**self.scope(), **kernel.space.complete(own)}
-        declared = {name: values[name] for name in kernel.constants if name not in self.dtypes}
-        found = {**kernel.code.fixed, **declared}
-        if not kernel.code.heuristics:
-            return found
-        first, *others = [self._heuristics(kernel, config, {**values, **sizes}, found) for sizes in self.samples]
-        for name, value in first.items():
-            for other in others:
-                if other[name] != value:
-                    raise TacticError(
-                        FailureClass.CONSTRAINT,
-                        f"the heuristic {name} is {value!r} at some sizes of the range and {other[name]!r} at others",
-                    )
-        return {**found, **first}
-
-    def _heuristics(
-        self, kernel: Kernel, config: Config, scope: Mapping[str, Any], constants: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """What the source's heuristics make of its arguments at one size."""
-        integers = self.evaluate(config, {dim: scope[dim] for dim in self.dims}).args
-        arguments = name_arguments(kernel, scope, integers)
-        try:
-            return compute_heuristics(kernel.code, {**launch_options(config), **constants, **arguments})
-        except ConfigError as e:
-            raise ConfigError(f"kernel {kernel.id!r}: {e}") from e
+        return constants_of(self, config)
 
     def specialize(self, config: Config, capability: tuple[int, int], newest_ptx: tuple[int, int]) -> Specialization:
         """All that a front end is told of a tactic.
@@ -282,12 +248,14 @@ class Problem:
         """
         kernel, own = self.kernel.resolve(config)
         integers = [(v, divisibility(v)) for v in self.argument_multiples(config)]
+        constants = self.constants(config)
         block = self.launch(config).block
         return Specialization(
             inputs=tuple(self.dtype(kernel.inputs[name]) for name in kernel.passed[0].values()),
             outputs=tuple(self.dtype(kernel.outputs[name]) for name in kernel.passed[1].values()),
             dtypes=dict(self.dtypes),
-            constants=self.constants(config),
+            constants={n: str(v) if isinstance(v, DType) else v for n, v in constants.items()},
+            types=tuple(n for n, v in constants.items() if isinstance(v, DType)),
             options={**kernel.code.options, **{n: v for n, v in own.items() if n in kernel.code.options}},
             integers=tuple(IntegerFacts(type(v) is int and v == 1, factor % ALIGNMENT == 0) for v, factor in integers),
             block=None if block is None else cast(Dim3, block),
@@ -334,7 +302,7 @@ class Problem:
         """Bytes that must cross device memory."""
         if self.kernel.bytes is not None:
             return int(self._call("bytes", self.kernel.bytes, self.scope(which)))
-        tensors = (*self.kernel.inputs.values(), *self.kernel.results.values())
+        tensors = (*(t for t in self.kernel.inputs.values() if not t.unused), *self.kernel.results.values())
         return sum(prod(self.shape(t, which)) * itemsize(self.dtype(t)) for t in tensors)
 
     def tolerance(self, dtype: str) -> Tolerance:
@@ -367,7 +335,8 @@ class Problem:
     def label(self) -> str:
         """The dimensions, data types and changed attributes in one line: ``M=8192 N=4096 T=fp16``."""
         dims = {d: "x".join(map(str, r)) for d, r in self.dims.items()}
-        changed = {n: v for n, v in self.attributes.items() if v != self.kernel.attributes[n]}
+        usual = {n: resolve_attribute(self.kernel, n, v, self.dtypes) for n, v in self.kernel.attributes.items()}
+        changed = {n: v for n, v in self.attributes.items() if v != usual[n]}
         return " ".join(f"{k}={v}" for k, v in {**dims, **self.dtypes, **changed}.items())
 
     def __str__(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import prod
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tuner.errors import ConfigError
@@ -22,13 +22,19 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def problem_of(kernel: Kernel, inputs: Sequence[trtp.TensorDesc], attributes: Mapping[str, Attribute]) -> Problem:
+def problem_of(
+    kernel: Kernel,
+    inputs: Sequence[trtp.TensorDesc],
+    attributes: Mapping[str, Attribute],
+    chosen: Mapping[str, str] = MappingProxyType({}),
+) -> Problem:
     """The problem that these input tensors pose.
 
     Args:
         kernel: the operator.
         inputs: its inputs in order, with shapes; a dynamic dimension carries (min, opt, max).
         attributes: values of some attributes; the declared defaults for the others.
+        chosen: data types that no input tells.
 
     Raises:
         ConfigError: for a rank, an extent or a data type that the kernel does not take.
@@ -59,11 +65,15 @@ def problem_of(kernel: Kernel, inputs: Sequence[trtp.TensorDesc], attributes: Ma
             needed = [formula.evaluate(sizes) for sizes in ends]
             if needed != [extent.at(which) for which in WHICH]:
                 raise ConfigError(f"{kernel.id}: {_mismatch(kernel, name, formula, needed, extent)}")
-    return Problem.of(kernel, dims, dtypes_of(kernel, inputs), attributes)
+    return Problem.of(kernel, dims, {**dtypes_of(kernel, inputs), **chosen}, attributes)
 
 
 def problem_in_network(
-    kernel: Kernel, tensors: Sequence[trt.ITensor], attributes: Mapping[str, Attribute], problem: Problem | None
+    kernel: Kernel,
+    tensors: Sequence[trt.ITensor],
+    attributes: Mapping[str, Attribute],
+    chosen: Mapping[str, str],
+    problem: Problem | None,
 ) -> Problem:
     """The problem that tensors of a network pose before it is built.
 
@@ -71,6 +81,7 @@ def problem_in_network(
         kernel: the operator.
         tensors: its inputs in order.
         attributes: values of some attributes; those of `problem`, or the declared defaults, for the others.
+        chosen: data types that no input tells; likewise.
         problem: where a network does not know all sizes yet: they, and the values of some attributes.
 
     Raises:
@@ -87,11 +98,12 @@ def problem_in_network(
                     "depends on the sizes; pass them: problem=Problem.of(kernel, dims)"
                 )
         known = [SimpleNamespace(dtype=t.dtype, shape=_Fixed(s)) for t, s in zip(tensors, shapes.values(), strict=True)]
-        return problem_of(kernel, known, attributes)
+        return problem_of(kernel, known, attributes, chosen)
     if problem.kernel is not kernel:
         raise ConfigError(f"{kernel.id}: the problem is of another kernel, {problem}")
-    found = Problem.of(kernel, problem.dims, problem.dtypes, {**problem.attributes, **attributes}, problem.timed)
-    if dtypes_of(kernel, tensors) != dict(found.dtypes):
+    dtypes, values = {**problem.dtypes, **chosen}, {**problem.attributes, **attributes}
+    found = Problem.of(kernel, problem.dims, dtypes, values, problem.timed)
+    if {**found.dtypes, **dtypes_of(kernel, tensors)} != dict(found.dtypes):
         raise ConfigError(f"{found}: the network's tensors are {', '.join(t.dtype.name for t in tensors)}")
     for name, tensor in kernel.inputs.items():
         low, high = found.shape(tensor, "min"), found.shape(tensor, "max")

@@ -17,8 +17,9 @@ from tuner.kernel.kernel import Attribute, Kernel
 from tuner.kernel.parts import Part
 from tuner.kernel.problem import Problem
 from tuner.qdp.binding import problem_in_network
-from tuner.qdp.plugin import Plugin, arrived, complete, register, returned, travelling
+from tuner.qdp.plugin import Plugin, complete, register, returned
 from tuner.qdp.preview import allow_aliases
+from tuner.qdp.tables import served, word
 from tuner.search.tactic import Config, Tactic, Value
 
 if TYPE_CHECKING:
@@ -97,13 +98,16 @@ class PluginChain:
     ) -> dict[str, trt.ITensor]:
         """Add its layers to a network as `add` does; all its outputs by name, scratch memory too."""
         complete(self.kernel, self.schema, attributes)
-        given = {self.schema[n]: arrived(self.kernel, self.schema[n], value) for n, value in attributes.items()}
+        targets = {self.schema[n]: value for n, value in attributes.items()}
+        given = {n: value if isinstance(value, str) else word(self.kernel, n, value) for n, value in targets.items()}
         declared = {n: value for n, value in given.items() if n in self.kernel.attributes}
-        posed = problem_in_network(self.kernel, tensors, declared, problem)
-        tactic = self.offer.tactic(posed, {n: value for n, value in given.items() if n not in declared})
+        chosen = {n: str(value) for n, value in given.items() if n in self.kernel.chosen_dtypes}
+        posed = problem_in_network(self.kernel, tensors, declared, chosen, problem)
+        pinned = {n: value for n, value in given.items() if n not in declared and n not in chosen}
+        tactic = self.offer.tactic(posed, pinned)
         found = dict(zip(self.kernel.inputs, tensors, strict=True))
         for part, plugin in self.steps:
-            values = step_attributes(part, posed.attributes, tactic.config)
+            values = step_attributes(part, posed, tactic.config)
             made = plugin.outputs(network, [found[name] for name in part.inputs], values)
             found |= zip(part.outputs, made.values(), strict=True)
         return {name: found[name] for name in self.kernel.outputs}
@@ -125,9 +129,9 @@ def register_chain(kernel: Kernel, offer: ChainOffer, attributes: Mapping[str, s
     Raises:
         ConfigError, UnavailableError: as that does.
     """
-    schema = {n: n for n in kernel.attributes} if attributes is None else dict(attributes)
+    schema = {n: n for n in served(kernel)} if attributes is None else dict(attributes)
     for name, target in schema.items():
-        if target not in (*kernel.attributes, *kernel.space.names):
+        if target not in (*served(kernel), *kernel.space.names):
             raise ConfigError(f"{kernel.id}: attribute {name!r} would set {target!r}, which is nothing to be set")
     plugins = [register(part.kernel, _OneTactic(offer), step_schema(part)) for part in kernel.parts]
     return PluginChain(kernel, schema, tuple(zip(kernel.parts, plugins, strict=True)), offer)
@@ -135,17 +139,15 @@ def register_chain(kernel: Kernel, offer: ChainOffer, attributes: Mapping[str, s
 
 def step_schema(part: Part) -> dict[str, str]:
     """The attributes of a step's plugin: those of its kernel, and its parameters, which the operator has chosen."""
-    return {name: name for name in (*part.kernel.attributes, *part.params)}
+    return {name: name for name in (*served(part.kernel), *part.params)}
 
 
-def step_attributes(part: Part, attributes: Mapping[str, Attribute], config: Config) -> dict[str, Any]:
-    """Their values, for an operator with these attributes and this configuration."""
-    values = {**attributes, **{name: config[name] for name in part.pinned}}
-    own = part.config(config)
-    return {
-        **{name: values[name] for name in part.kernel.attributes},
-        **{name: travelling(part.kernel, name, own[name]) for name in part.params if name in own},
-    }
+def step_attributes(part: Part, problem: Problem, config: Config) -> dict[str, Any]:
+    """Their values, for a problem and a configuration of the operator; words as words."""
+    pinned = {name: config[name] for name in part.pinned}
+    own = {name: value for name, value in part.config(config).items() if name in part.params}
+    values = {**problem.dtypes, **problem.attributes, **pinned, **own}
+    return {name: values[name] for name in step_schema(part) if name in values}
 
 
 @dataclass(frozen=True, eq=False)

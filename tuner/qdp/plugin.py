@@ -24,6 +24,7 @@ from tuner.qdp.library import require_plugins
 from tuner.qdp.offers import default_tactic
 from tuner.qdp.preview import allow_aliases
 from tuner.qdp.symbolic import operand, symbolic
+from tuner.qdp.tables import position, served, table, word
 from tuner.search.tactic import Config, Tactic, Value, by_id
 
 if TYPE_CHECKING:
@@ -52,21 +53,27 @@ class Plugin:
 
     Attributes:
         kernel: what it runs.
-        schema: its attributes, each with the declared attribute or tuned parameter that it sets.
+        schema: its attributes, each with the declared attribute, dtype variable or tuned parameter that it sets.
+        words: of each attribute, what its positions mean; () for one that is a plain number.
         errors: what its functions raised. TensorRT prints an error and goes on to build nothing, so this
             is where a caller finds out why.
     """
 
     kernel: Kernel
     schema: Mapping[str, str]
+    words: Mapping[str, tuple[str, ...]]
     errors: list[Exception] = field(default_factory=list)
 
     def __call__(self, *inputs: Any, **attributes: Attribute) -> Any:
-        """What `tensorrt.plugin.op.namespace.name` returns for these tensors: the argument of `add_plugin`."""
+        """What `tensorrt.plugin.op.namespace.name` returns for these tensors: the argument of `add_plugin`.
+
+        An attribute that is one of several words may be given as the word, or as its position.
+        """
         import tensorrt.plugin as trtp
 
         namespace, name = self.kernel.id.split("::")
-        return getattr(getattr(trtp.op, namespace), name)(*inputs, **attributes)
+        values = {n: position(self.words.get(n, ()), n, v) for n, v in attributes.items()}
+        return getattr(getattr(trtp.op, namespace), name)(*inputs, **values)
 
     def add(
         self,
@@ -116,31 +123,15 @@ def complete(kernel: Kernel, schema: Mapping[str, str], attributes: Mapping[str,
     for name in attributes:
         if name not in schema:
             raise ConfigError(f"{kernel.id}: no attribute {name!r}{did_you_mean(name, schema)}")
-    defaults = {**kernel.default, **kernel.attributes}
-    return {n: attributes.get(n, travelling(kernel, target, defaults.get(target))) for n, target in schema.items()}
+    first = {variable: names[0] for variable, names in kernel.dtypes.items()}
+    defaults = {**kernel.default, **first, **kernel.attributes}
+    return {n: attributes.get(n, defaults[target]) for n, target in schema.items()}
 
 
 def returned(kernel: Kernel, outputs: Mapping[str, Any]) -> Any:
     """The results of an operator as its reference returns them: one, or a tuple of several."""
     results = tuple(outputs[name] for name in kernel.results)
     return results[0] if len(results) == 1 else results
-
-
-def travelling(kernel: Kernel, target: str, value: Any) -> Any:
-    """A value as a plugin's attribute carries it. A text of a tuned parameter is its place among the texts."""
-    if isinstance(value, str) and target in kernel.space.names:
-        return next(p for p in kernel.space.params if p.name == target).values.index(value)
-    return value
-
-
-def arrived(kernel: Kernel, target: str, value: Any) -> Any:
-    """The value that an attribute carries."""
-    if target in kernel.attributes or not isinstance(_example(kernel, target), str):
-        return value
-    texts = next(p for p in kernel.space.params if p.name == target).values
-    if not 0 <= value < len(texts):
-        raise ConfigError(f"{kernel.id}: {target} is the number of a text in {', '.join(map(str, texts))}, not {value}")
-    return texts[value]
 
 
 def register(kernel: Kernel, offer: Offer, attributes: Mapping[str, str] | None = None) -> Plugin:
@@ -161,7 +152,7 @@ def register(kernel: Kernel, offer: Offer, attributes: Mapping[str, str] | None 
     import tensorrt as trt
     import tensorrt.plugin as trtp
 
-    schema = {n: n for n in kernel.attributes} if attributes is None else dict(attributes)
+    schema = {n: n for n in served(kernel)} if attributes is None else dict(attributes)
     _check(kernel, schema)
     namespace, name = kernel.id.split("::")
     taken = hasattr(trtp.op, namespace) and hasattr(getattr(trtp.op, namespace), name)
@@ -170,8 +161,9 @@ def register(kernel: Kernel, offer: Offer, attributes: Mapping[str, str] | None 
             f"the plugin id {kernel.id!r} is already registered in this process; register it once, "
             "or give one of the two kernels another id"
         )
-    plugin, functions = Plugin(kernel, schema), _Functions(kernel, offer, schema)
-    types = {n: type(travelling(kernel, target, _example(kernel, target))) for n, target in schema.items()}
+    words = {name: table(kernel, target) for name, target in schema.items()}
+    plugin, functions = Plugin(kernel, schema, words), _Functions(kernel, offer, schema)
+    types = {n: int if words[n] else type(_example(kernel, target)) for n, target in schema.items()}
     inputs = dict.fromkeys(kernel.inputs, trtp.TensorDesc)
     outputs = tuple[(trtp.TensorDesc,) * len(kernel.outputs)]  # type: ignore[misc,valid-type]
     described = trtp.TensorDesc if len(kernel.outputs) == 1 else outputs
@@ -201,9 +193,9 @@ class _Functions:
         inputs, given = arguments[:count], arguments[count:]
         if len(given) == 1 and isinstance(given[0], dict):  # nvtripy (0.1.7) passes all attributes as one dictionary
             given = tuple(given[0][name] for name in self.schema)
-        _, attributes, _ = self._split((*inputs, *given))
+        _, attributes, _, chosen = self._split((*inputs, *given))
         scope, free = expressions(self.kernel, inputs, attributes), leading(self.kernel, inputs)
-        dtypes, aliased = dtypes_of(self.kernel, inputs), self.kernel.aliases
+        dtypes, aliased = {**dtypes_of(self.kernel, inputs), **chosen}, self.kernel.aliases
         described = tuple(
             dict(zip(self.kernel.inputs, inputs, strict=True))[aliased[name]].aliased()
             if name in aliased
@@ -227,7 +219,7 @@ class _Functions:
         problem, pinned = self._problem(arguments[:-2])
         tactic = self._tactic(problem, pinned, arguments[-1])
         artifact = self.offer.artifact(problem, tactic)
-        inputs, _, _ = self._split(arguments[:-2])
+        inputs, *_ = self._split(arguments[:-2])
         return (artifact.entry, artifact.ptx, *_launch(problem, tactic, artifact, inputs))
 
     def _tactic(self, problem: Problem, pinned: Config, tactic: int) -> Tactic:
@@ -239,16 +231,18 @@ class _Functions:
         return offered[tactic]
 
     def _problem(self, arguments: Sequence[Any]) -> tuple[Problem, Config]:
-        inputs, attributes, pinned = self._split(arguments)
-        return problem_of(self.kernel, inputs, attributes), pinned
+        inputs, attributes, pinned, chosen = self._split(arguments)
+        return problem_of(self.kernel, inputs, attributes, chosen), pinned
 
-    def _split(self, arguments: Sequence[Any]) -> tuple[Descs, dict[str, Attribute], Config]:
-        """Inputs, values of declared attributes, values of pinned parameters."""
-        count = len(self.kernel.inputs)
-        given = zip(self.schema.values(), arguments[count:], strict=True)
-        values = {target: arrived(self.kernel, target, value) for target, value in given}
-        attributes = {n: v for n, v in values.items() if n in self.kernel.attributes}
-        return arguments[:count], attributes, {n: v for n, v in values.items() if n not in attributes}
+    def _split(self, arguments: Sequence[Any]) -> tuple[Descs, dict[str, Attribute], Config, dict[str, str]]:
+        """Inputs, values of declared attributes, values of pinned parameters, data types that the network chooses."""
+        count, kernel = len(self.kernel.inputs), self.kernel
+        given = dict(zip(self.schema.values(), arguments[count:], strict=True))
+        values = {name: word(kernel, name, value) for name, value in given.items()}
+        chosen = {n: str(values[n]) for n in kernel.chosen_dtypes if n in values}
+        attributes = {n: v for n, v in values.items() if n in kernel.attributes}
+        pinned = {n: v for n, v in values.items() if n not in attributes and n not in chosen}
+        return arguments[:count], attributes, pinned, chosen
 
 
 def _launch(problem: Problem, tactic: Tactic, artifact: Artifact, inputs: Descs) -> tuple[Any, Any]:
@@ -277,15 +271,18 @@ def _check(kernel: Kernel, schema: Mapping[str, str]) -> None:
     for name in schema:
         if name in (*RESERVED_NAMES, *kernel.inputs) or not name.isidentifier() or iskeyword(name):
             raise ConfigError(f"{kernel.id}: TensorRT does not allow an attribute called {name!r}")
-    known = [*kernel.attributes, *kernel.space.names]
+    known = [*kernel.attributes, *kernel.chosen_dtypes, *kernel.space.names]
     for name, target in schema.items():
         if target not in known:
             raise ConfigError(
                 f"{kernel.id}: attribute {name!r} would set {target!r}, which is neither a declared attribute nor a "
                 f"parameter{did_you_mean(target, known)}"
             )
-        if isinstance(travelling(kernel, target, _example(kernel, target)), str):
-            raise ConfigError(f"{kernel.id}: {target!r} is a text; a plugin's attribute is an int, a float or a bool")
+        if not table(kernel, target) and isinstance(_example(kernel, target), str):
+            raise ConfigError(
+                f"{kernel.id}: {target!r} is a text; a plugin's attribute is an int, a float or a bool: declare it as "
+                "one of several, Word(…) or DType(…), and the network passes its position"
+            )
     if len(set(schema.values())) < len(schema):
         raise ConfigError(f"{kernel.id}: two attributes set the same value: {dict(schema)}")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from tuner.compile.artifact import Artifact, Resources
+from tuner.compile.artifact import Artifact, Code, Resources
 from tuner.errors import StorageError
 from tuner.kernel.problem import Problem
 from tuner.kernel.problem_data import ProblemData, data_of
@@ -37,7 +37,12 @@ STOPPED = {
 
 
 class CodeFiles(Struct, frozen=True):
-    """What a tactic was compiled to; `ptx` and `cubin` name files in the folder of the summary."""
+    """What a launch of a tactic was compiled to.
+
+    Attributes:
+        ptx, cubin: files in the folder of the summary.
+        step: its name, where there are several launches.
+    """
 
     ptx: str
     cubin: str
@@ -47,6 +52,7 @@ class CodeFiles(Struct, frozen=True):
     block: tuple[int, int, int]
     dynamic_shared_bytes: int
     resources: Resources
+    step: str = ""
 
 
 class TacticRecord(Struct, frozen=True, omit_defaults=True):
@@ -60,7 +66,8 @@ class TacticRecord(Struct, frozen=True, omit_defaults=True):
         samples_us: the raw samples in microseconds; a prediction has none.
         samples: what they looked like, where a cache keeps no more.
         facts: numbers about the run, by name with the unit in the name.
-        code: what it was compiled to.
+        code: what it was compiled to, where it is one launch.
+        steps: what each of its launches was compiled to, in order, where there are several.
     """
 
     id: int
@@ -72,6 +79,12 @@ class TacticRecord(Struct, frozen=True, omit_defaults=True):
     samples: Samples | None = None
     facts: dict[str, float] = {}
     code: CodeFiles | None = None
+    steps: tuple[CodeFiles, ...] = ()
+
+    @property
+    def launches(self) -> tuple[CodeFiles, ...]:
+        """What each of its launches was compiled to, in order; empty where that is not known."""
+        return self.steps if self.code is None else (self.code,)
 
 
 class JobData(Struct, frozen=True, kw_only=True):
@@ -225,8 +238,10 @@ def _kept(folder: Path, results: Sequence[Result]) -> list[FinishedJob]:
 
 def _finalist(folder: Path, result: Result, tactic: Tactic) -> TacticRecord:
     """All there is to say about a finalist, whose code is written, if it is kept."""
-    timing, artifact = result.confirmed[tactic], result.code.get(tactic)
+    timing, made = result.confirmed[tactic], result.code.get(tactic)
     name = f"code/{data_of(result.problem).id}-{tactic.id}"
+    steps = [] if made is None else list(zip(result.problem.steps(tactic.config), made.steps, strict=True))
+    files = [_write_code(folder, f"{name}-{s.name}" if s.name else name, s.name, a) for s, a in steps]
     return TacticRecord(
         id=tactic.id,
         config=dict(tactic.config),
@@ -235,12 +250,13 @@ def _finalist(folder: Path, result: Result, tactic: Tactic) -> TacticRecord:
         verified=timing.verified,
         samples_us=timing.samples_us,
         facts=dict(timing.facts),
-        code=None if artifact is None else _write_code(folder, name, artifact),
+        code=files[0] if len(files) == 1 else None,
+        steps=tuple(files) if len(files) > 1 else (),
     )
 
 
-def _write_code(folder: Path, name: str, artifact: Artifact) -> CodeFiles:
-    """Write a tactic's PTX and cubin, and describe them."""
+def _write_code(folder: Path, name: str, step: str, artifact: Artifact) -> CodeFiles:
+    """Write the PTX and cubin of one launch of a tactic, and describe them."""
     write_atomic(folder / f"{name}.ptx", artifact.ptx.encode())
     write_atomic(folder / f"{name}.cubin", artifact.cubin)
     return CodeFiles(
@@ -252,6 +268,7 @@ def _write_code(folder: Path, name: str, artifact: Artifact) -> CodeFiles:
         block=artifact.block,
         dynamic_shared_bytes=artifact.shared_bytes,
         resources=artifact.resources,
+        step=step,
     )
 
 
@@ -289,7 +306,7 @@ class Result:
     trials: tuple[Trial, ...]
     resumed: int
     stopped: str
-    code: Mapping[Tactic, Artifact] = field(default_factory=dict)
+    code: Mapping[Tactic, Code] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         winner, origin, speedup = self.winner, self.origin, self.speedup

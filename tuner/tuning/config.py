@@ -221,7 +221,7 @@ def _problem(kernel: Kernel, table: _ProblemTable, where: str, key: str) -> Prob
     dims = {name: _dim(value, where, f"{key}.dims.{name}") for name, value in table.dims.items()}
     for name, value in table.attributes.items():
         number: Any = _convert(value, Attribute, where, f"{key}.attributes.{name}")  # type: ignore[arg-type]
-        if not math.isfinite(number):
+        if not isinstance(number, str) and not math.isfinite(number):
             raise ConfigError(f"{where}: {key}.attributes.{name}: {number} is not a finite number")
     shapes = [_convert(data, _TimedTable, where, f"{key}.timed[{i}]") for i, data in enumerate(table.timed)]
     try:

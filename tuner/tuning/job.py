@@ -316,7 +316,7 @@ def _entry(result: Result, source: str) -> Entry:
         default=result.default,
         ties=result.ties,
         trials=len(result.trials),
-        code={tactic: artifact.digest for tactic, artifact in result.code.items()},
+        code={tactic: code.digest for tactic, code in result.code.items()},
     )
 
 

@@ -111,7 +111,7 @@ def tune_problem(
         trials=done,
         resumed=resumed,
         stopped=stopped,
-        code={tactic: artifact for tactic, artifact in code.items() if artifact is not None},
+        code={tactic: made for tactic, made in code.items() if made is not None},
     )
 
 

@@ -76,7 +76,7 @@ def _groups(problems: Sequence[Problem]) -> list[list[Problem]]:
     """Problems whose code may be the same: only dimensions that are known at run time differ."""
     groups: dict[str, list[Problem]] = {}
     for problem in problems:
-        compiled = {d: str(r) for d, r in problem.dims.items() if d in problem.kernel.constants}
+        compiled = {d: str(r) for d, r in problem.dims.items() if d in problem.kernel.constant_names}
         ranks = [len(r) for r in problem.dims.values()]
         key = repr([problem.dtypes, problem.attributes, compiled, ranks])
         groups.setdefault(key, []).append(problem)
@@ -167,7 +167,7 @@ def _find(
         note(f"{whole}: checking {len(tactics)} tactics over the range")
         served = _outcomes(backend, [t for t in tactics if t.config in whole.space])
         origin = backend.origin
-        code = {t: artifact.digest for t in served if (artifact := backend.compiled(t.config)) is not None}
+        code = {t: made.digest for t in served if (made := backend.compiled(t.config)) is not None}
     left_out = {t: f"({t}) is not legal over {whole.label}" for t in tactics if t not in served}
     rows = _rows(group, whole, tactics)
     times: list[dict[Tactic, float]] = []

@@ -81,7 +81,7 @@ def autotune(name: str) -> dict[str, Any]:
     configs = [triton_config(c) for c in problem.space]
     tuned = triton.autotune(configs=configs, key=[])(AsLaunched(problem))
     inputs, outputs = make(problem)
-    constants = {n: problem.scope()[n] for n in kernel.constants if n in problem.scope()}
+    constants = {n: problem.scope()[n] for n in kernel.constant_names if n in problem.scope()}
     tuned.run(*inputs, *problem.launch(kernel.default).args, *outputs, grid=None, warmup=False, **constants)
     found = tuned.best_config.all_kwargs()
     return {"config": {k: found[k] for k in kernel.space.names}, "configurations": len(configs)}

@@ -19,7 +19,7 @@ from tuner.backends.cuda.prepared import Prepared
 from tuner.backends.cuda.station import CodeLoader, Station
 from tuner.backends.setting import Opening
 from tuner.backends.timing.plan import CONFIRMATION, SCREENING, Confirmation, Screening
-from tuner.compile.artifact import Artifact
+from tuner.compile.artifact import Code
 from tuner.compile.compiler import Compiler, Compiles
 from tuner.gpu.present import DeviceInfo, describe, require_one_model
 from tuner.kernel.problem import Problem
@@ -91,7 +91,7 @@ class CudaBackend(Backend):
     def tied(self, a: Timing, b: Timing) -> bool:
         return self._measurer.tied(a, b)
 
-    def compiled(self, config: Config) -> Artifact | None:
+    def compiled(self, config: Config) -> Code | None:
         found = self._prepared.result(config)
         return None if isinstance(found, Failure) else found
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -52,12 +52,14 @@ class Output:
         poison: the bits every element holds before a launch.
         unlikely: whether no right result has those bits, so that finding them means "not written".
         samples: 64-bit positions of the elements to bring back.
+        alias: the position of the input that it is, changed in place; it begins with its values instead of poison.
     """
 
     size: int
     poison: bytes
     unlikely: bool
     samples: np.ndarray[Any, Any]
+    alias: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +73,40 @@ class Workload:
     @property
     def size(self) -> int:
         """Bytes in all tensors."""
-        return sum(t.size for t in self.inputs) + sum(t.size for t in self.outputs)
+        return sum(t.size for t in self.inputs) + sum(t.size for t in self.outputs if t.alias is None)
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A tensor between the launches of a tactic: `size` bytes of which each holds `poison` before a check."""
+
+    name: str
+    size: int
+    poison: int
+
+
+@dataclass(frozen=True)
+class StepLaunch:
+    """One launch of a tactic.
+
+    Attributes:
+        shape: grid, block and shared memory.
+        integers: the extra integers.
+        inputs, outputs: the tensors that it takes: positions among the inputs, the outputs and the workspace together.
+    """
+
+    shape: LaunchShape
+    integers: tuple[int, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class LaunchPlan:
+    """How a tactic is launched at one size: its launches in order, and the tensors between them."""
+
+    steps: tuple[StepLaunch, ...]
+    workspace: tuple[Workspace, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -83,12 +118,14 @@ class Evidence:
         guards: for each output, how many bytes next to it changed.
         changed: the inputs that changed, or the bytes next to them, by position.
         samples: for each output, the elements asked for.
+        workspace: the tensors between launches whose neighbouring bytes changed, by name.
     """
 
     unwritten: tuple[int, ...]
     guards: tuple[int, ...]
     changed: tuple[int, ...]
     samples: tuple[bytes, ...]
+    workspace: tuple[str, ...] = ()
 
 
 class Bench:
@@ -134,21 +171,31 @@ class Bench:
         self._loaded[handle] = _LoadedFunction(module, function)
         return handle
 
-    def check(self, handle: int, key: int, launch: LaunchShape, integers: Sequence[int]) -> Evidence:
-        """Launch once on poisoned outputs, and look at what came of it."""
-        placed = self.placed[key]
+    def check(self, handles: Sequence[int], key: int, plan: LaunchPlan) -> Evidence:
+        """Launch once on poisoned outputs, and look at what came of it; there is a handle for each step."""
+        placed, workspace = self.placed[key], self._workspace(handles[0], key, plan)
         placed.poison()
-        driver.launch(self._loaded[handle].function, launch, placed.arguments(integers)[0])
+        for tensor, buffer in zip(plan.workspace, workspace, strict=True):
+            driver.fill(buffer.address, tensor.poison, tensor.size)
+        for node in self._nodes(handles, plan, placed.addresses()[0], workspace):
+            driver.launch(node.function, node.launch, node.arguments)
         driver.synchronize()
-        return placed.evidence(self.probes)
+        damaged = [t.name for t, buffer in zip(plan.workspace, workspace, strict=True) if buffer.damage()]
+        return replace(placed.evidence(self.probes), workspace=tuple(damaged))
 
-    def time(self, handle: int, key: int, launch: LaunchShape, integers: Sequence[int], launches: int) -> float:
-        """Microseconds that launches back to back take; their number is a multiple of that of the sets."""
-        loaded = self._loaded[handle]
+    def time(self, handles: Sequence[int], key: int, plan: LaunchPlan, launches: int) -> float:
+        """Microseconds that the tactic takes back to back; `launches` is a multiple of the number of sets.
+
+        What it changes in place is restored before, in no time that counts; so a launch may find what an earlier one
+        on the same tensors left.
+        """
+        loaded, placed = self._loaded[handles[0]], self.placed[key]
         if launches not in loaded.graphs:
-            arguments = self.placed[key].arguments(integers)
-            chain = [arguments[i % len(arguments)] for i in range(launches)]
-            loaded.graphs[launches] = driver.TimedGraph(loaded.function, launch, chain)
+            workspace = self._workspace(handles[0], key, plan)
+            sets = [self._nodes(handles, plan, addresses, workspace) for addresses in placed.addresses()]
+            nodes = [node for i in range(launches) for node in sets[i % len(sets)]]
+            loaded.graphs[launches] = driver.TimedGraph(nodes)
+        placed.restore()
         return loaded.graphs[launches].run()
 
     def unload(self, handle: int) -> None:
@@ -156,13 +203,38 @@ class Bench:
         loaded = self._loaded.pop(handle)
         for graph in loaded.graphs.values():
             graph.close()
+        for buffers in loaded.workspace.values():
+            for buffer in buffers:
+                driver.free(buffer.base)
         driver.unload(loaded.module)
+
+    def _workspace(self, handle: int, key: int, plan: LaunchPlan) -> list[_Buffer]:
+        """The tensors between the launches, of which all sets share one."""
+        held = self._loaded[handle].workspace
+        if key not in held:
+            held[key] = [_Buffer(tensor.size) for tensor in plan.workspace]
+        return held[key]
+
+    def _nodes(
+        self, handles: Sequence[int], plan: LaunchPlan, placed: Sequence[Address], workspace: Sequence[_Buffer]
+    ) -> list[driver.KernelNode]:
+        """The launches on one set of tensors, by the addresses of its inputs and outputs."""
+        at = [*placed, *(buffer.address for buffer in workspace)]
+        return [
+            driver.KernelNode(
+                self._loaded[handle].function,
+                step.shape,
+                Arguments([at[i] for i in step.inputs], step.integers, [at[i] for i in step.outputs]),
+            )
+            for handle, step in zip(handles, plan.steps, strict=True)
+        ]
 
     def empty_us(self) -> float:
         """Microseconds that launching a kernel that does nothing takes in a graph."""
         handle = self.load(EMPTY_PTX.encode(), "empty", 0)
         loaded = self._loaded[handle]
-        loaded.graphs[0] = driver.TimedGraph(loaded.function, _EMPTY_LAUNCH, [Arguments([], [], [])] * _EMPTY_LAUNCHES)
+        node = driver.KernelNode(loaded.function, _EMPTY_LAUNCH, Arguments([], [], []))
+        loaded.graphs[0] = driver.TimedGraph([node] * _EMPTY_LAUNCHES)
         time_us = median(loaded.graphs[0].run() for _ in range(9)) / _EMPTY_LAUNCHES
         self.unload(handle)
         return time_us
@@ -170,11 +242,12 @@ class Bench:
 
 @dataclass(eq=False)
 class _LoadedFunction:
-    """A module on the device, and its graphs by number of launches."""
+    """A module on the device; of a tactic's first launch also its graphs by number of launches, and its workspace."""
 
     module: driver.Handle
     function: driver.Handle
     graphs: dict[int, driver.TimedGraph] = field(default_factory=dict)
+    workspace: dict[int, list[_Buffer]] = field(default_factory=dict)
 
 
 class _Buffer:
@@ -203,7 +276,11 @@ class Placed:
         wanted = math.ceil(workload.rotate_bytes / max(workload.size, 1))
         self.sets = [_Set(workload) for _ in range(max(1, min(wanted, room, MAX_SETS)))]
         first = self.sets[0]
+        self._aliases = {o.alias: i for i, o in enumerate(workload.outputs) if o.alias is not None}
         self._sums = [probes.checksum(b.base, b.total) for b in first.inputs]
+        self._begins = {i: driver.alloc(workload.inputs[i].size) for i in self._aliases}
+        for i, address in self._begins.items():
+            driver.copy(address, first.inputs[i].address, workload.inputs[i].size)
         self._positions = []
         self._gathered = []
         for output in workload.outputs:
@@ -211,18 +288,25 @@ class Placed:
             driver.upload(self._positions[-1], output.samples)
             self._gathered.append(driver.alloc(max(len(output.samples) * len(output.poison), 8)))
 
-    def arguments(self, integers: Sequence[int]) -> list[Arguments]:
-        """The parameters of a launch on each set."""
-        return [Arguments([b.address for b in s.inputs], integers, [b.address for b in s.outputs]) for s in self.sets]
-
     def addresses(self) -> list[list[Address]]:
         """The addresses of inputs, then outputs, in each set."""
         return [[b.address for b in (*s.inputs, *s.outputs)] for s in self.sets]
 
     def poison(self) -> None:
-        """Make every element of the first set's outputs hold its poison."""
+        """Make every element of the first set's outputs hold its poison, or what it begins with."""
         for output, buffer in zip(self.workload.outputs, self.sets[0].outputs, strict=True):
-            _repeat(buffer.address, output.size, output.poison)
+            if output.alias is None:
+                _repeat(buffer.address, output.size, output.poison)
+        self._restore(self.sets[0])
+
+    def restore(self) -> None:
+        """Put back what launches changed in place."""
+        for one in self.sets:
+            self._restore(one)
+
+    def _restore(self, one: _Set) -> None:
+        for i, address in self._begins.items():
+            driver.copy(one.inputs[i].address, address, self.workload.inputs[i].size)
 
     def evidence(self, probes: Probes) -> Evidence:
         """Look at the first set after a launch."""
@@ -238,17 +322,21 @@ class Placed:
         return Evidence(
             unwritten=unwritten,
             guards=tuple(b.damage() for _, b in outputs),
-            changed=tuple(i for i, (b, expected) in inputs if probes.checksum(b.base, b.total) != expected),
+            changed=tuple(
+                i
+                for i, (b, expected) in inputs
+                if i not in self._aliases and probes.checksum(b.base, b.total) != expected
+            ),
             samples=tuple(samples),
         )
 
 
 class _Set:
-    """One copy of every tensor."""
+    """One copy of every tensor; an output that is an input has its buffer."""
 
     def __init__(self, workload: Workload) -> None:
         self.inputs = [_Buffer(i.size) for i in workload.inputs]
-        self.outputs = [_Buffer(o.size) for o in workload.outputs]
+        self.outputs = [_Buffer(o.size) if o.alias is None else self.inputs[o.alias] for o in workload.outputs]
         for i, buffer in zip(workload.inputs, self.inputs, strict=True):
             _repeat(buffer.address, i.size, i.tile.tobytes())
 

@@ -111,12 +111,14 @@ def make_case(problem: Problem, seed: int, rotate_bytes: int = 0) -> Case:
         inputs.append(Input(prod(shape) * DTYPES[dtype].itemsize, tile.view(np.uint8)))
         cut[name] = tile[_flat(problem, tensor, positions) % len(tile)].reshape(part.shape(tensor))
     outputs = []
-    for tensor in kernel.outputs.values():
+    for name, tensor in kernel.outputs.items():
         dtype = problem.dtype(tensor)
         size, pattern = DTYPES[dtype].itemsize, bytes([poison(dtype)])
         samples = np.zeros(1) if tensor.scratch else _flat(problem, tensor, positions)
-        unlikely = DTYPES[dtype].kind == "f" and not tensor.scratch
-        outputs.append(Output(prod(problem.shape(tensor)) * size, pattern * size, unlikely, samples.astype(np.uint64)))
+        alias = list(kernel.inputs).index(kernel.aliases[name]) if name in kernel.aliases else None
+        unlikely = DTYPES[dtype].kind == "f" and not tensor.scratch and alias is None
+        amount = prod(problem.shape(tensor)) * size
+        outputs.append(Output(amount, pattern * size, unlikely, samples.astype(np.uint64), alias))
     return Case(problem, Workload(tuple(inputs), tuple(outputs), rotate_bytes), part, expected(part, cut))
 
 
@@ -168,6 +170,8 @@ def _fault(case: Case, evidence: Evidence) -> str | None:
     for (name, _), damaged in zip(outputs, evidence.guards, strict=True):
         if damaged:
             return f"{damaged} bytes before or after output {name} were overwritten {where}"
+    for name in evidence.workspace:
+        return f"bytes before or after {name}, which is between two launches, were overwritten {where}"
     for i in evidence.changed:
         return f"input {list(kernel.inputs)[i]}, or memory next to it, was overwritten {where}"
     for (name, tensor), unwritten in zip(outputs, evidence.unwritten, strict=True):
@@ -186,7 +190,7 @@ def _fault(case: Case, evidence: Evidence) -> str | None:
 def cuttable(problem: Problem) -> tuple[str, ...]:
     """The dimensions along which the reference of a cut is the cut of the reference, by trial."""
     kernel = problem.kernel
-    fixed = [d for d in kernel.dims if d in kernel.constants]
+    fixed = [d for d in kernel.dims if d in kernel.constant_names]
     own, config = kernel.resolve(kernel.default)
     scope = {**problem.attributes, **own.space.complete(config)}
     small = {}

@@ -17,8 +17,8 @@ from tuner.backends.cuda.station import FAULTS, PLACE_S, Loader, Runner, Station
 from tuner.backends.timing.plan import Confirmation, Screening
 from tuner.backends.timing.sampling import Series, confirm, screen
 from tuner.backends.timing.statistics import indistinct, launch_bound, relation
-from tuner.compile.artifact import Artifact
-from tuner.compile.compiler import Compiled
+from tuner.compile.artifact import Code
+from tuner.compile.steps import CompiledSteps
 from tuner.gpu.conditions import Nvml
 from tuner.gpu.present import DeviceInfo
 from tuner.outcome import Failure, FailureClass, Outcome, Timing
@@ -100,7 +100,7 @@ class Measurer:
         compiled = [self._prepared.result(c) for c in configs]
         outcomes: dict[int, Outcome] = {i: r for i, r in enumerate(compiled) if isinstance(r, Failure)}
         while len(outcomes) < len(configs):
-            rest = {i: (configs[i], a) for i, a in enumerate(compiled) if i not in outcomes and isinstance(a, Artifact)}
+            rest = {i: (configs[i], a) for i, a in enumerate(compiled) if i not in outcomes and isinstance(a, Code)}
             try:
                 outcomes.update(self._confirm(rest))
             except _FinalistFailed as e:
@@ -126,7 +126,7 @@ class Measurer:
         for station in self._stations:
             station.close()
 
-    def _trial(self, station: Station, nvml: Nvml, config: Config, compiled: Compiled) -> Outcome:
+    def _trial(self, station: Station, nvml: Nvml, config: Config, compiled: CompiledSteps) -> Outcome:
         """Check one tactic, then screen it."""
         if isinstance(compiled, Failure):
             return compiled
@@ -150,15 +150,15 @@ class Measurer:
             self._incumbent_us = timing.time_us
         return timing
 
-    def _confirm(self, finalists: Mapping[int, tuple[Config, Artifact]]) -> dict[int, Outcome]:
+    def _confirm(self, finalists: Mapping[int, tuple[Config, Code]]) -> dict[int, Outcome]:
         """Check finalists on other inputs and time them in turns; raises `_FinalistFailed`."""
         station, fresh = self._stations[0], self._cases.fresh()
         runners: dict[int, Runner | Mixed] = {}
         with station.lock:
             try:
-                for i, (config, artifact) in finalists.items():
+                for i, (config, code) in finalists.items():
                     with _blaming(i):
-                        runners[i] = self._runner(station, artifact, config)
+                        runners[i] = self._runner(station, code, config)
                         fault = runners[i].check(fresh)
                     if fault is not None:
                         raise _FinalistFailed(i, Failure(FailureClass.CORRECTNESS, fault))
@@ -173,18 +173,18 @@ class Measurer:
                 for runner in runners.values():
                     runner.close()
 
-    def _runner(self, station: Station, artifact: Artifact, config: Config) -> Runner | Mixed:
+    def _runner(self, station: Station, code: Code, config: Config) -> Runner | Mixed:
         """Make a tactic ready to be timed at every size that counts."""
         with ExitStack() as opened:
             parts = []
             for case, share in self._cases.timed():
-                runner = self._loader.runner(station, artifact, config, case, self._incumbent_us)
+                runner = self._loader.runner(station, code, config, case, self._incumbent_us)
                 opened.callback(runner.close)
                 parts.append((runner, share))
             opened.pop_all()
         return parts[0][0] if len(parts) == 1 else Mixed(parts)
 
-    def _facts(self, station: Station, artifact: Artifact, series: Series, sets: int) -> dict[str, float]:
+    def _facts(self, station: Station, code: Code, series: Series, sets: int) -> dict[str, float]:
         """Numbers about a run."""
         if self._empty_us is None:
             self._empty_us = station.call(PLACE_S, Bench.empty_us)
@@ -198,9 +198,9 @@ class Measurer:
             "empty_launch_us": self._empty_us,
             "launch_bound": launch_bound(series.median_us, self._empty_us),
             "stopped_early": series.stopped == "slow",
-            "registers": artifact.resources.registers,
-            "spill_bytes": artifact.resources.spill_store_bytes + artifact.resources.spill_load_bytes,
-            "shared_bytes": artifact.resources.shared_bytes + artifact.shared_bytes,
+            "registers": max(a.resources.registers for a in code.steps),
+            "spill_bytes": sum(a.resources.spill_store_bytes + a.resources.spill_load_bytes for a in code.steps),
+            "shared_bytes": max(a.resources.shared_bytes + a.shared_bytes for a in code.steps),
         }
         for name in ("sm_mhz", "memory_mhz", "temperature_c", "power_w"):
             if series.conditions:

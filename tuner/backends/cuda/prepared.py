@@ -7,8 +7,9 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 
 from tuner.backends.cuda.ahead import AheadCompiler
-from tuner.compile.artifact import Artifact
-from tuner.compile.compiler import Compiled, Compiles
+from tuner.compile.artifact import Code
+from tuner.compile.compiler import Compiles
+from tuner.compile.steps import CompiledSteps, submit_steps
 from tuner.kernel.problem import Problem
 from tuner.outcome import Failure
 from tuner.search.tactic import Config, canonical
@@ -26,32 +27,40 @@ class Prepared:
             ahead: has the driver compile the PTX; None leaves it to whoever loads it. Closed with this object.
         """
         self._problem, self._compiler, self._ahead = problem, compiler, ahead
-        self._begun: dict[str, Future[Compiled]] = {}
+        self._begun: dict[str, Future[CompiledSteps]] = {}
 
-    def begin(self, config: Config) -> Future[Compiled]:
+    def begin(self, config: Config) -> Future[CompiledSteps]:
         """Begin to compile a tactic, or return the future of an earlier call."""
         key = canonical(config)
         if key in self._begun:
             return self._begun[key]
-        ready: Future[Compiled] = Future()
+        ready: Future[CompiledSteps] = Future()
         self._begun[key] = ready
 
-        def compiled(future: Future[Compiled]) -> None:
+        def compiled(future: Future[CompiledSteps]) -> None:
             with _settling(ready):
-                artifact = future.result()
-                if isinstance(artifact, Failure) or self._ahead is None:
-                    ready.set_result(artifact)
+                code = future.result()
+                if isinstance(code, Failure) or self._ahead is None:
+                    ready.set_result(code)
                 else:
-                    self._ahead.submit(artifact.ptx, lambda done: accepted(artifact, done))
+                    load(code, 0)
 
-        def accepted(artifact: Artifact, future: Future[Failure | None]) -> None:
+        def load(code: Code, step: int) -> None:
+            assert self._ahead is not None
+            self._ahead.submit(code.steps[step].ptx, lambda done: accepted(code, step, done))
+
+        def accepted(code: Code, step: int, future: Future[Failure | None]) -> None:
             with _settling(ready):
-                ready.set_result(future.result() or artifact)
+                refused = future.result()
+                if refused is not None or step + 1 == len(code.steps):
+                    ready.set_result(refused or code)
+                else:
+                    load(code, step + 1)
 
-        self._compiler.submit(self._problem, config).add_done_callback(compiled)
+        submit_steps(self._compiler, self._problem, config).add_done_callback(compiled)
         return ready
 
-    def result(self, config: Config) -> Compiled:
+    def result(self, config: Config) -> CompiledSteps:
         """What became of a tactic, as soon as it is known."""
         return self.begin(config).result()
 
@@ -63,7 +72,7 @@ class Prepared:
 
 
 @contextmanager
-def _settling(future: Future[Compiled]) -> Iterator[None]:
+def _settling(future: Future[CompiledSteps]) -> Iterator[None]:
     """Hand an exception on to whoever waits for the future; without that they would wait forever."""
     try:
         yield

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from math import prod
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeAlias, TypeVar
 
-from tuner.backends.cuda.bench import Bench, Evidence
+from tuner.backends.cuda.bench import Bench, Evidence, LaunchPlan, StepLaunch, Workspace
 from tuner.backends.cuda.cases import Case, judge
 from tuner.backends.cuda.isolated import Factory, Isolated
-from tuner.compile.artifact import Artifact, Loadable
+from tuner.compile.artifact import Code, Loadable
 from tuner.errors import UnavailableError
+from tuner.frontends.dtypes import itemsize
+from tuner.gate.inputs import poison
 from tuner.gpu.driver import DriverError, LaunchShape
 from tuner.kernel.problem import Problem
 from tuner.outcome import Failure, FailureClass, TacticError
@@ -38,8 +41,8 @@ SLOWEST_BYTES_PER_S, SLOWEST_FLOPS_PER_S = 1e9, 1e11
 FAULTS = (DriverError, WorkerError, TacticError)
 """What a tactic that fails makes a station or runner raise."""
 
-How: TypeAlias = "Callable[[Problem], tuple[LaunchShape, tuple[int, ...]]]"
-"""How a tactic is launched at a size: grid, block and shared memory, and the extra integers."""
+How: TypeAlias = "Callable[[Problem], LaunchPlan]"
+"""How a tactic is launched at a size."""
 
 
 class Station:
@@ -117,38 +120,69 @@ class Loaded(Protocol):
 
 
 class LoadedCode:
-    """PTX, loaded and launched as TensorRT does both: a `Loaded`."""
+    """PTX of each launch, loaded and launched as TensorRT does both: a `Loaded`."""
 
     slack_s = LIMIT_SLACK_S
     facts: Mapping[str, float] = {}
 
-    def __init__(self, station: Station, code: Loadable, how: How) -> None:
-        """Load the code; `how` says how it is launched at each size."""
+    def __init__(self, station: Station, steps: Sequence[Loadable], how: How) -> None:
+        """Load the code of each launch; `how` says how they are launched at each size."""
         self._station, self._how = station, how
-        self._handle = station.call(PLACE_S, Bench.load, code.ptx.encode(), code.entry, code.shared_bytes)
+        self._handles: list[int] = []
+        for code in steps:
+            image = code.ptx.encode()
+            self._handles.append(station.call(PLACE_S, Bench.load, image, code.entry, code.shared_bytes))
 
     def check(self, case: Case, timeout_s: float) -> Evidence:
-        launch, integers = self._how(case.problem)
-        return self._station.call(timeout_s, Bench.check, self._handle, id(case), launch, integers)
+        return self._station.call(timeout_s, Bench.check, self._handles, id(case), self._how(case.problem))
 
     def time(self, case: Case, launches: int, timeout_s: float) -> float:
-        launch, integers = self._how(case.problem)
-        return self._station.call(timeout_s, Bench.time, self._handle, id(case), launch, integers, launches)
+        plan = self._how(case.problem)
+        return self._station.call(timeout_s, Bench.time, self._handles, id(case), plan, launches)
 
     def unload(self) -> None:
-        self._station.call(PLACE_S, Bench.unload, self._handle)
+        for handle in self._handles:
+            self._station.call(PLACE_S, Bench.unload, handle)
 
 
-def as_declared(code: Loadable, config: Config) -> How:
+def as_declared(steps: Sequence[Loadable], config: Config) -> How:
     """Launch as the kernel's declaration says."""
 
-    def how(problem: Problem) -> tuple[LaunchShape, tuple[int, ...]]:
-        launch = problem.launch(config)
-        x, y, z = (int(n) for n in launch.grid)  # type: ignore[arg-type]
-        integers = tuple(int(a) for a in launch.args)  # type: ignore[arg-type]
-        return LaunchShape((x, y, z), code.block, code.shared_bytes), integers
+    def how(problem: Problem) -> LaunchPlan:
+        launches = []
+        for step, code in zip(problem.steps(config), steps, strict=True):
+            launch = step.problem.launch(step.config)
+            x, y, z = (int(n) for n in launch.grid)  # type: ignore[arg-type]
+            integers = tuple(int(a) for a in launch.args)  # type: ignore[arg-type]
+            launches.append((LaunchShape((x, y, z), code.block, code.shared_bytes), integers))
+        return plan_launches(problem, config, launches)
 
     return how
+
+
+def plan_launches(
+    problem: Problem, config: Config, launches: Sequence[tuple[LaunchShape, tuple[int, ...]]]
+) -> LaunchPlan:
+    """Which tensors each launch of a tactic takes, at fixed sizes.
+
+    Args:
+        problem: at these sizes.
+        config: the tactic.
+        launches: for each step, how it is launched, and the extra integers.
+    """
+    names = [*problem.kernel.inputs, *problem.kernel.outputs]
+    workspace: list[Workspace] = []
+    steps = []
+    for step, (shape, integers) in zip(problem.steps(config), launches, strict=True):
+        for tensor, name in zip(step.problem.kernel.outputs.values(), step.outputs, strict=True):
+            if name not in names:
+                names.append(name)
+                dtype = step.problem.dtype(tensor)
+                size = prod(step.problem.shape(tensor)) * itemsize(dtype)
+                workspace.append(Workspace(name, size, poison(dtype)))
+        inputs, outputs = (tuple(map(names.index, group)) for group in (step.inputs, step.outputs))
+        steps.append(StepLaunch(shape, integers, inputs, outputs))
+    return LaunchPlan(tuple(steps), tuple(workspace))
 
 
 class Runner:
@@ -180,7 +214,7 @@ class Runner:
         self._station.sets(case)
         evidence = self._loaded.check(case, self._loaded.slack_s + self._launch_s)
         fault = judge(case, evidence)
-        if any(evidence.guards) or evidence.changed:
+        if any(evidence.guards) or evidence.changed or evidence.workspace:
             self._station.restart()
         return fault
 
@@ -201,14 +235,12 @@ class Loader(ABC):
     """How tactics get onto a device."""
 
     @abstractmethod
-    def runner(
-        self, station: Station, artifact: Artifact, config: Config, case: Case, incumbent_us: float | None
-    ) -> Runner:
+    def runner(self, station: Station, code: Code, config: Config, case: Case, incumbent_us: float | None) -> Runner:
         """Make a tactic ready to be timed on a case.
 
         Args:
             station: where; its lock is held.
-            artifact, config: the tactic.
+            code, config: the tactic.
             case: what it is timed on.
             incumbent_us: the best time so far, which time limits follow from; None while there is none.
 
@@ -223,12 +255,10 @@ class Loader(ABC):
 class CodeLoader(Loader):
     """Has the driver load the PTX, and launches it."""
 
-    def runner(
-        self, station: Station, artifact: Artifact, config: Config, case: Case, incumbent_us: float | None
-    ) -> Runner:
-        code = artifact.loadable
+    def runner(self, station: Station, code: Code, config: Config, case: Case, incumbent_us: float | None) -> Runner:
+        steps = [artifact.loadable for artifact in code.steps]
         limit_s = longest_launch_s(case.problem, incumbent_us)
-        return Runner(station, lambda: LoadedCode(station, code, as_declared(code, config)), case, limit_s)
+        return Runner(station, lambda: LoadedCode(station, steps, as_declared(steps, config)), case, limit_s)
 
 
 def failure(error: DriverError | WorkerError | TacticError) -> Failure:

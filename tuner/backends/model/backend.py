@@ -7,10 +7,11 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any
 
 from tuner.backends.base import Backend
-from tuner.backends.model.predict import predict
+from tuner.backends.model.predict import predict_steps
 from tuner.backends.setting import Opening
-from tuner.compile.artifact import Artifact
+from tuner.compile.artifact import Code
 from tuner.compile.compiler import Compiler
+from tuner.compile.steps import submit_steps
 from tuner.gate.verifier import Verdict, Verifier
 from tuner.gpu.catalog import Device, find_device
 from tuner.kernel.problem import Problem
@@ -43,7 +44,7 @@ class ModelBackend(Backend):
             problem: what to time.
             device: the GPU, which need not be present.
             compiler, verifier: compile and check tactics; closed with the backend.
-            proofs: PTX that a GPU has found correct, by its `Artifact.digest`, and how.
+            proofs: PTX that a GPU has found correct, by its `Code.digest`, and how.
         """
         self._problem, self._proofs = problem, proofs or {}
         self._device = device
@@ -57,10 +58,12 @@ class ModelBackend(Backend):
 
     def prepare(self, configs: Sequence[Config]) -> None:
         for config in configs:
-            self._compiler.submit(self._problem, config)
+            submit_steps(self._compiler, self._problem, config)
 
     def evaluate(self, configs: Sequence[Config]) -> Iterator[tuple[int, Outcome]]:
-        pairs = {i: (self._compiler.submit(self._problem, c), self._verifier.submit(c)) for i, c in enumerate(configs)}
+        pairs = {
+            i: (submit_steps(self._compiler, self._problem, c), self._verifier.submit(c)) for i, c in enumerate(configs)
+        }
         while pairs:
             for i in [i for i, pair in pairs.items() if all(f.done() for f in pair)]:
                 compiled, verdict = pairs.pop(i)
@@ -71,21 +74,21 @@ class ModelBackend(Backend):
     def tied(self, a: Timing, b: Timing) -> bool:
         return abs(a.time_us - b.time_us) <= TIE * min(a.time_us, b.time_us)
 
-    def compiled(self, config: Config) -> Artifact | None:
-        outcome = self._compiler.submit(self._problem, config).result()
+    def compiled(self, config: Config) -> Code | None:
+        outcome = submit_steps(self._compiler, self._problem, config).result()
         return None if isinstance(outcome, Failure) else outcome
 
     def close(self) -> None:
         self._compiler.close()
         self._verifier.close()
 
-    def _outcome(self, config: Config, compiled: Artifact | Failure, verdict: Verdict) -> Outcome:
+    def _outcome(self, config: Config, compiled: Code | Failure, verdict: Verdict) -> Outcome:
         if isinstance(compiled, Failure):
             return compiled
         if failure := verdict.failure():
             return failure
         verdict = self._proven(compiled, verdict)
-        parts = [(predict(self._device, p, config, compiled), share) for p, share in self._problem.shares]
+        parts = [(predict_steps(self._device, p, config, compiled), share) for p, share in self._problem.shares]
         common = [n for n in parts[0][0].facts if all(n in part.facts for part, _ in parts)]
         facts = {name: sum(part.facts[name] * share for part, share in parts) for name in common}
         mean_us = sum(part.time_us * share for part, share in parts)
@@ -99,7 +102,7 @@ class ModelBackend(Backend):
             lasting=verdict.lasting,
         )
 
-    def _proven(self, compiled: Artifact, verdict: Verdict) -> Verdict:
+    def _proven(self, compiled: Code, verdict: Verdict) -> Verdict:
         """The verdict, or that of a GPU on this very PTX where there is none here."""
         proof = self._proofs.get(compiled.digest)
         return verdict if verdict.kind == "verified" or proof is None else Verdict("verified", checked=proof)

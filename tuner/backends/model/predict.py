@@ -39,7 +39,7 @@ from typing import cast
 from tuner.backends.model.program import Instruction, Program
 from tuner.backends.model.trace import SECTOR, Access, Trace, first_addresses, trace
 from tuner.backends.model.traffic import Traffic, find_traffic
-from tuner.compile.artifact import Artifact
+from tuner.compile.artifact import Artifact, Code
 from tuner.errors import ConfigError
 from tuner.frontends.dtypes import DTYPES
 from tuner.gpu.catalog import Device
@@ -155,6 +155,20 @@ def predict(device: Device, problem: Problem, config: Config, artifact: Artifact
     hidden_flops = problem.flops() / blocks if "tcgen05.mma" in artifact.ptx else 0.0
     demands = {unit: cycles * repeat for unit, cycles in _demands(kernel, hidden_flops).items()}
     return _time(kernel, fit, blocks, demands, _path(kernel) * repeat)
+
+
+def predict_steps(device: Device, problem: Problem, config: Config, code: Code) -> Timing:
+    """Predict the time of all launches of a tactic, one after another; arguments and errors as for `predict`.
+
+    Of several launches the facts are the sums of those that are times.
+    """
+    steps = problem.steps(config)
+    parts = [predict(device, s.problem, s.config, a) for s, a in zip(steps, code.steps, strict=True)]
+    if len(parts) == 1:
+        return parts[0]
+    names = [name for name in parts[0].facts if name.endswith("_us") and all(name in part.facts for part in parts)]
+    facts = {name: sum(part.facts[name] for part in parts) for name in names}
+    return Timing(sum(part.time_us for part in parts), "prediction", "model", facts=facts)
 
 
 def _time(kernel: _TracedKernel, fit: Occupancy, blocks: int, demands: Mapping[str, float], path: float) -> Timing:

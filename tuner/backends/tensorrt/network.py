@@ -12,6 +12,7 @@ from tuner.errors import ConfigError, did_you_mean
 from tuner.kernel.loader import import_file
 from tuner.kernel.problem import Problem
 from tuner.qdp.dtypes import to_tensorrt
+from tuner.qdp.tables import call_values
 
 if TYPE_CHECKING:
     import tensorrt as trt
@@ -32,7 +33,7 @@ def add_alone(network: trt.INetworkDefinition, plugin: Plugin, problem: Problem)
         inputs.append(network.add_input(name, to_tensorrt(problem.dtype(tensor)), shape))
         if -1 in shape:
             profiles[name] = profile
-    layer = network.add_plugin(plugin(*inputs, **problem.attributes), aot=True)
+    layer = network.add_plugin(plugin(*inputs, **call_values(problem)), aot=True)
     if layer is None:
         raise EngineError("TensorRT does not add the plugin's layer", ())
     for i, name in enumerate(problem.kernel.outputs):

@@ -10,16 +10,17 @@ from math import prod
 
 from tuner.compile.artifact import Artifact
 from tuner.compile.compiler import Compiles
-from tuner.errors import NoValidTacticError
+from tuner.errors import ConfigError, NoValidTacticError
 from tuner.gpu.catalog import is_portable
 from tuner.kernel.arith import Int
-from tuner.kernel.kernel import Kernel
+from tuner.kernel.kernel import Attribute, Kernel
 from tuner.kernel.problem import Problem
 from tuner.kernel.tensor import Tensor
 from tuner.outcome import Failure
 from tuner.qdp.bundle.manifest import BundledKernel, BundledProblem, BundledTactic, BundledTensor, BundledTimes
 from tuner.qdp.bundle.recorded import WrittenExpr, extent_terms, formula_term, term_of
 from tuner.qdp.dtypes import member
+from tuner.qdp.tables import is_fixed, tables
 from tuner.search.tactic import Config, Tactic
 from tuner.store.entry import Entry, TimedTactic
 
@@ -92,7 +93,20 @@ def _doubt(entry: Entry, default: Tactic) -> str:
 
 
 def bundled_kernel(kernel: Kernel, held: Sequence[Held]) -> BundledKernel:
-    """Describe a kernel and its problems for the manifest."""
+    """Describe a kernel and its problems for the manifest.
+
+    Raises:
+        ConfigError: when a word that no network can choose differs between the problems.
+    """
+    for name in kernel.attributes:
+        values = {str(h.problem.attributes[name]): h.problem for h in held}
+        if is_fixed(kernel, name) and len(values) > 1:
+            raise ConfigError(
+                f"{kernel.id}: {name} is {' and '.join(values)} in problems of one bundle, between which a network "
+                f"could not choose; export them apart, or declare it as Word{tuple(values)!r}"
+            )
+    types = kernel.chosen_dtypes
+    words = {n: tuple(map(member, t)) if n in types else t for n, t in tables(kernel).items()}
 
     def tensors(group: Mapping[str, Tensor]) -> dict[str, BundledTensor]:
         return {
@@ -103,10 +117,16 @@ def bundled_kernel(kernel: Kernel, held: Sequence[Held]) -> BundledKernel:
     return BundledKernel(
         inputs=tensors(kernel.inputs),
         outputs=tensors(kernel.outputs),
-        attributes=dict(kernel.attributes),
+        attributes=_plain(kernel, kernel.attributes),
         problems=tuple(map(_bundled_problem, held)),
         solutions=tuple((s.dim, s.tensor, s.axis, formula_term(s.formula)) for s in kernel.solutions),
+        tables=words,
     )
+
+
+def _plain(kernel: Kernel, attributes: Mapping[str, Attribute]) -> dict[str, Attribute]:
+    """The attributes that the plugin has, as plain data."""
+    return {n: str(v) if isinstance(v, str) else v for n, v in attributes.items() if not is_fixed(kernel, n)}
 
 
 def _bundled_problem(held: Held) -> BundledProblem:
@@ -119,7 +139,7 @@ def _bundled_problem(held: Held) -> BundledProblem:
         capability=entry.capability,
         portable=all(is_portable(artifact.target) for _, artifact in held.code),
         types={t.dtype if t.dtype in problem.dtypes else member(t.dtype): member(problem.dtype(t)) for t in tensors},
-        attributes=dict(problem.attributes),
+        attributes=_plain(problem.kernel, problem.attributes),
         dims={dim: _extent(problem, dim) for dim in problem.dims},
         tactics=tuple(_bundled_tactic(problem, Tactic(t.config), artifact, t) for t, artifact in held.tactics),
         default=_bundled_tactic(problem, default, code, timed),

@@ -12,6 +12,7 @@ from tuner.kernel.problem import WHICH, Problem
 from tuner.qdp.bundle.contents import Held, bundled_kernel, file_name
 from tuner.qdp.bundle.manifest import Manifest
 from tuner.qdp.bundle.place import PLUGIN, put_bundle
+from tuner.qdp.tables import call_values, served, tables
 from tuner.store.keys import key_of
 from tuner.version import __version__
 
@@ -76,10 +77,12 @@ def _declaration(kernel: Kernel) -> str:
     """The three functions of a plugin, which TensorRT reads the signatures of."""
     name = kernel.id.replace("::", "_")
     inputs = "".join(f"{n}: trtp.TensorDesc, " for n in kernel.inputs)
-    given = inputs + "".join(f"{n}: {type(v).__name__}, " for n, v in kernel.attributes.items())
+    words = tables(kernel)
+    types = {n: int if n in words else type(kernel.attributes[n]) for n in served(kernel)}
+    given = inputs + "".join(f"{n}: {t.__name__}, " for n, t in types.items())
     outputs = f"tuple[{', '.join(['trtp.TensorDesc'] * len(kernel.outputs))}]"
     tensors = f"[{', '.join(kernel.inputs)}]"
-    attributes = "{" + ", ".join(f'"{n}": {n}' for n in kernel.attributes) + "}"
+    attributes = "{" + ", ".join(f'"{n}": {n}' for n in types) + "}"
     described = "trtp.TensorDesc" if len(kernel.outputs) == 1 else outputs
     return f'''
 
@@ -113,5 +116,5 @@ def call_of(problem: Problem) -> str:
         extents = zip(*(problem.shape(tensor, which) for which in WHICH), strict=True)
         texts = [str(e[0]) if len(set(e)) == 1 else ":".join(map(str, e)) for e in extents]
         tensors.append(f"{problem.dtype(tensor)}[{', '.join(texts) or '()'}]")
-    attributes = [f"{name}={value!r}" for name, value in problem.attributes.items()]
+    attributes = [f"{name}={value!r}" for name, value in call_values(problem).items()]
     return f"{problem.kernel.id}({', '.join(tensors + attributes)})"

@@ -114,6 +114,8 @@ class BundledKernel(Struct, frozen=True):
         problems: what is served.
         solutions: how dimensions follow from the inputs, one after the other: the dimension, an input, the extent's
             place counted from the last, which is -1, and a term in which the extent is called "".
+        tables: of each attribute that is a position, what the positions mean: words, or TensorRT's data types where
+            the name is a dtype variable's.
     """
 
     inputs: dict[str, BundledTensor]
@@ -121,6 +123,7 @@ class BundledKernel(Struct, frozen=True):
     attributes: dict[str, Attribute]
     problems: tuple[BundledProblem, ...] = ()
     solutions: tuple[tuple[str, str, int, Term], ...] = ()
+    tables: dict[str, tuple[str, ...]] = {}
 
 
 class Manifest(Struct, frozen=True, kw_only=True):

@@ -73,7 +73,8 @@ _require_free(MANIFEST["kernels"])
 def describe(plugin: str, inputs: Sequence[Any], attributes: Mapping[str, Any]) -> Any:
     """What `register` returns: the outputs' shapes and types."""
     kernel = MANIFEST["kernels"][plugin]
-    types, shapes = _types(kernel, inputs), [list(desc.shape_expr) for desc in inputs]
+    attributes = _meant(kernel, attributes)
+    types, shapes = _types(kernel, inputs, attributes), [list(desc.shape_expr) for desc in inputs]
     sizes, leading = _sizes(kernel, shapes, attributes), _leading(kernel, shapes)
     outputs = []
     for tensor in kernel["outputs"].values():
@@ -112,7 +113,9 @@ def launch(plugin: str, inputs: Sequence[Any], attributes: Mapping[str, Any], ta
 def _find(plugin: str, inputs: Sequence[Any], attributes: Mapping[str, Any]) -> dict[str, Any]:
     """The problem of the manifest that these tensors are an instance of, for this device."""
     kernel = MANIFEST["kernels"][plugin]
-    types = {name: dtype.name for name, dtype in _types(kernel, inputs).items()}
+    meant = _meant(kernel, attributes)
+    types = {name: dtype.name for name, dtype in _types(kernel, inputs, meant).items()}
+    attributes = {name: value for name, value in meant.items() if name in kernel["attributes"]}
     dims = _dims(kernel, inputs, attributes)
     held = kernel["problems"]
     fitting = [
@@ -181,9 +184,21 @@ def _device() -> tuple[str, tuple[int, int]] | None:
 # -- tensors ---------------------------------------------------------------------------------------
 
 
-def _types(kernel: dict[str, Any], inputs: Sequence[Any]) -> dict[str, Any]:
+def _meant(kernel: dict[str, Any], attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes with the words that their positions stand for."""
+    meant = dict(attributes)
+    for name, words in kernel["tables"].items():
+        if not 0 <= meant[name] < len(words):
+            known = ", ".join(f"{i} for {word}" for i, word in enumerate(words))
+            raise BundleError(f"{name}={meant[name]} is none of {known}")
+        meant[name] = words[meant[name]]
+    return meant
+
+
+def _types(kernel: dict[str, Any], inputs: Sequence[Any], attributes: Mapping[str, Any]) -> dict[str, Any]:
     """The data type behind each name in the kernel's tensors."""
-    types = {t["dtype"]: getattr(trt.DataType, t["dtype"], None) for t in kernel["outputs"].values()}
+    names = [t["dtype"] for t in kernel["outputs"].values()]
+    types = {name: getattr(trt.DataType, str(attributes.get(name, name)), None) for name in names}
     seen: dict[str, Any] = {}
     for (name, tensor), desc in zip(kernel["inputs"].items(), inputs, strict=True):
         if seen.setdefault(tensor["dtype"], desc.dtype) != desc.dtype:

@@ -14,6 +14,7 @@ from tuner.qdp.offers import default_tactic, pinned_space
 from tuner.qdp.plugin import Offer
 from tuner.qdp.rehearsal.builder import Broken, Played, PlayedLaunch, PlayedTensor, Rehearsal, play
 from tuner.qdp.rehearsal.rules import examine
+from tuner.qdp.tables import call_values
 from tuner.search.points import drawn
 from tuner.search.tactic import Config, Tactic
 
@@ -46,7 +47,7 @@ def rehearse(problem: Problem, offer: Offer, target: Target) -> tuple[Rehearsal,
         PlayedTensor(member(problem.dtype(t)), *(problem.shape(t, which) for which in WHICH))
         for t in kernel.inputs.values()
     ]
-    rehearsal = play(kernel.id, tensors, problem.attributes)
+    rehearsal = play(kernel.id, tensors, call_values(problem))
     broken = examine(rehearsal, target)
     if broken:
         return rehearsal, broken

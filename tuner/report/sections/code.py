@@ -23,9 +23,10 @@ def code(job: TunedProblem) -> Section | None:
     columns = {"winner": job.confirmed(job.winner), "default": job.confirmed(job.default)}
     if job.winner is not None and job.default is not None and job.winner.id == job.default.id:
         columns = {"winner and default": job.confirmed(job.winner)}
-    known = {name: t for name, t in columns.items() if t is not None and (t.code is not None or t.facts)}
-    listings = {name: read_listing(job.folder, t.code) for name, t in known.items() if t.code is not None}
-    compiled = {name: _compiled(t.code, listings[name]) for name, t in known.items() if t.code is not None}
+    known = {name: t for name, t in columns.items() if t is not None and (t.launches or t.facts)}
+    launches = {_column(name, c): c for name, t in known.items() for c in t.launches}
+    listings = {name: read_listing(job.folder, c) for name, c in launches.items()}
+    compiled = {name: _compiled(c, listings[name]) for name, c in launches.items()}
     run = {name: _run(t, own=_FROM_CODE if compiled else frozenset()) for name, t in known.items()}
     blocks: list[PageBlock] = []
     if compiled:
@@ -34,13 +35,16 @@ def code(job: TunedProblem) -> Section | None:
         blocks.append(_side_by_side(run, f"Facts about the run, {job.timed_word}"))
     if not blocks:
         return None
-    compilers = {t.code.compiler for t in known.values() if t.code is not None}
-    blocks += [Text(f"Compiled by {c}.") for c in sorted(compilers)]
+    blocks += [Text(f"Compiled by {c}.") for c in sorted({c.compiler for c in launches.values()})]
     for name, listing in listings.items():
         blocks += [Text(note, note=True) for note in listing.missing]
-        if name != "default":
+        if not name.startswith("default"):
             blocks += [Folded(f"{kind} of the {name}", text) for kind, text in listing.texts.items()]
     return Section("Code", blocks)
+
+
+def _column(name: str, code: CodeFiles) -> str:
+    return f"{name}, {code.step}" if code.step else name
 
 
 def _run(tactic: TacticRecord, own: frozenset[str]) -> dict[str, float | str]:
