@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import functools
+import hashlib
+import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tuner.errors import UnavailableError
@@ -12,7 +15,7 @@ from tuner.gpu.catalog import find_device
 from tuner.gpu.stand_in_driver import StandInDriver, answering
 
 
-def on_interpreter(function: Callable[..., Any], results: int | tuple[int, ...]) -> Callable[..., Any]:
+def on_interpreter(function: Callable[..., Any], results: int | tuple[int, ...]) -> HostReference:
     """Make a reference of a host function: the function itself, with its kernels on Triton's interpreter.
 
     Arrays become tensors on the CPU, in float32 where they are floating point, which say that they are on the GPU.
@@ -21,14 +24,49 @@ def on_interpreter(function: Callable[..., Any], results: int | tuple[int, ...])
     Args:
         function: the host function.
         results: which of the tensors that it returns, counted through lists and tuples.
-
-    Returns:
-        A function that takes what the host function takes, with arrays for tensors, and returns arrays.
-
-    Raises:
-        UnavailableError: when it is called in a process where kernels are compiled and not interpreted, or without torch.
     """
-    return functools.partial(_run, function, results)
+    owner = getattr(function, "__self__", None) or function
+    module = str(owner.__module__)
+    made = HostReference(f"{module}:{getattr(owner, '__qualname__', owner)}", _digest(module), results)
+    _functions[made.name, made.digest] = function
+    return made
+
+
+_functions: dict[tuple[str, str], Callable[..., Any]] = {}
+"""Host functions by their names and the digests of their packages."""
+
+
+@dataclass(frozen=True)
+class HostReference:
+    """A host function that takes arrays for tensors, and returns arrays.
+
+    Attributes:
+        name: the module and name of the function.
+        digest: of the files of its package that are loaded, so that a verdict is forgotten when they change.
+        results: which of the tensors that it returns.
+    """
+
+    name: str
+    digest: str
+    results: int | tuple[int, ...]
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        """Run it.
+
+        Raises:
+            UnavailableError: in a process where kernels are compiled and not interpreted, or without torch.
+        """
+        return _run(_functions[self.name, self.digest], self.results, *args, **named)
+
+
+def _digest(module: str) -> str:
+    """The SHA-256 of all files that are loaded of a module's package."""
+    top = module.partition(".")[0]
+    files = {str(getattr(m, "__file__", None)) for n, m in list(sys.modules.items()) if n.partition(".")[0] == top}
+    text = hashlib.sha256()
+    for file in sorted(f for f in files if f.endswith(".py")):
+        text.update(Path(file).read_bytes())
+    return text.hexdigest()
 
 
 def _run(host: Callable[..., Any], results: int | tuple[int, ...], *args: Any, **named: Any) -> Any:
@@ -54,7 +92,7 @@ def _run(host: Callable[..., Any], results: int | tuple[int, ...], *args: Any, *
         return getattr(torch, torch_spelling(value)) if type(value).__name__ == "DType" else value
 
     driver = _FirstConfig(find_device("h200"))
-    with answering(driver, always=True), _on_gpu_by_name(torch):
+    with answering(driver, always=True), _on_gpu_by_name(torch), _interpreter_put_right():
         returned = host(*map(given, args), **{n: given(v) for n, v in named.items()})
     tensors = list(_tensors(torch, returned))
     found = [tensors[i].detach().double().numpy() for i in (results if isinstance(results, tuple) else (results,))]
@@ -100,6 +138,38 @@ def _on_gpu_by_name(torch: Any) -> Iterator[None]:
 
     with ByName():
         yield
+
+
+@contextlib.contextmanager
+def _interpreter_put_right() -> Iterator[None]:
+    """Have the interpreter know libdevice and count loops, and pass floats as Triton's launcher does: as fp32 scalars."""
+    import numpy as np
+    import triton.language as tl
+    from triton.runtime import interpreter
+
+    from tuner.gate.rewriting import replacements
+
+    convert, patch_tensor = interpreter._implicit_cvt, interpreter._patch_lang_tensor
+
+    def converted(value: Any) -> Any:
+        if isinstance(value, float):
+            return tl.tensor(interpreter.TensorHandle(np.array([value], np.float32), tl.float32), tl.float32)
+        return convert(value)
+
+    def with_index(tensor: Any, scope: Any) -> None:
+        patch_tensor(tensor, scope)
+        scope.set_attr(tensor, "__index__", lambda self: int(self.handle.data.item()))
+
+    patches = interpreter._LangPatchScope()
+    try:
+        patches.set_attr(interpreter, "_implicit_cvt", converted)
+        patches.set_attr(interpreter, "_patch_lang_tensor", with_index)
+        for owner, name, value in replacements(interpreter._get_np_dtype):
+            patches.set_attr(owner, name, value)
+        with np.errstate(all="ignore"):
+            yield
+    finally:
+        patches.restore()
 
 
 def _tensors(torch: Any, value: Any) -> Iterator[Any]:

@@ -38,9 +38,8 @@ def reference(found: Found, call: HostCall, parameters: tuple[str, ...], owner: 
     spelt = ", ".join(arguments)
     chosen = f"({', '.join(map(str, results))},)" if len(results) > 1 else str(results[0])
     return (
-        f"{head}\n    # TODO: numpy would be faster, and say what is meant: this is the function itself, on Triton's\n"
-        "    # interpreter, in float32.\n"
-        f'    return on_interpreter({owner}, results={chosen})({spelt})'
+        "# TODO: numpy would be faster, and say what is meant: this is the function itself, on Triton's interpreter, in\n"
+        f"# float32.\nHOST = on_interpreter({owner}, results={chosen})\n\n\n{head}\n    return HOST({spelt})"
     )
 
 
