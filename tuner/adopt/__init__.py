@@ -2,7 +2,7 @@
 
 - `call`: the arguments of the host function, as text
 - `watching`: run it at several sizes on tensors that hold no data; `recording`: the driver that takes launches down;
-  `fake_tensors` with torch, `without_torch` and `torch_module` without; `tape`: what was seen
+  `fake_tensors` with torch, `torch_module` without; `tape`: what was seen
 - `fitting`: the arithmetic behind integers; `reading`: what to declare; `found`: all that was found out
 - `writing`, `references`: the files
 - `missing`: stand-ins for packages that are not installed

@@ -65,7 +65,9 @@ def adopt(function: str, call: str, *, kernel_id: str, out: Path, target: str = 
     read_call = parse_call(call)
     device = find_device(target)
     module, path, root = _located(function)
-    with _tensors() as tensors, _on_path(root):
+    with_torch = importlib.util.find_spec("torch") is not None
+    tensors = _tensors(with_torch)
+    with _on_path(root):
         with stage(device, tensors) as driver:
             host, missing = _function(module, path)
             parameters = _parameters(host)
@@ -79,14 +81,13 @@ def adopt(function: str, call: str, *, kernel_id: str, out: Path, target: str = 
         found.notes.append(f"stood for, since not installed: {', '.join(missing)}")
     for branch in branches.untaken():
         found.ask(f"not taken in any run: {branch}")
-    memory = {watched.tapes[0].memory[number].name: name for name, number in found.memory.items()}
     text = writing.declaration(
         found,
         kernel_id,
         f"{module}:{path}",
         call,
         _import_lines(root, out),
-        reference(found, read_call, parameters, path, memory),
+        reference(found, read_call, parameters, path, with_torch),
         (module, path.partition(".")[0]),
         missing,
     )
@@ -152,22 +153,15 @@ def _parameters(host: Any) -> tuple[str, ...]:
     return names[1:] if own else names
 
 
-def _installed(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None
-
-
-@contextmanager
-def _tensors() -> Iterator[Tensors]:
+def _tensors(with_torch: bool) -> Tensors:
     """Torch's fake tensors, or those of the module that stands in for torch."""
-    if not _installed("torch"):
-        from tuner.adopt.without_torch import standing_in_for_torch
+    if not with_torch:
+        from tuner.adopt.torch_module import StandInTensors
 
-        with standing_in_for_torch() as tensors:
-            yield tensors
-        return
+        return StandInTensors()
     from tuner.adopt.fake_tensors import FakeTensors
 
-    yield FakeTensors()
+    return FakeTensors()
 
 
 @contextmanager

@@ -55,14 +55,17 @@ class FakeTensors:
     @contextmanager
     def running(self, tape: Tape) -> Iterator[None]:
         """Write to a tape what is done with tensors meanwhile."""
-        from torch._subclasses import FakeTensor
+        from torch._subclasses import FakeTensor, fake_tensor
 
         self._tape, self._numbers, self._alive = tape, {}, []
         before = FakeTensor.__dict__.get("data_ptr")
+        touch_gpu = fake_tensor.init_gpu_context
+        fake_tensor.init_gpu_context = lambda device: None  # there is none, though `torch.cuda` says so
         FakeTensor.data_ptr = lambda tensor: self._address(tensor)  # type: ignore[method-assign]
         try:
             yield
         finally:
+            fake_tensor.init_gpu_context = touch_gpu
             if before is None:
                 del FakeTensor.data_ptr
             else:

@@ -78,7 +78,7 @@ class Found:
         dtypes: the types that each dtype variable was seen to stand for.
         chosen: the one that was given.
         shared: parameters that more than one launch, or an extent, depends on.
-        memory: for each input that is an argument of the call, the number of its memory.
+        arguments: for each input that is an argument of the call, that argument.
         scalars: for each argument of the call that is an attribute, the attribute.
         todo: what could not be worked out, with what was seen.
         notes: what was taken for granted.
@@ -91,7 +91,7 @@ class Found:
     dtypes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     chosen: dict[str, str] = field(default_factory=dict)
     shared: list[str] = field(default_factory=list)
-    memory: dict[str, int] = field(default_factory=dict)
+    arguments: dict[str, str] = field(default_factory=dict)
     scalars: dict[str, str] = field(default_factory=dict)
     todo: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)

@@ -79,20 +79,22 @@ class _Missing(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         if name.partition(".")[0] not in self._names:
             return None
-        return ModuleSpec(name, self, is_package=True)
+        return ModuleSpec(name, _Missing(()), is_package=True)  # a loader of its own: others put theirs around it
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         if spec.name == "torch" or spec.name.startswith("torch."):
             from tuner.adopt.torch_module import make_module
 
-            return make_module(spec.name)
-        return _StandInModule(spec.name)
+            parent = sys.modules.get(spec.name.rpartition(".")[0])
+            made = vars(parent).get(spec.name.rpartition(".")[2]) if parent is not None else None
+            return made if isinstance(made, ModuleType) else make_module(spec.name)
+        return StandInModule(spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
         """There is nothing to execute."""
 
 
-class _StandInModule(ModuleType):
+class StandInModule(ModuleType):
     """Has every name."""
 
     __path__: list[str] = []
@@ -116,7 +118,15 @@ class _Kind(type):
             return super().__call__(*args, **named)  # a class of the user's that derives from one
         if len(args) == 1 and not named and isinstance(args[0], FunctionType | type):
             return args[0]  # above a function or a class
+        if (called := cls.__dict__.get("_called")) is not None:
+            return called()
         return stand_in(f"{cls.__qualname__}()")
+
+    def __enter__(cls) -> Any:
+        return cls
+
+    def __exit__(cls, *_: Any) -> None:
+        """There is nothing to leave."""
 
     def __getitem__(cls, _: Any) -> Any:
         return cls
@@ -134,12 +144,17 @@ class _Kind(type):
         return "_standing_for" not in cls.__dict__
 
 
-def stand_in(name: str) -> Any:
-    """Make something that stands for what a name means."""
+def stand_in(name: str, called: Callable[[], Any] | None = None) -> Any:
+    """Make something that stands for what a name means.
+
+    Args:
+        name: in full.
+        called: what calling it gives; nothing in particular by default.
+    """
 
     def init(self: Any, *_: Any, **__: Any) -> None:
         """Nothing is kept."""
 
-    return _Kind(name, (), {"_standing_for": name, "__init__": init, "__module__": __name__, "__qualname__": name})
+    return _Kind(name, (), {"_standing_for": name, "__init__": init, "__module__": __name__, "__qualname__": name, "_called": called})
 
 

@@ -160,7 +160,7 @@ class _Reading:
                         "which the network has to provide in this form"
                     )
                 else:
-                    found.memory[name] = memory
+                    found.arguments[name] = allocation.name
                 self._check_integers(tensor)
                 found.tensors[name] = tensor
                 if written:

@@ -127,6 +127,9 @@ _SPELLINGS = {
     "int1": "i1",
 }
 
+TORCH_NAMES = frozenset(_SPELLINGS.values())
+"""The data types that torch has."""
+
 
 def data_type_name(value: Any) -> str | None:
     """The name of a data type of Triton, numpy or torch; None for anything else."""

@@ -10,7 +10,7 @@ from tuner.adopt.found import INPUT, OUTPUT, Found
 from tuner.adopt.tape import DataType
 
 
-def reference(found: Found, call: HostCall, parameters: tuple[str, ...], owner: str, memory: Mapping[str, str]) -> str:
+def reference(found: Found, call: HostCall, parameters: tuple[str, ...], owner: str, with_torch: bool) -> str:
     """Write the function `reference` of a declaration.
 
     Args:
@@ -18,16 +18,23 @@ def reference(found: Found, call: HostCall, parameters: tuple[str, ...], owner: 
         call: what the function was called with.
         parameters: of the function.
         owner: the function, as the file imports it.
-        memory: for each argument of the call that is an input, the name that it is declared by.
+        with_torch: whether torch is installed, which running the function takes.
     """
+    memory = {argument: name for name, argument in found.arguments.items()}
     takes = [t.name for t in found.of(INPUT)] + list(found.attributes)
     results = [t.result for t in found.of(OUTPUT)]
     head = f"def reference({', '.join(takes)}):"
-    if any(r is None for r in results) or any(t.name not in memory.values() for t in found.of(INPUT)):
+    why = ""
+    if not with_torch:
+        why = "torch is not installed"
+    elif any(r is None for r in results):
+        why = "it does not return all of them"
+    elif any(t.name not in memory.values() for t in found.of(INPUT)):
+        why = "it makes an input itself"
+    if why:
         names = ", ".join(t.name for t in found.of(OUTPUT))
         return (
-            f"{head}\n    # TODO: {names} in numpy; the arguments are float64. The function itself cannot serve, since it\n"
-            "    # returns not all of them, or gets something that is no argument of it.\n"
+            f"{head}\n    # TODO: {names} in numpy; the arguments are float64. The function itself cannot serve:\n    # {why}.\n"
             f'    raise NotImplementedError("fill in the reference of {names}")'
         )
     arguments = []

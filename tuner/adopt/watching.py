@@ -82,7 +82,10 @@ def watch(
         ConfigError: when it cannot be run even at the sizes that were given.
     """
     run = _Runs(function, call, parameters, tensors, driver)
-    first = run.at(call.sizes)
+    try:
+        first = run.at(call.sizes)
+    except Exception as e:
+        raise ConfigError(f"the function cannot be run as called: {_said(e)}") from e
     watched = Watched([first])
     steps = {dim: 1 for dim in call.sizes}
     tapes = run.all(call.sizes, steps)
