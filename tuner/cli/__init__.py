@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import click
 
+from tuner.cli.adopt import adopt
 from tuner.cli.check import check
 from tuner.cli.doctor import doctor
 from tuner.cli.export import export
@@ -41,7 +42,7 @@ def cli() -> None:
     """Tune GPU kernels as tactics of TensorRT quickly deployable plugins."""
 
 
-for _command in (tune, portfolio, show, report, export, import_, rehearse, check, replay, doctor, new):
+for _command in (tune, portfolio, show, report, export, import_, rehearse, check, replay, doctor, new, adopt):
     cli.add_command(_command)
 
 

@@ -262,6 +262,7 @@ class _Watcher:
         action = self._waiting.pop(name)
         spec = importlib.util.find_spec(name)  # comes here again, and goes on to the others
         if spec is None or spec.loader is None:
+            self._waiting[name] = action  # who looks whether it is installed imports nothing
             return spec
         execute = spec.loader.exec_module
 
