@@ -389,6 +389,12 @@ class Kernel:
         for name, block in self.descriptors.items():
             if name not in (*self.inputs, *self.outputs) or len(self.tensor(name).extents) != len(block):
                 raise ConfigError(f"descriptors give {name!r} the block shape {block!r}; its tensor has another rank")
+        for what, names, taken in (
+            ("absent", self.absent, self.code.fixed),
+            ("descriptors", self.descriptors, self.code.blocks),
+        ):
+            if names and not taken:
+                raise ConfigError(f"{what} is for parameters of Triton functions; {self.code.language} has none such")
         inputs, outputs = self.passed
         self.code.check_parameters(tuple(inputs), tuple(outputs), self.attributes)
         known = [*self.space.names, *self.attributes, *self.dims, *(self.dtypes if self.code.takes_types else ())]
