@@ -71,7 +71,8 @@ def test_the_recorded_parameters_reach_every_layer(layer: ModuleType, tmp_path: 
     ]
     assert (peak.played.opt, peak.played.dtype) == ((64,), "FLOAT")
     workspace = network.layers[1].tensors[0]
-    assert workspace.opt == (64, 4)  # cdiv(1000, 256)
+    assert workspace is network.layers[0].get_output(0)
+    assert workspace.played.opt == (64, 4)  # cdiv(1000, 256)
     assert [len(layer.rehearsal.offered) for layer in network.layers] == [1, 1]
     assert not network.broken and plugin.errors == []
 
