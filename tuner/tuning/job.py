@@ -173,16 +173,10 @@ def run_job(
             something was found all the same.
     """
     stop_in_child()
-    lanes = _lanes(choice, len(config.problems))
+    cache, lanes = Cache.open(places.cache), _lanes(choice, len(config.problems))
     _make_folder(places.out)
-    run = _Run(
-        config,
-        places,
-        Cache.open(places.cache),
-        progress if len(lanes) == 1 else together(progress),
-        sampler,
-        len(lanes),
-    )
+    told = progress if len(lanes) == 1 else together(progress)
+    run = _Run(config, places, cache, told, sampler, len(lanes))
     require_writable(places.cache)
     with exclusive(places.out, places.storage):
         try:

@@ -12,10 +12,10 @@ def test_a_gpu_that_waits_is_given_more_and_one_that_is_waited_for_less() -> Non
         pace.taken(waited=True)
     assert pace.limit == 5
     pace.taken(waited=False)
-    pace.ready(before=1)
+    pace.ready(before=0)
     assert pace.limit == 5, "one that waits is what keeps the GPU busy"
-    pace.ready(before=2)
-    assert pace.limit == 4
+    pace.ready(before=1)
+    assert pace.limit == 4, "a second one is too many"
 
 
 def test_compilers_that_all_have_work_are_not_given_more() -> None:

@@ -30,7 +30,7 @@ class Pace:
 
     def ready(self, before: int) -> None:
         """Hear that a tactic is compiled, and how many such were waiting for a GPU before it."""
-        if before > self._devices:
+        if before >= self._devices:
             self._move(-1)
 
     def _move(self, by: int) -> None:
