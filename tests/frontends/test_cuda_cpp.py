@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from declare import MACROS, declare, double
 
-from tuner import Launch, Range, choice
+from tuner import DType, Launch, Range, choice
 from tuner.compile.pipeline import compile_key, compile_tactic, tools
 from tuner.compile.ptx import parse
 from tuner.errors import ConfigError
@@ -58,6 +58,16 @@ def test_parameters_come_in_any_order(code: str) -> None:
     reordered, usual = compile_tactic(problem, TACTIC, H100), compile_tactic(double(CudaCpp(code, entry)), TACTIC, H100)
     assert [p.name[-1] for p in parse(reordered.ptx).entry.params] == ["2", "1", "0"]
     assert reordered.resources.instructions == usual.resources.instructions
+
+
+def test_constants_may_follow_and_be_types() -> None:
+    code = MACROS.replace("x[i] + x[i]", "T(ACC(x[i]) * WIDE)")
+    follows = lambda N: {"WIDE": N // 500, "ACC": DType("fp32")}  # noqa: E731
+    named = MACROS.replace("x[i] + x[i]", "T(float(x[i]) * 2)")
+    followed = compile_tactic(double(CudaCpp(code, "twice"), "fp16", constants=follows), TACTIC, H100)
+    assert followed.ptx == compile_tactic(double(CudaCpp(named, "twice"), "fp16"), TACTIC, H100).ptx
+    with pytest.raises(ConfigError, match=r"absent is for parameters of Triton functions; CUDA C\+\+ has none such"):
+        double(CudaCpp(code, "twice"), absent=("n",))
 
 
 def test_ptx_is_lowered_to_what_the_driver_knows() -> None:

@@ -30,8 +30,14 @@ def scaled_load(desc, row, column):
     return desc.load([row, column])
 
 
+def prune(configs, named_args, **kwargs):
+    return [c for c in configs if c.kwargs["BLOCK"] <= named_args["K"]]
+
+
 @triton.autotune(
-    configs=[triton.Config({"BLOCK": b}, num_warps=4, pre_hook=set_block_shapes) for b in (32, 64)], key=["K"]
+    configs=[triton.Config({"BLOCK": b}, num_warps=4, pre_hook=set_block_shapes) for b in (32, 64)],
+    key=["K"],
+    prune_configs_by={"early_config_prune": prune},
 )
 @triton.jit
 def product(c_desc, a_desc, b_desc, K, BLOCK: tl.constexpr):
@@ -61,6 +67,11 @@ def load(folder: Path, old: str = "", new: str = "") -> Problem:
     assert old in PRODUCT
     (folder / "product.py").write_text(PRODUCT.replace(old, new) if old else PRODUCT)
     return Problem.of(load_kernel("product.py", folder), {"M": Range(1, 256, 512), "N": 256, "K": 128})
+
+
+def test_hooks_see_what_the_launch_passes(tmp_path: Path) -> None:
+    kernel = load(tmp_path).kernel
+    assert [Problem.of(kernel, {"M": 64, "N": 64, "K": k}).space.size for k in (32, 64)] == [1, 2]
 
 
 def test_a_kernel_of_host_descriptors_is_compiled_and_right(tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ import numpy as np
 import triton
 import triton.language as tl
 
-from tuner import Constraint, Kernel, Launch, Tensor, Tolerance, ascending, cdiv, permutation, powers_of_two
+from tuner import Constraint, Kernel, Launch, Tensor, Tolerance, ascending, below, cdiv, counts, lengths
+from tuner import permutation, powers_of_two
 
 """
 
@@ -109,6 +110,79 @@ kernel = Kernel(
 """
 )
 
+GATHER = (
+    HEAD
+    + """
+@triton.jit
+def gather(x_ptr, order_ptr, expert_ptr, used_ptr, table_ptr, counts_ptr, E, D, out_ptr, first_ptr, TILE: tl.constexpr):
+    row = tl.program_id(0)
+    source, expert, used = tl.load(order_ptr + row), tl.load(expert_ptr + row), tl.load(used_ptr + row)
+    at = tl.program_id(1) * TILE + tl.arange(0, TILE)
+    x = tl.load(x_ptr + source * D + at, mask=at < used, other=0.0)
+    y = x * tl.load(table_ptr + expert * D + at, mask=at < D, other=0.0)
+    tl.store(out_ptr + row * D + at, y, mask=at < D)
+    if (row < E) & (tl.program_id(1) == 0):
+        total = 0
+        for i in range(0, row):
+            total += tl.load(counts_ptr + i)
+        tl.store(first_ptr + row, total)
+
+
+def reference(x, order, expert, used, table, counts):
+    assert counts.sum() == len(x) and len(set(order)) == len(x) and (table >= 0.5).all()
+    kept = np.where(np.arange(x.shape[1]) < used[:, None], x[order], 0.0)
+    return kept * table[expert], (np.cumsum(counts) - counts)[: len(x)]
+
+
+kernel = Kernel(
+    id="test::gather",
+    source=gather,
+    inputs={
+        "x": Tensor("fp32", "T D"),
+        "order": Tensor("i32", "T", values=permutation("T")),
+        "expert": Tensor("i64", "T", values=below("E")),
+        "used": Tensor("i32", "T", values=lengths("D")),
+        "table": Tensor("fp32", "E D", values=lambda rng, dims: rng.uniform(0.5, 2.0, (dims["E"], dims["D"]))),
+        "counts": Tensor("i32", "E", values=counts("T")),
+    },
+    outputs={"out": Tensor("fp32", "T D"), "first": Tensor("i32", "min(E, T)")},
+    params=[powers_of_two("TILE", 64, 256)],
+    default={"TILE": 128},
+    launch=lambda T, D, E, TILE: Launch(grid=(T, cdiv(D, TILE)), args=(E, D)),
+    reference=reference,
+    tiles={"D": "TILE"},
+)
+"""
+)
+
+PADDED = (
+    HEAD
+    + """
+@triton.jit
+def border(x_ptr, H, W, y_ptr, windows_ptr, pad: tl.constexpr, K: tl.constexpr, TILE: tl.constexpr):
+    at = tl.program_id(0) * TILE + tl.arange(0, TILE)
+    HP, WP = H + 2 * pad, W + 2 * pad
+    i, j = at // WP - pad, at % WP - pad
+    inside = (i >= 0) & (i < H) & (j >= 0) & (j < W)
+    tl.store(y_ptr + at, tl.load(x_ptr + i * W + j, mask=inside, other=0.0), mask=at < HP * WP)
+    rows = (HP - K) // K + 1
+    tl.store(windows_ptr + at, at * K, mask=at < rows)
+
+
+kernel = Kernel(
+    id="test::border",
+    source=border,
+    inputs={"x": Tensor("fp32", "H W")},
+    outputs={"y": Tensor("fp32", "H + 2*pad W + 2*pad"), "windows": Tensor("i32", "(H + 2*pad - K)//K + 1")},
+    attributes={"pad": 1, "K": 3},
+    params=[powers_of_two("TILE", 64, 256)],
+    default={"TILE": 128},
+    launch=lambda H, W, pad, TILE: Launch(grid=(cdiv((H + 2 * pad) * (W + 2 * pad), TILE),), args=(H, W)),
+    reference=lambda x, pad, K: (np.pad(x, pad), K * np.arange((len(x) + 2 * pad - K) // K + 1)),
+)
+"""
+)
+
 Made: TypeAlias = Callable[..., Problem]
 
 
@@ -142,6 +216,10 @@ def verdict(problem: Problem) -> Any:
         (MEANS, {"E": 16, "S": 2048}),
         (DIFFERENCES, {"N": 100_000}),
         (DIFFERENCES, {"N": Range(2, 1000, 5000)}),
+        (GATHER, {"T": 256, "D": 512, "E": 8}),
+        (GATHER, {"T": Range(1, 32, 40), "D": 64, "E": 8}),
+        (PADDED, {"H": 56, "W": 31}),
+        (PADDED, {"H": Range(1, 9, 20), "W": Range(1, 9, 20)}),
     ],
 )
 def test_a_right_kernel_is_verified_at_sizes_that_the_gate_chooses(made: Made, text: str, dims: dict[str, Any]) -> None:
@@ -156,6 +234,9 @@ def test_a_right_kernel_is_verified_at_sizes_that_the_gate_chooses(made: Made, t
         (SEGMENTS, {"L": 400, "D": 64, "B": 4}, "range(begin, end)", "range(begin, end - 1)", "is never written"),
         (SEGMENTS, {"L": 400, "D": 64, "B": 4}, "segment + 1)", "segment + 2)", "reads 'offsets' out of bounds"),
         (MEANS, {"E": 4, "S": 256}, "range(0, S, TILE)", "range(TILE, S, TILE)", "y is wrong at E=1 S=128"),
+        (GATHER, {"T": 99, "D": 64, "E": 8}, "mask=at < used", "mask=at < D", "out is wrong at"),
+        (GATHER, {"T": 99, "D": 64, "E": 8}, "range(0, row)", "range(0, row + 1)", "first is wrong at"),
+        (PADDED, {"H": 56, "W": 31}, "mask=at < HP * WP", "mask=at < H * W", "y is wrong at H=1 W=1"),
         (DIFFERENCES, {"N": 999}, "x_ptr + at + 1", "x_ptr + at", "y is wrong at N=16"),
     ],
 )

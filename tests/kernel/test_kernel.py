@@ -90,6 +90,12 @@ def kernel(**changes: Any) -> Kernel:
         ({"constraints": [Constraint("c", lambda Z: True, "w")]}, "constraint 'c' names 'Z'"),
         ({"tiles": {"N": "BLOK"}}, "tiles maps 'N' to 'BLOK'"),
         ({"tiles": {"K": "BLOCK"}}, "tiles maps 'K' to 'BLOCK'"),
+        ({"whole_tiles": {"K": "BLOCK"}}, "whole_tiles: 'K' is no dimension; there is M, N"),
+        (
+            {"whole_tiles": {"N": "2*BLOK"}},
+            "whole_tiles of 'N': 'BLOK' is neither a parameter nor an attribute of type int",
+        ),
+        ({"whole_tiles": {"N": "BLOCK %"}}, "whole_tiles of 'N': 'BLOCK %': '%' is no part of one"),
         (
             {"inputs": {"x": Tensor("T", "*M N"), "w": Tensor("T", "N"), "v": Tensor("T", "N")}},
             "which takes which tensor: 'x' by x_ptr, 'w' by none",

@@ -15,7 +15,8 @@ from tuner.compile.compiler import Compiler
 from tuner.errors import ConfigError, UnavailableError
 from tuner.gpu.target import Target
 from tuner.kernel.problem import Dims, Problem, Range
-from tuner.qdp.offers import CompilingOffer, legal
+from tuner.outcome import Failure
+from tuner.qdp.offers import CompilingOffer, given, legal
 from tuner.qdp.plugin import register
 from tuner.qdp.rehearsal.builder import PlayedLaunch, PlayedTensor, Rehearsal, play
 from tuner.qdp.rehearsal.kernels import rehearse
@@ -245,6 +246,17 @@ def test_a_tactic_that_does_not_compile_is_left_out(
     messages = [r.getMessage() for r in caplog.records]
     assert len(messages) == len(set(messages)) == 4  # each once, however often TensorRT asks
     assert all("leaving out (BLOCK=" in m and ".ptx does not exist" in m for m in messages)
+
+
+def test_a_default_that_does_not_compile_gives_way_to_what_does(
+    layer: ModuleType, tmp_path: Path, compiler: Compiler, caplog: pytest.LogCaptureFixture
+) -> None:
+    kernel = write(tmp_path, "larger", SCALE, files="512 1024")
+    problem = Problem.of(kernel, {"N": 600})
+    (served,) = CompilingOffer(given([Tactic(kernel.default)]), compiler).tactics(problem, {})
+    assert served != kernel.default_tactic
+    assert not isinstance(compiler.submit(problem, served.config).result(), Failure)
+    assert f"serving ({served}), the first that compiles" in caplog.text
 
 
 def test_nothing_is_compiled_twice(layer: ModuleType, tmp_path: Path) -> None:

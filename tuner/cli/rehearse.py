@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,6 +18,8 @@ from tuner.outcome import caution
 if TYPE_CHECKING:
     from tuner.gpu.catalog import Device
     from tuner.kernel.problem import Problem
+    from tuner.qdp.rehearsal.builder import Rehearsal
+    from tuner.qdp.rehearsal.chains import PlayedSteps
     from tuner.store.cache import Cache
 
 
@@ -48,6 +50,7 @@ def rehearse(
     place of a CONFIG, the folder of a bundle stands for its plugins. A module's calls come from --call, or from
     a list called REHEARSAL in it.
     """
+    from tuner.qdp.preview import ALIASES
     from tuner.qdp.rehearsal.bindings import BindingsError, load
 
     if bool(configs) == (module is not None):
@@ -73,6 +76,8 @@ def rehearse(
     if as_json and played:
         print_json({"tensorrt": version, "rehearsals": played})
     elif any(line["played"] for line in played):
+        if any(line["aliases"] for line in played):
+            click.echo(f"Outputs in the place of inputs need the preview feature {ALIASES} in the builder's config.")
         click.echo(f"Played on the Python layer of TensorRT {version}; no engine was built.")
     several.end()
     if any(line["broken"] for line in played):
@@ -107,6 +112,7 @@ def _config(path: Path, stage: _Stage) -> Iterator[dict[str, Any]]:
     from tuner.qdp import plugin
     from tuner.qdp.bundle.place import PLUGIN
     from tuner.qdp.offers import CompilingOffer, legal
+    from tuner.qdp.rehearsal.chains import RehearsedChain
     from tuner.qdp.rehearsal.kernels import Sample, rehearse
     from tuner.store.cache import Cache, default_path
     from tuner.tuning.config import load_config, with_overrides
@@ -123,17 +129,23 @@ def _config(path: Path, stage: _Stage) -> Iterator[dict[str, Any]]:
         kernel = problem.kernel
         if stage.count is None:
             legal(problem, {})  # too many are no fault of the plugin
+        choose = legal if stage.count is None else Sample(stage.count)
         if kernel.id not in stage.offers:
             compiler = Compiler.of(device, job.compile, Store(default_folder()))
             stage.stack.callback(compiler.close)
-            offer = CompilingOffer(legal if stage.count is None else Sample(stage.count), compiler)
-            plugin.register(kernel, offer)
+            offer: Any = RehearsedChain(kernel, compiler) if kernel.parts else CompilingOffer(choose, compiler)
+            if not kernel.parts:
+                plugin.register(kernel, offer)
             stage.offers[kernel.id] = kernel, device, offer
         known, for_device, offer = stage.offers[kernel.id]
         if (known, for_device) != (kernel, device):
             raise ConfigError(f"{kernel.id!r} is another kernel or target in each config; rehearse them apart")
-        rehearsal, broken = rehearse(problem, offer, device)
-        line = _line(str(problem), rehearsal, broken, problem.space.size, problem.space.counted)
+        if kernel.parts:
+            line = _chain_line(problem, offer.rehearse(problem, choose(problem, {}), device))
+        else:
+            rehearsal, broken = rehearse(problem, offer, device)
+            names = tuple(kernel.inputs), tuple(kernel.outputs)
+            line = _line(str(problem), rehearsal, broken, problem.space.size, problem.space.counted, names)
         verified = _verified(cache, problem, job.target)
         yield line if verified is None else line | {"verified": verified}
 
@@ -164,7 +176,7 @@ def _module(module: Path, calls: tuple[str, ...], stage: _Stage) -> Iterator[dic
 
 def _plugins(module: Path, calls: tuple[str, ...], stage: _Stage, device: Device) -> Iterator[dict[str, Any]]:
     from tuner.qdp.rehearsal.builder import Rehearsal
-    from tuner.qdp.rehearsal.modules import load_module, rehearse_call
+    from tuner.qdp.rehearsal.modules import load_module, rehearse_call, rehearse_operator
 
     loaded = load_module(module, device)
     if loaded.broken is not None:
@@ -173,26 +185,73 @@ def _plugins(module: Path, calls: tuple[str, ...], stage: _Stage, device: Device
     if not loaded.plugins:
         raise ConfigError(f"{module} registers no plugin with tensorrt.plugin.register")
     texts = calls or loaded.calls
+    for_device, layers = None if stage.target is None else device, set()
     for text in texts:
-        rehearsal, broken = rehearse_call(text, stage.count, None if stage.target is None else device)
+        operator = text.partition("(")[0].strip()
+        if operator in loaded.operators:
+            for plugin, rehearsal, broken in rehearse_operator(
+                text, loaded.operators[operator], stage.count, for_device
+            ):
+                layers.add(plugin)
+                yield _line(f"{text}, layer {plugin}", rehearsal, broken, len(rehearsal.offered) or 1)
+            continue
+        rehearsal, broken = rehearse_call(text, stage.count, for_device)
         yield _line(text, rehearsal, broken, len(rehearsal.offered) or 1)
     for plugin, call in loaded.plugins.items():
-        if not any(text.lstrip().startswith(f"{plugin}(") for text in texts):
+        if plugin not in layers and not any(text.lstrip().startswith(f"{plugin}(") for text in texts):
             yield _line(plugin, Rehearsal(0), (), 0) | {"mend": f"to play it, name its tensors: --call '{call}'"}
 
 
-def _line(what: str, rehearsal: Any, broken: Any, tactics: int, counted: bool = True) -> dict[str, Any]:
-    """What is said of one rehearsal; unless they were counted there are more tactics than `tactics`."""
+def _line(
+    what: str,
+    rehearsal: Any,
+    broken: Any,
+    tactics: int,
+    counted: bool = True,
+    names: tuple[tuple[str, ...], tuple[str, ...]] | None = None,
+) -> dict[str, Any]:
+    """What is said of one rehearsal; unless they were counted there are more tactics than `tactics`.
+
+    Tensors go by the names of inputs and outputs, and by their numbers where they have none.
+    """
     return {
         "what": what,
         "tactics": tactics,
         "counted": counted,
         "played": [p.tactic for p in rehearsal.played],
+        "aliases": _aliases(rehearsal, names or (range(rehearsal.inputs), range(len(rehearsal.outputs)))),
         "broken": [asdict(b) for b in broken],
     } | ({} if rehearsal.ahead or broken else {"impl": "compiled when it runs"})
 
 
+def _chain_line(problem: Problem, played: PlayedSteps) -> dict[str, Any]:
+    """What is said of an operator of several launches."""
+    kernels = {part.kernel.id: part.kernel for part in problem.kernel.parts}
+    names = {step: (tuple(kernels[step].inputs), tuple(kernels[step].outputs)) for step, _ in played.steps}
+    return {
+        "what": str(problem),
+        "tactics": problem.space.size,
+        "counted": problem.space.counted,
+        "played": list(played.played),
+        "steps": [step for step, _ in played.steps],
+        "aliases": [
+            {"step": step, **alias} for step, rehearsal in played.steps for alias in _aliases(rehearsal, names[step])
+        ],
+        "broken": [asdict(b) for b in played.broken],
+    }
+
+
+def _aliases(rehearsal: Rehearsal, names: tuple[Sequence[Any], Sequence[Any]]) -> list[dict[str, Any]]:
+    from tuner.qdp.rehearsal.aliases import in_place
+
+    return [
+        {"output": names[1][a.output], "input": names[0][a.input], "depends": a.depends} for a in in_place(rehearsal)
+    ]
+
+
 def _show(line: dict[str, Any]) -> None:
+    from tuner.qdp.rehearsal.aliases import explain
+
     if "mend" in line:
         click.echo(f"{line['what']}: registered, and not played; {line['mend']}")
         return
@@ -208,6 +267,11 @@ def _show(line: dict[str, Any]) -> None:
         click.echo(f"  it asked for the GPU and was told of {line['device']}; name another with --target")
     if "verified" in line and (doubtful := caution(line["verified"])):
         click.echo(f"  the winner in the cache is {doubtful}")
+    if "steps" in line:
+        click.echo(f"  a network of {len(line['steps'])} layers: {', '.join(line['steps'])}")
+    for alias in line["aliases"]:
+        told = {name: value for name, value in alias.items() if name != "step"}
+        click.echo(f"  {alias['step']}: {explain(**told)}" if "step" in alias else f"  {explain(**told)}")
     for (rule, message), tactics in broken.items():
         by = f" (tactic{'s' * (len(tactics) > 1)} {', '.join(tactics)})" if tactics else ""
         click.echo(f"  {rule}{by}: {message}")

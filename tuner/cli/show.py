@@ -116,7 +116,7 @@ def _time(entry: Entry) -> str:
 def _show_lookups(cache: Cache, config: Path, selection: Selection, as_json: bool) -> None:
     from datetime import UTC, datetime
 
-    from tuner.compile.pipeline import tools
+    from tuner.compile.pipeline import tools_of
     from tuner.gpu.catalog import find_device
     from tuner.kernel.identity import kernel_hash
     from tuner.outcome import caution
@@ -134,7 +134,7 @@ def _show_lookups(cache: Cache, config: Path, selection: Selection, as_json: boo
         row = {"problem": str(problem), "tier": hit.tier, "id": hit.tactic.id, "config": hit.tactic.config}
         remarks: list[str] = []
         if hit.entry is not None:
-            today = tools(problem.source(hit.tactic.config), gpu.target)
+            today = tools_of(problem, hit.tactic.config, gpu.target)
             differing = differences(hit.entry, today, datetime.now(UTC))
             row |= {"verified": hit.entry.verified, "differs": differing}
             remarks = [said for said in (differing, caution(hit.entry.verified)) if said]

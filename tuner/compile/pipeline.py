@@ -130,6 +130,14 @@ def tools(source: Source, target: Target) -> Mapping[str, str]:
     return {**source.tools(), "ptxas": ptxas(target).version}
 
 
+def tools_of(problem: Problem, config: Config, target: Target) -> dict[str, str]:
+    """Names and versions of all that makes code of a configuration, of each of its launches."""
+    found: dict[str, str] = {}
+    for step in problem.steps(config):
+        found |= tools(step.problem.source(step.config), target)
+    return found
+
+
 def check_launch(problem: Problem, config: Config) -> Launch:
     """Return the launch, whose grid and extra integers are what CUDA takes over the whole range of the dimensions.
 

@@ -38,12 +38,14 @@ class PointerUse:
         written: stores or adds through it, for certain.
         may_store: may store through it, whatever was there before.
         may_add: may change what is there with `red` or `atom`.
+        may_read: may load through it.
         hidden: the pointer goes where it cannot be followed, so it may be used in any way.
     """
 
     written: bool = False
     may_store: bool = False
     may_add: bool = False
+    may_read: bool = False
     hidden: bool = False
 
 
@@ -122,6 +124,9 @@ def pointer_uses(module: ptx.Module) -> tuple[PointerUse, ...]:
             else:
                 params[name].may_store = True
             params[name].written |= possible == certain == {name}
+    for address in code.reads:
+        for name in made_of(address, may):
+            params[name].may_read = True
     for text in code.hides:
         for name in made_of(text, may):
             params[name].hidden = True
@@ -149,6 +154,7 @@ class _Code:
         pointers: the parameters that may be pointers.
         definitions: those of each register.
         writes: address operands, and whether what was there before counts.
+        reads: address operands of loads.
         hides: operands whose pointers go out of sight.
         mentioned: parameters that are named other than to be loaded.
     """
@@ -156,6 +162,7 @@ class _Code:
     pointers: set[str]
     definitions: dict[str, list[_Route]] = field(default_factory=dict)
     writes: list[tuple[str, bool]] = field(default_factory=list)
+    reads: list[str] = field(default_factory=list)
     hides: list[str] = field(default_factory=list)
     mentioned: set[str] = field(default_factory=set)
 
@@ -175,6 +182,8 @@ class _Code:
                 self._define(first, _Route(frozenset({param})))
                 return
             self._define(first, _Route(_NONE))
+            if not _OWN_SPACES & words:
+                self.reads.append(address)
         elif kind in ("st", "red", "atom"):
             if not _OWN_SPACES & words:
                 self.writes.append((address, kind != "st" and "exch" not in words))
@@ -186,6 +195,8 @@ class _Code:
             spaces = [w for w in kinds if w in ("shared", "global")]
             if spaces[:1] == ["global"] and not {"tensor", "prefetch"} & words:
                 self.writes.append((address, "reduce" in words))
+            if "global" in spaces[1:]:
+                self.reads += addresses[1:2]
         elif kind in ("prefetch", "prefetchu", "applypriority"):
             pass
         elif addresses or kind == "call":

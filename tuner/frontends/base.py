@@ -110,6 +110,7 @@ class Source(ABC):
         sized_by_launch: whether the launch says how many threads a block has, and not the compiler.
         order: which parameter takes what a launch passes; None: they stand as it passes them.
         fixed: parameters that are compiled in with the same value in every tactic.
+        blocks: the block shape of each parameter that is a tensor descriptor made by the host.
         heuristics: compile-time parameters that follow from all other arguments; each sees those before it.
     """
 
@@ -121,6 +122,7 @@ class Source(ABC):
     order: Order | None = None
     fixed: Mapping[str, Any] = NOTHING
     heuristics: Mapping[str, Heuristic] = NOTHING
+    blocks: Mapping[str, tuple[str | int, ...]] = NOTHING
 
     @property
     def parameters(self) -> tuple[str, ...] | None:

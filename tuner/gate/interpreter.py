@@ -169,9 +169,8 @@ def _arguments(
             named |= constants
             for name, block in code.blocks.items():
                 extents = [named.pop(extent) for extent in extent_names(name, len(block))]
-                named[name] = _descriptor(
-                    named[name], extents, [constants[b] if isinstance(b, str) else b for b in block]
-                )
+                sizes = [constants[b] if isinstance(b, str) else b for b in block]
+                named[name] = _descriptor(named[name], extents, sizes)
             for name, kind in scalar_types(code.jit, constants, code.order.integers if code.order else ()).items():
                 named[name] = _scalar(named[name], tl.dtype(long_name(kind)))
             yield code.jit, named, (x, y, z)

@@ -116,6 +116,22 @@ def pass_integers(source: Source, launch: Launch, valued: Mapping[str, Any]) -> 
     return _whole(tuple(passed[name] for name in wanted))
 
 
+def launch_integers(kernel: Kernel, launch: Launch, scope: Mapping[str, Any]) -> tuple[Int, ...]:
+    """All integers that a kernel's code is passed: those of a launch, and extents that descriptors are made of.
+
+    Args:
+        kernel: the operator.
+        launch: what its launch returned.
+        scope: sizes of dimensions, and values of attributes.
+
+    Raises:
+        ConfigError: as `pass_integers` does.
+    """
+    valued = {**kernel.code.fixed, **{name: scope[name] for name in kernel.attributes}}
+    extents = (e for name in kernel.descriptors for e in kernel.tensor(name).evaluate(scope))
+    return (*pass_integers(kernel.code, launch, valued), *extents)
+
+
 def _listed(names: Sequence[str]) -> str:
     return f"{len(names)} ({', '.join(names)})" if names else "none"
 

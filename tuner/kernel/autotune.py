@@ -17,7 +17,7 @@ from tuner.frontends.binding import spellings
 from tuner.frontends.triton import LAUNCH_OPTIONS, TritonSource
 from tuner.frontends.triton_wrappers import unwrap
 from tuner.kernel.alias import Alias
-from tuner.kernel.arguments import name_arguments, pass_integers
+from tuner.kernel.arguments import launch_integers, name_arguments
 from tuner.kernel.siblings import as_loaded
 from tuner.kernel.tensor import Tensor
 from tuner.search.call_by_name import call, describe
@@ -81,7 +81,7 @@ def _hook(kernel: Kernel, prune: Any, configs: Sequence[Any], options: Sequence[
     def arguments(known: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         source = kernel.code
         launch = call(kernel.launch, {**known, **kernel.default})
-        integers = pass_integers(source, launch, {**source.fixed, **known})
+        integers = launch_integers(kernel, launch, known)
         constants = {n: v for n, v in known.items() if n in source.constants(())}
         return name_arguments(kernel, known, integers), {**source.fixed, **constants}
 

@@ -75,7 +75,7 @@ class Kernel:
             defaults. Those named as a parameter are compiled in, and arrive as what Triton's launcher would
             pass where that is no constant: a float as an fp32 scalar. The launch may pass integers. A text
             is a word or, as a `DType` or one of Triton's, a data type; a `Word` or a `DType` of several is one
-            of those, which the network chooses.
+            of those, which the network chooses. Integers may stand in extents.
         constraints: what a legal tactic meets.
         tolerances: per output dtype; `default_tolerance` otherwise. A function asks by name for dimensions,
             attributes and dtype variables, for errors that grow with them.
@@ -389,6 +389,12 @@ class Kernel:
         for name, block in self.descriptors.items():
             if name not in (*self.inputs, *self.outputs) or len(self.tensor(name).extents) != len(block):
                 raise ConfigError(f"descriptors give {name!r} the block shape {block!r}; its tensor has another rank")
+        for what, names, taken in (
+            ("absent", self.absent, self.code.fixed),
+            ("descriptors", self.descriptors, self.code.blocks),
+        ):
+            if names and not taken:
+                raise ConfigError(f"{what} is for parameters of Triton functions; {self.code.language} has none such")
         inputs, outputs = self.passed
         self.code.check_parameters(tuple(inputs), tuple(outputs), self.attributes)
         known = [*self.space.names, *self.attributes, *self.dims, *(self.dtypes if self.code.takes_types else ())]

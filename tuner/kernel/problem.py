@@ -13,7 +13,7 @@ from tuner.frontends.base import ALIGNMENT, NOTHING, IntegerFacts, Source, Speci
 from tuner.frontends.dtypes import itemsize
 from tuner.frontends.words import DType
 from tuner.gpu.target import Dim3
-from tuner.kernel.arguments import pass_integers
+from tuner.kernel.arguments import launch_integers
 from tuner.kernel.arith import Int, Multiple, divisibility
 from tuner.kernel.constants import constants_of, resolve_attribute
 from tuner.kernel.extents import check_extents, check_profile
@@ -280,17 +280,16 @@ class Problem:
             raise ConfigError(f"kernel {self.kernel.id!r}: launch must return a Launch, not {launch!r}")
         code = self.kernel.code
         try:
-            integers = pass_integers(code, launch, {**code.fixed, **self.attributes})
+            integers = launch_integers(self.kernel, launch, scope)
         except ConfigError as e:
             raise ConfigError(f"kernel {self.kernel.id!r}: {e}") from None
-        extents = (e for name in self.kernel.descriptors for e in self.kernel.tensor(name).evaluate(scope))
         if not code.sized_by_launch and (launch.block or launch.shared_bytes):
             raise ConfigError(
                 f"kernel {self.kernel.id!r}: {code.language} sets block and shared_bytes itself; "
                 "leave them out of the Launch"
             )
         block = launch.block and (*launch.block, 1, 1)[:3]
-        return Launch((*launch.grid, 1, 1)[:3], (*integers, *extents), block, launch.shared_bytes)
+        return Launch((*launch.grid, 1, 1)[:3], integers, block, launch.shared_bytes)
 
     def argument_multiples(self, config: Config) -> tuple[Int, ...]:
         """What divides each extra argument whatever the dimensions: an int where it is constant."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import prod
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tuner.errors import ConfigError
@@ -16,6 +16,7 @@ from tuner.qdp.dtypes import from_tensorrt
 from tuner.qdp.symbolic import Symbolic
 
 if TYPE_CHECKING:
+    import tensorrt as trt
     import tensorrt.plugin as trtp
 
 T = TypeVar("T")
@@ -65,6 +66,59 @@ def problem_of(
             if needed != [extent.at(which) for which in WHICH]:
                 raise ConfigError(f"{kernel.id}: {_mismatch(kernel, name, formula, needed, extent)}")
     return Problem.of(kernel, dims, {**dtypes_of(kernel, inputs), **chosen}, attributes)
+
+
+def problem_in_network(
+    kernel: Kernel,
+    tensors: Sequence[trt.ITensor],
+    attributes: Mapping[str, Attribute],
+    chosen: Mapping[str, str],
+    problem: Problem | None,
+) -> Problem:
+    """The problem that tensors of a network pose before it is built.
+
+    Args:
+        kernel: the operator.
+        tensors: its inputs in order.
+        attributes: values of some attributes; those of `problem`, or the declared defaults, for the others.
+        chosen: data types that no input tells; likewise.
+        problem: where a network does not know all sizes yet: they, and the values of some attributes.
+
+    Raises:
+        ConfigError: for an unknown size, or tensors that `problem` does not fit.
+    """
+    if len(tensors) != len(kernel.inputs):
+        raise ConfigError(f"{kernel.id} takes {len(kernel.inputs)} tensors ({', '.join(kernel.inputs)})")
+    shapes = {name: tuple(tensor.shape) for name, tensor in zip(kernel.inputs, tensors, strict=True)}
+    if problem is None:
+        for name, shape in shapes.items():
+            if -1 in shape:
+                raise ConfigError(
+                    f"{kernel.id}: input {name!r} is {shape} when its layers are added, and how many there are of what "
+                    "depends on the sizes; pass them: problem=Problem.of(kernel, dims)"
+                )
+        known = [SimpleNamespace(dtype=t.dtype, shape=_Fixed(s)) for t, s in zip(tensors, shapes.values(), strict=True)]
+        return problem_of(kernel, known, attributes, chosen)
+    if problem.kernel is not kernel:
+        raise ConfigError(f"{kernel.id}: the problem is of another kernel, {problem}")
+    dtypes, values = {**problem.dtypes, **chosen}, {**problem.attributes, **attributes}
+    found = Problem.of(kernel, problem.dims, dtypes, values, problem.timed)
+    if {**found.dtypes, **dtypes_of(kernel, tensors)} != dict(found.dtypes):
+        raise ConfigError(f"{found}: the network's tensors are {', '.join(t.dtype.name for t in tensors)}")
+    for name, tensor in kernel.inputs.items():
+        low, high = found.shape(tensor, "min"), found.shape(tensor, "max")
+        seen = shapes[name]
+        if len(seen) != len(low) or any(
+            s not in (-1, a) or (s != -1 and a != b) for s, a, b in zip(seen, low, high, strict=True)
+        ):
+            raise ConfigError(f"{found}: input {name!r} is {seen} in the network")
+    return found
+
+
+class _Fixed(tuple[int, ...]):
+    """A shape without dynamic dimensions, as TensorRT shows it to a plugin."""
+
+    is_dynamic = False
 
 
 def _mismatch(kernel: Kernel, name: str, formula: Formula, needed: Sequence[Any], extent: Range) -> str:

@@ -7,11 +7,12 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TypeAlias
 
 from tuner.compile.artifact import Artifact
 from tuner.compile.compiler import Compiles
-from tuner.compile.pipeline import tools
+from tuner.compile.pipeline import tools_of
 from tuner.errors import ConfigError
 from tuner.gpu.target import Target
 from tuner.kernel.identity import kernel_hash
@@ -28,6 +29,9 @@ _log = logging.getLogger("tuner.qdp")
 
 MOST = 10_000
 """How many tactics may be offered: TensorRT compiles and times each of them."""
+
+_TRIED = 32
+"""How many tactics of a space are looked at for one that compiles."""
 
 Choose: TypeAlias = Callable[[Problem, Config], Sequence[Tactic]]
 """Returns the tactics to offer for a problem in which some parameters are pinned to a value."""
@@ -120,7 +124,7 @@ class FromCache:
     def _remarks(self, problem: Problem, hit: Hit) -> list[str]:
         """What whoever is served an entry should know of it."""
         assert hit.entry is not None
-        today = tools(problem.source(hit.tactic.config), Target(self._capability))
+        today = tools_of(problem, hit.tactic.config, Target(self._capability))
         said = (differences(hit.entry, today, datetime.now(UTC)), caution(hit.entry.verified))
         return [remark for remark in said if remark]
 
@@ -143,7 +147,7 @@ class CompilingOffer:
         self._offered: dict[tuple[tuple[str, ...], str], list[Tactic]] = {}
 
     def tactics(self, problem: Problem, pinned: Config) -> list[Tactic]:
-        """The tactics to offer, compiled; the default where none of the chosen ones compiles."""
+        """The tactics to offer, compiled; where none of the chosen ones compiles, the first of the space that does."""
         # Asked once for each tactic that is launched: choosing anew would take the square of their number.
         key = data_of(problem).key, canonical(pinned)
         if key not in self._offered:
@@ -160,7 +164,20 @@ class CompilingOffer:
                 self._report(f"{problem}: leaving out ({tactic}): {result.headline}")
             else:
                 good.append(tactic)
-        return good or [default_tactic(problem, pinned)]
+        return good or [self._first(problem, pinned, tried=[t for t, _ in outcomes])]
+
+    def _first(self, problem: Problem, pinned: Config, tried: Sequence[Tactic]) -> Tactic:
+        """The first tactic of the space that compiles, of some; the default where none does, which then says why.
+
+        The first config of an autotuner is often for a larger GPU than the one at hand.
+        """
+        default = default_tactic(problem, pinned)
+        others = islice((Tactic(c) for c in pinned_space(problem, pinned)), _TRIED)
+        for tactic in (default, *others):
+            if tactic not in tried and not isinstance(self._compiler.submit(problem, tactic.config).result(), Failure):
+                self._report(f"{problem}: serving ({tactic}), the first that compiles, which is not tuned")
+                return tactic
+        return default
 
     def artifact(self, problem: Problem, tactic: Tactic) -> Artifact:
         """What a tactic compiles to.
@@ -168,12 +185,47 @@ class CompilingOffer:
         Raises:
             TacticError: when it does not.
         """
-        result = self._compiler.submit(problem, tactic.config).result()
-        if isinstance(result, Failure):
-            raise TacticError(result.kind, f"{problem}: ({tactic}) does not compile: {result.message}")
-        return result
+        return compiled(self._compiler, problem, tactic)
 
     def _report(self, message: str) -> None:
         if message not in self._reported:  # TensorRT asks again and again
             self._reported.add(message)
             _log.warning(message)
+
+
+class CompilingChain:
+    """The first chosen tactic of an operator of several launches all of which compile."""
+
+    def __init__(self, choose: Choose, compiler: Compiles) -> None:
+        self._choose, self._compiler = choose, compiler
+
+    def tactic(self, problem: Problem, pinned: Config) -> Tactic:
+        """The tactic of the whole; the default where none of the chosen ones compiles, with a warning."""
+        for tactic in by_id(self._choose(problem, pinned)).values():
+            steps = problem.steps(tactic.config)
+            outcomes = [self._compiler.submit(step.problem, step.config) for step in steps]
+            failures = [r for r in (outcome.result() for outcome in outcomes) if isinstance(r, Failure)]
+            if not failures:
+                return tactic
+            _log.warning(f"{problem}: leaving out ({tactic}): {failures[0].headline}")
+        return default_tactic(problem, pinned)
+
+    def artifact(self, problem: Problem, tactic: Tactic) -> Artifact:
+        """What one launch compiles to.
+
+        Raises:
+            TacticError: when it does not.
+        """
+        return compiled(self._compiler, problem, tactic)
+
+
+def compiled(compiler: Compiles, problem: Problem, tactic: Tactic) -> Artifact:
+    """What a tactic of an ordinary kernel compiles to.
+
+    Raises:
+        TacticError: when it does not.
+    """
+    result = compiler.submit(problem, tactic.config).result()
+    if isinstance(result, Failure):
+        raise TacticError(result.kind, f"{problem}: ({tactic}) does not compile: {result.message}")
+    return result

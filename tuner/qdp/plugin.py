@@ -22,11 +22,13 @@ from tuner.qdp.binding import dtypes_of, expressions, leading, problem_of, sizes
 from tuner.qdp.dtypes import spelling, to_tensorrt
 from tuner.qdp.library import require_plugins
 from tuner.qdp.offers import default_tactic
+from tuner.qdp.preview import allow_aliases
 from tuner.qdp.symbolic import operand, symbolic
 from tuner.qdp.tables import position, served, table, word
 from tuner.search.tactic import Config, Tactic, Value, by_id
 
 if TYPE_CHECKING:
+    import tensorrt as trt
     import tensorrt.plugin as trtp
 
     Descs: TypeAlias = Sequence[trtp.TensorDesc]
@@ -51,12 +53,14 @@ class Plugin:
 
     Attributes:
         kernel: what it runs.
+        schema: its attributes, each with the declared attribute, dtype variable or tuned parameter that it sets.
         words: of each attribute, what its positions mean; () for one that is a plain number.
         errors: what its functions raised. TensorRT prints an error and goes on to build nothing, so this
             is where a caller finds out why.
     """
 
     kernel: Kernel
+    schema: Mapping[str, str]
     words: Mapping[str, tuple[str, ...]]
     errors: list[Exception] = field(default_factory=list)
 
@@ -70,6 +74,64 @@ class Plugin:
         namespace, name = self.kernel.id.split("::")
         values = {n: position(self.words.get(n, ()), n, v) for n, v in attributes.items()}
         return getattr(getattr(trtp.op, namespace), name)(*inputs, **values)
+
+    def add(
+        self,
+        network: trt.INetworkDefinition,
+        *tensors: trt.ITensor,
+        problem: Problem | None = None,
+        **attributes: Attribute,
+    ) -> Any:
+        """Add its layer to a network.
+
+        Args:
+            network: where to.
+            tensors: the inputs in order.
+            problem: of no use here: TensorRT tells a plugin the sizes. An operator of several launches needs it.
+            attributes: by name; the others have their defaults.
+
+        Returns:
+            The output tensor, or a tuple of several; scratch memory is not among them.
+
+        Raises:
+            ConfigError: for an unknown attribute, or when TensorRT does not add the layer.
+        """
+        return returned(self.kernel, self.outputs(network, tensors, attributes))
+
+    def outputs(
+        self, network: trt.INetworkDefinition, tensors: Sequence[trt.ITensor], attributes: Mapping[str, Attribute]
+    ) -> dict[str, trt.ITensor]:
+        """Add its layer to a network as `add` does; all its outputs by name, scratch memory too."""
+        values = complete(self.kernel, self.schema, attributes)
+        layer = network.add_plugin(self(*tensors, **values), aot=True)
+        if layer is None:
+            raise ConfigError(f"{self.kernel.id}: TensorRT does not add the layer; its log says why")
+        return {name: layer.get_output(i) for i, name in enumerate(self.kernel.outputs)}
+
+    def configure(self, config: trt.IBuilderConfig) -> None:
+        """Have a builder take what it needs: outputs in the place of inputs are a preview feature."""
+        if self.kernel.aliases:
+            allow_aliases(config)
+
+
+def complete(kernel: Kernel, schema: Mapping[str, str], attributes: Mapping[str, Attribute]) -> dict[str, Attribute]:
+    """The values of all attributes of a plugin or an operator, in order; defaults for those that are not given.
+
+    Raises:
+        ConfigError: for an unknown attribute.
+    """
+    for name in attributes:
+        if name not in schema:
+            raise ConfigError(f"{kernel.id}: no attribute {name!r}{did_you_mean(name, schema)}")
+    first = {variable: names[0] for variable, names in kernel.dtypes.items()}
+    defaults = {**kernel.default, **first, **kernel.attributes}
+    return {n: attributes.get(n, defaults[target]) for n, target in schema.items()}
+
+
+def returned(kernel: Kernel, outputs: Mapping[str, Any]) -> Any:
+    """The results of an operator as its reference returns them: one, or a tuple of several."""
+    results = tuple(outputs[name] for name in kernel.results)
+    return results[0] if len(results) == 1 else results
 
 
 def register(kernel: Kernel, offer: Offer, attributes: Mapping[str, str] | None = None) -> Plugin:
@@ -86,21 +148,13 @@ def register(kernel: Kernel, offer: Offer, attributes: Mapping[str, str] | None 
         ConfigError: when the id is taken, or TensorRT cannot describe such a plugin.
         UnavailableError: without TensorRT.
     """
-    require_plugins()
-    import tensorrt as trt
+    require_free(kernel)
     import tensorrt.plugin as trtp
 
     schema = {n: n for n in served(kernel)} if attributes is None else dict(attributes)
     _check(kernel, schema)
-    namespace, name = kernel.id.split("::")
-    taken = hasattr(trtp.op, namespace) and hasattr(getattr(trtp.op, namespace), name)
-    if taken or trt.get_plugin_registry().get_creator(name, "1", namespace) is not None:
-        raise ConfigError(
-            f"the plugin id {kernel.id!r} is already registered in this process; register it once, "
-            "or give one of the two kernels another id"
-        )
     words = {name: table(kernel, target) for name, target in schema.items()}
-    plugin, functions = Plugin(kernel, words), _Functions(kernel, offer, schema)
+    plugin, functions = Plugin(kernel, schema, words), _Functions(kernel, offer, schema)
     types = {n: int if words[n] else type(_example(kernel, target)) for n, target in schema.items()}
     inputs = dict.fromkeys(kernel.inputs, trtp.TensorDesc)
     outputs = tuple[(trtp.TensorDesc,) * len(kernel.outputs)]  # type: ignore[misc,valid-type]
@@ -113,6 +167,26 @@ def register(kernel: Kernel, offer: Offer, attributes: Mapping[str, str] | None 
     ):
         decorate(kernel.id)(_typed(partial(_noting, plugin.errors, function), parameters, returned))
     return plugin
+
+
+def require_free(kernel: Kernel) -> None:
+    """Refuse to go on where a plugin has the kernel's id.
+
+    Raises:
+        ConfigError: when one has.
+        UnavailableError: without TensorRT.
+    """
+    require_plugins()
+    import tensorrt as trt
+    import tensorrt.plugin as trtp
+
+    namespace, name = kernel.id.split("::")
+    taken = hasattr(trtp.op, namespace) and hasattr(getattr(trtp.op, namespace), name)
+    if taken or trt.get_plugin_registry().get_creator(name, "1", namespace) is not None:
+        raise ConfigError(
+            f"the plugin id {kernel.id!r} is already registered in this process; register it once, "
+            "or give one of the two kernels another id"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,10 +207,12 @@ class _Functions:
             given = tuple(given[0][name] for name in self.schema)
         _, attributes, _, chosen = self._split((*inputs, *given))
         scope, free = expressions(self.kernel, inputs, attributes), leading(self.kernel, inputs)
-        dtypes = {**dtypes_of(self.kernel, inputs), **chosen}
+        dtypes, aliased = {**dtypes_of(self.kernel, inputs), **chosen}, self.kernel.aliases
         described = tuple(
-            trtp.from_shape_expr(_shape(tensor, scope, free), to_tensorrt(dtypes.get(tensor.dtype, tensor.dtype)))
-            for tensor in self.kernel.outputs.values()
+            dict(zip(self.kernel.inputs, inputs, strict=True))[aliased[name]].aliased()
+            if name in aliased
+            else trtp.from_shape_expr(_shape(tensor, scope, free), to_tensorrt(dtypes.get(tensor.dtype, tensor.dtype)))
+            for name, tensor in self.kernel.outputs.items()
         )
         return described[0] if len(described) == 1 else described
 

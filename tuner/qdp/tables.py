@@ -33,6 +33,9 @@ def table(kernel: Kernel, target: str) -> tuple[str, ...]:
     """
     if target in kernel.chosen_dtypes:
         return tuple(kernel.dtypes[target])
+    if target in kernel.space.names:
+        values = next(p for p in kernel.space.params if p.name == target).values
+        return tuple(str(v) for v in values) if isinstance(values[0], str) else ()
     default = kernel.attributes.get(target)
     return getattr(default, "choices", ()) if isinstance(default, str) else ()
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from chained import PEAK, TOTAL, TWO_POINTERS
 from filelock import FileLock
 from planted import CALL, Edits, plant
 from plugin_kernels import EXTENTS, write
@@ -80,6 +81,35 @@ def test_computed_extents_rehearse_clean_in_the_second_plugin_of_a_process(bindi
     run = workspace.run("rehearse", str(INCREMENT), "extents.toml", "--tactics", "2", "--workers", "1", "--json")
     assert run.code == 0, run.out + run.err
     assert [len(line["played"]) for line in run.document["rehearsals"]] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("kernel", "dims", "steps"),
+    [
+        (PEAK, "M = { min = 1, opt = 8, max = 70 }, N = { min = 1, opt = 500, max = 4000 }", ["parts", "whole"]),
+        (TOTAL, "M = { min = 1, opt = 8, max = 70 }, N = 500", ["start_total", "main"]),
+    ],
+)
+def test_an_operator_of_several_launches_rehearses_clean(
+    bindings: tuple[Workspace, str], kernel: str, dims: str, steps: list[str]
+) -> None:
+    workspace, _ = bindings
+    workspace.write(kernel=kernel)
+    (workspace.folder / "job.toml").write_text(f'version = 1\nkernel = "kernel.py"\n[problem]\ndims = {{ {dims} }}\n')
+    run = workspace.run("rehearse", "job.toml", "--tactics", "2", "--workers", "1", "--json")
+    assert run.code == 0, run.out + run.err
+    (line,) = run.document["rehearsals"]
+    assert [step.split("__")[1] for step in line["steps"]] == steps
+    assert len(line["played"]) == 2
+
+
+def test_an_operator_in_place_rehearses_clean(bindings: tuple[Workspace, str]) -> None:
+    workspace, _ = bindings
+    workspace.write(kernel=TWO_POINTERS)
+    run = workspace.run("rehearse", "job.toml", "--tactics", "1", "--workers", "1", "--json")
+    assert run.code == 0, run.out + run.err
+    (line,) = run.document["rehearsals"]
+    assert line["aliases"] == [{"output": "turned", "input": "x", "depends": False}]
 
 
 def test_a_correct_module_passes(bindings: tuple[Workspace, str]) -> None:

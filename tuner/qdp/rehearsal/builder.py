@@ -91,6 +91,7 @@ class Rehearsal:
         offered: the tactics that autotune offers for the network's types.
         played: those that were played, when they broke no rule.
         broken: the rules that were broken.
+        aliases: the outputs that lie in the memory of an input: the number of the output, and that of the input.
         ahead: whether the plugin is compiled ahead of time. One that has an `impl` alone compiles while the engine
             runs, so that nothing is known of its tactics but their ids.
     """
@@ -100,14 +101,20 @@ class Rehearsal:
     offered: tuple[int, ...] = ()
     played: tuple[Played, ...] = ()
     broken: tuple[Broken, ...] = ()
+    aliases: tuple[tuple[int, int], ...] = ()
     ahead: bool = True
+
+
+def offered_or_default(offered: tuple[int, ...]) -> tuple[int, ...]:
+    """Play all that is offered, or else the default."""
+    return offered or (DEFAULT,)
 
 
 def play(
     plugin_id: str,
     tensors: Sequence[PlayedTensor],
     attributes: Mapping[str, Any],
-    choose: ChooseTactics = lambda offered: offered or (DEFAULT,),
+    choose: ChooseTactics = offered_or_default,
 ) -> Rehearsal:
     """Play the builder over one call of a plugin that is registered with `tensorrt.plugin`.
 
@@ -127,7 +134,9 @@ def play(
     second = _play(plugin_id, tensors, attributes, choose)
     if second == first:
         return first
-    what = next(n for n in ("broken", "outputs", "offered", "played") if getattr(first, n) != getattr(second, n))
+    what = next(
+        n for n in ("broken", "outputs", "aliases", "offered", "played") if getattr(first, n) != getattr(second, n)
+    )
     message = (
         f"the plugin's functions answered differently when they were called again ({what}); TensorRT calls them "
         "repeatedly, so they must depend on their arguments alone"
@@ -165,14 +174,14 @@ def _play(
     except RuleBroken as e:
         return Rehearsal(len(tensors), broken=(Broken(None, e.rule, e.message),))
     if not stage.ahead:
-        return Rehearsal(len(tensors), outputs, offered, ahead=False)
+        return Rehearsal(len(tensors), outputs, offered, aliases=stage.aliases, ahead=False)
     played, broken = [], []
     for tactic in choose(offered):
         try:
             played.append(stage.launch(tactic))
         except RuleBroken as e:
             broken.append(Broken(tactic, e.rule, e.message))
-    return Rehearsal(len(tensors), outputs, offered, tuple(played), tuple(broken))
+    return Rehearsal(len(tensors), outputs, offered, tuple(played), tuple(broken), stage.aliases)
 
 
 class _Stage:
@@ -205,6 +214,7 @@ class _Stage:
             shapes = self._plugin.get_output_shapes(self._dims, [], self._builder)
         self._types += types
         self._dims += [list(exprs) for exprs in shapes]
+        self.aliases = tuple((o, i) for o in range(expected) if (i := self._plugin.get_aliased_input(o)) >= 0)
         for i, exprs in enumerate(self._dims):
             if None in exprs:
                 raise RuleBroken("outputs", f"output {i - len(ranks)} has an extent with no expression behind it")
@@ -213,7 +223,27 @@ class _Stage:
             for i in outputs:
                 if min(self._shape(i, which), default=1) < 0:
                     raise RuleBroken("outputs", f"output {i - len(ranks)} has shape {self._shape(i, which)} at {which}")
+        self._check_aliases()
         return tuple((self._types[i].name, {w: self._shape(i, w) for w in WHICH}) for i in outputs)
+
+    def _check_aliases(self) -> None:
+        """An input is in the place of one output at most, of its type and shape; NVIDIA's Python lets all pass."""
+        names, count, taken = self._definition().input_tensor_names, len(self._tensors), dict[int, int]()
+        for output, source in self.aliases:
+            if taken.setdefault(source, output) != output:
+                raise RuleBroken(
+                    "aliases",
+                    f"outputs {taken[source]} and {output} are both in the place of input {names[source]!r}; TensorRT "
+                    "takes one output for each input: give the other one memory of its own",
+                )
+            for which in WHICH:
+                at = (self._types[count + output].name, self._shape(count + output, which))
+                if at != (expected := (self._types[source].name, self._shape(source, which))):
+                    raise RuleBroken(
+                        "aliases",
+                        f"output {output} is {at[0]} {at[1]} at {which} and lies in the place of input "
+                        f"{names[source]!r}, {expected[0]} {expected[1]}; return {names[source]}.aliased() as it is",
+                    )
 
     def _make(self) -> Any:
         definition = self._definition()
@@ -259,6 +289,15 @@ class _Stage:
             )
         linear_group = next((g for g in matching if all(d.format == linear for d in g)), matching[0])
         self._formats = [d.format for d in linear_group]
+        for output, source in self.aliases:
+            ours, other = self._formats[len(self._tensors) + output], self._formats[source]
+            if ours != other:
+                name = self._definition().input_tensor_names[source]
+                raise RuleBroken(
+                    "aliases",
+                    f"output {output} is {ours.name} and lies in the place of input {name!r}, which is {other.name}; "
+                    "one piece of memory has one format",
+                )
         self._descs = [self._desc(i, d.type, d.format) for i, d in enumerate(linear_group)]
         count = len(self._tensors)
         self._plugin.configure_plugin(self._descs[:count], self._descs[count:])

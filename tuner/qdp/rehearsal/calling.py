@@ -31,6 +31,12 @@ def calling(stage: str, rule: str = "") -> Iterator[None]:
         slip = own and type(e).__module__ == "builtins"
         place = f" at {Path(own[-1].filename).name}:{own[-1].lineno}" if slip else ""
         text = f"{stage} raised {type(e).__name__}{place}" + (f": {e}" if str(e) else "")
+        if isinstance(e, KeyError) and frames[-1].line is not None and "get_aliased" in frames[-1].line:
+            raise RuleBroken(
+                "aliases",
+                f"{stage} returns an output that is aliased to a copy of an input; TensorRT knows an input by its own "
+                "descriptor: return x.aliased() of the argument x itself",
+            ) from e
         for said, hint in _HINTS.items():
             if said in str(e):
                 raise RuleBroken("extra arguments", f"{text}; {hint}") from e

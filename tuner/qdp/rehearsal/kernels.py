@@ -6,12 +6,13 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from tuner.compile.artifact import Artifact
 from tuner.gpu.target import Target
 from tuner.kernel.problem import WHICH, Problem
 from tuner.qdp.dtypes import member
 from tuner.qdp.offers import default_tactic, pinned_space
 from tuner.qdp.plugin import Offer
-from tuner.qdp.rehearsal.builder import Broken, PlayedLaunch, PlayedTensor, Rehearsal, play
+from tuner.qdp.rehearsal.builder import Broken, Played, PlayedLaunch, PlayedTensor, Rehearsal, play
 from tuner.qdp.rehearsal.rules import examine
 from tuner.qdp.tables import call_values
 from tuner.search.points import drawn
@@ -50,33 +51,40 @@ def rehearse(problem: Problem, offer: Offer, target: Target) -> tuple[Rehearsal,
     broken = examine(rehearsal, target)
     if broken:
         return rehearsal, broken
-    return rehearsal, (*_outputs(problem, rehearsal), *_launches(problem, offer, rehearsal))
+    return rehearsal, (*check_outputs(problem, rehearsal), *_launches(problem, offer, rehearsal))
 
 
-def _outputs(problem: Problem, rehearsal: Rehearsal) -> Iterator[Broken]:
-    """The shapes and types that the plugin describes are those the correctness gate checks."""
-    for (name, tensor), (dtype, shapes) in zip(problem.kernel.outputs.items(), rehearsal.outputs, strict=True):
+def check_outputs(problem: Problem, rehearsal: Rehearsal) -> Iterator[Broken]:
+    """The shapes and types that the plugin describes are those the correctness gate checks, and so are the aliases."""
+    kernel = problem.kernel
+    for (name, tensor), (dtype, shapes) in zip(kernel.outputs.items(), rehearsal.outputs, strict=True):
         for which in WHICH:
             expected = (member(problem.dtype(tensor)), problem.shape(tensor, which))
             if (dtype, shapes[which]) != expected:
                 message = f"output {name!r} is {dtype} {shapes[which]} at {which}, and {expected} when it is checked"
                 yield Broken(None, "outputs", message)
+    inputs, outputs = list(kernel.inputs), list(kernel.outputs)
+    if (found := {outputs[o]: inputs[i] for o, i in rehearsal.aliases}) != dict(kernel.aliases):
+        yield Broken(None, "aliases", f"in place are {found}; declared is {dict(kernel.aliases)}")
 
 
 def _launches(problem: Problem, offer: Offer, rehearsal: Rehearsal) -> Iterator[Broken]:
-    """The symbolic launch has the numbers of the one that is timed."""
     tactics = {t.id: t for t in offer.tactics(problem, {})}
     for played in rehearsal.played:
         tactic = tactics[played.tactic]
-        artifact = offer.artifact(problem, tactic)
-        for which in WHICH:
-            timed = problem.launch(tactic.config, which)
-            expected = PlayedLaunch(
-                tuple(int(g) for g in timed.grid),  # type: ignore[arg-type]
-                artifact.block,
-                artifact.shared_bytes,
-                tuple(int(a) for a in timed.args),  # type: ignore[arg-type]
-            )
-            if played.launches[which] != expected:
-                message = f"TensorRT would launch {played.launches[which]} at {which}; timed is {expected}"
-                yield Broken(played.tactic, "agreement", message)
+        yield from check_launch(problem, tactic, offer.artifact(problem, tactic), played)
+
+
+def check_launch(problem: Problem, tactic: Tactic, artifact: Artifact, played: Played) -> Iterator[Broken]:
+    """The symbolic launch has the numbers of the one that is timed."""
+    for which in WHICH:
+        timed = problem.launch(tactic.config, which)
+        expected = PlayedLaunch(
+            tuple(int(g) for g in timed.grid),  # type: ignore[arg-type]
+            artifact.block,
+            artifact.shared_bytes,
+            tuple(int(a) for a in timed.args),  # type: ignore[arg-type]
+        )
+        if played.launches[which] != expected:
+            message = f"TensorRT would launch {played.launches[which]} at {which}; timed is {expected}"
+            yield Broken(played.tactic, "agreement", message)
