@@ -110,9 +110,9 @@ def test_shipped_code_writes_its_outputs_and_no_input(path: Path) -> None:
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def swapped(y_ptr, n, x_ptr, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
+def swapped(to_ptr, n, from_ptr, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    tl.store(y_ptr + at, tl.load(x_ptr + at, mask=at < n) * 2, mask=at < n)
+    tl.store(to_ptr + at, tl.load(from_ptr + at, mask=at < n) * 2, mask=at < n)
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -161,9 +161,9 @@ def test_only_the_tactic_that_adds_is_refused() -> None:
 
 
 SWAPPED = """
-extern "C" __global__ void twice(T* y, int n, T* x) {
+extern "C" __global__ void twice(T* to, int n, T* from) {
     const int i = blockIdx.x * THREADS + threadIdx.x;
-    if (i < n) y[i] = x[i] + x[i];
+    if (i < n) to[i] = from[i] + from[i];
 }
 """
 
@@ -172,19 +172,21 @@ def test_cuda_cpp_whose_pointers_stand_the_other_way_round_is_refused() -> None:
     pytest.importorskip("cuda.bindings.nvrtc", reason="cuda-bindings is not installed")
     with pytest.raises(TacticError, match="writes input 'x'"):
         compile_tactic(double(CudaCpp(SWAPPED, "twice")), TACTIC, H100)
-    compile_tactic(double(CudaCpp(SWAPPED.replace("y[i] = x[i] + x[i]", "x[i] = y[i] + y[i]"), "twice")), TACTIC, H100)
+    compile_tactic(
+        double(CudaCpp(SWAPPED.replace("to[i] = from[i] + from[i]", "from[i] = to[i]"), "twice")), TACTIC, H100
+    )
 
 
 @pytest.mark.parametrize(
     "signature",
     [
-        "T* __restrict__ y, int n, const T* __restrict__ x",
-        "T* y, int n, T const* x",
-        "T* y, int n,\n    const T /* elements */ *const __restrict__ x",
+        "T* __restrict__ to, int n, const T* __restrict__ from",
+        "T* to, int n, T const* from",
+        "T* to, int n,\n    const T /* elements */ *const __restrict__ from",
     ],
 )
 def test_an_output_behind_a_pointer_to_const_is_refused_when_declared(signature: str) -> None:
-    code = f"__global__ void __launch_bounds__(THREADS) twice({signature}) {{ y[n] = x[n]; }}"
+    code = f"__global__ void __launch_bounds__(THREADS) twice({signature}) {{ to[n] = from[n]; }}"
     with pytest.raises(ConfigError, match=r"takes output 'y' as '.*const.*', which is const"):
         declare(CudaCpp(code, "twice"))
 

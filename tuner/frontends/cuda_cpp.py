@@ -11,7 +11,7 @@ import importlib.metadata
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,7 @@ class CudaCpp(Source):
     include: Sequence[Path] = ()
     flags: Sequence[str] = ()
     order: Order | None = None
-    absent: tuple[str, ...] = ()
+    fixed: Mapping[str, Any] = field(default_factory=dict)
 
     language = "CUDA C++"
 
@@ -97,7 +97,7 @@ class CudaCpp(Source):
         if self.parameters is None:
             return self
         order = arrange(self.parameters, declared, declared.attributes, {*declared.params, *self.dims})
-        return replace(self, order=order, absent=declared.absent)
+        return replace(self, order=order, fixed=dict.fromkeys(declared.absent))
 
     def constants(self, declared: Sequence[str]) -> tuple[str, ...]:
         used = (n for n in declared if n in self._words or n in self._template_words)
@@ -119,8 +119,8 @@ class CudaCpp(Source):
         entry = _WORD.sub(lambda word: {**types, **values}.get(word[0], word[0]), self.entry)
         own = self.code.name if isinstance(self.code, Path) else _NAME
         signature, order = self._signature, self.order
-        by_value = {} if signature is None or order is None else {n: values.get(n, "nullptr") for n in signature.flat}
-        by_value = {n: v for n, v in by_value.items() if order is not None and n not in order.names}
+        passed = order.names if order is not None else ()
+        by_value = {n: v for n, v in values.items() if signature and order and n in signature.flat and n not in passed}
         wrapped = bool(by_value or (signature is not None and signature.members))
         constants = {n: v for n, v in values.items() if n not in {*types, *by_value}}
         macros = {n: v for n, v in constants.items() if n in self._conditions or not _is_literal(v)}
@@ -216,7 +216,8 @@ class CudaCpp(Source):
     def _identity(self) -> str:
         codes = {name: normalised(text) for name, text in sorted(self._texts.items())}
         first = [header.name for header in self._options.first]
-        return json.dumps([codes, self.entry, list(self.dims), first, self._options.identity])
+        fixed = [sorted(self.fixed)] if self.fixed else []
+        return json.dumps([codes, self.entry, list(self.dims), first, self._options.identity, *fixed])
 
     @property
     def _name(self) -> str:
@@ -263,7 +264,9 @@ def _kind(spelt: str) -> str:
 
 
 def _spelt(value: Value) -> str:
-    """A value as C++ spells it: floats in single precision."""
+    """A value as C++ spells it: floats in single precision; None is a pointer that is absent."""
+    if value is None:
+        return "nullptr"
     if isinstance(value, bool):
         return "true" if value else "false"
     return f"{value!r}f" if isinstance(value, float) else str(value)
