@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import inspect
 import os
@@ -128,7 +127,7 @@ def _function(module: str, path: str) -> tuple[Callable[..., Any], tuple[str, ..
     """The function, and what its module imports that is not installed."""
     value: Any
     try:
-        value, missing = import_with_stand_ins(lambda: importlib.import_module(module))
+        value, missing = import_with_stand_ins(module)
     except Exception as e:
         raise ConfigError(f"module {module} cannot be imported: {type(e).__name__}: {e}") from e
     for part in path.split("."):

@@ -58,18 +58,19 @@ class FakeTensors:
         from torch._subclasses import FakeTensor, fake_tensor
 
         self._tape, self._numbers, self._alive = tape, {}, []
-        before = FakeTensor.__dict__.get("data_ptr")
+        before = {n: FakeTensor.__dict__[n] for n in ("data_ptr", "contiguous") if n in FakeTensor.__dict__}
         touch_gpu = fake_tensor.init_gpu_context
         fake_tensor.init_gpu_context = lambda device: None  # there is none, though `torch.cuda` says so
         FakeTensor.data_ptr = lambda tensor: self._address(tensor)  # type: ignore[method-assign]
+        FakeTensor.contiguous = _contiguous  # type: ignore[method-assign]
         try:
             yield
         finally:
             fake_tensor.init_gpu_context = touch_gpu
-            if before is None:
-                del FakeTensor.data_ptr
-            else:
-                FakeTensor.data_ptr = before
+            for name in ("data_ptr", "contiguous"):
+                delattr(FakeTensor, name)
+            for name, method in before.items():
+                setattr(FakeTensor, name, method)
 
     @contextmanager
     def calling(self) -> Iterator[None]:
@@ -124,6 +125,15 @@ class FakeTensors:
         written = tuple(n for t in outputs if (n := self._number(t)) is not None) if changed else made
         if written or name in ("_local_scalar_dense", "item"):
             self._tape.events.append(SeenOperation(f"aten.{name}", reads, tuple(dict.fromkeys((*made, *written)))))
+
+
+def _contiguous(tensor: Any, **_: Any) -> Any:
+    """As the method, which asks a torch built for CUDA to go to the device."""
+    import torch
+
+    if tensor.is_contiguous():
+        return tensor
+    return torch.ops.aten.clone.default(tensor, memory_format=torch.contiguous_format)
 
 
 def _watcher(tensors: FakeTensors) -> Any:

@@ -6,6 +6,7 @@ subscripted, derived from and put above a function, and does nothing.
 
 from __future__ import annotations
 
+import importlib
 import importlib.abc
 import importlib.util
 import sys
@@ -35,11 +36,11 @@ def stand_ins(*names: str) -> Iterator[None]:
         sys.meta_path.remove(finder)
 
 
-def import_with_stand_ins(load: Callable[[], Any]) -> tuple[Any, tuple[str, ...]]:
-    """Import something; what turns out to be missing is stood for.
+def import_with_stand_ins(module: str) -> tuple[ModuleType, tuple[str, ...]]:
+    """Import a module; what it imports and turns out to be missing is stood for.
 
     Returns:
-        What was imported, and the packages that are missing.
+        The module, and the packages that are missing.
 
     Raises:
         Exception: what importing raises otherwise.
@@ -49,10 +50,10 @@ def import_with_stand_ins(load: Callable[[], Any]) -> tuple[Any, tuple[str, ...]
         known = set(sys.modules)
         try:
             with stand_ins(*missing):
-                return load(), tuple(missing)
+                return importlib.import_module(module), tuple(missing)
         except ModuleNotFoundError as e:
             top = (e.name or "").partition(".")[0]
-            if not top or top in missing or len(missing) >= _MOST or top in _present():
+            if not top or top in missing or len(missing) >= _MOST or top in (module.partition(".")[0], "tuner", "triton"):
                 raise
             missing.append(top)
             for name in set(sys.modules) - known:  # imported in part: once more from the start
@@ -64,10 +65,6 @@ def _is_own(name: str) -> bool:
     """Whether a module may be executed again: those of libraries with code in C may not."""
     file = getattr(sys.modules.get(name), "__file__", None) or ""
     return "site-packages" not in file and name.partition(".")[0] not in ("torch", "triton", "numpy", "tuner")
-
-
-def _present() -> set[str]:
-    return {"tuner", "triton"}
 
 
 class _Missing(importlib.abc.MetaPathFinder, importlib.abc.Loader):

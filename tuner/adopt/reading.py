@@ -324,6 +324,7 @@ class _Reading:
                 self.result.ask(f"{found.name}: {param} was {_series(seen)} at {self._at()}")
                 text = str(seen[0])
             found.arguments[param] = text
+            self._doubt(f"{found.name}: {param}", text, seen)
             self._share(text)
         elif all(isinstance(v, bool | float | int) for v in seen):
             self._attribute(found, number, param, seen)
@@ -379,6 +380,7 @@ class _Reading:
             if text is None:
                 self.result.ask(f"{found.name}: constant {param} was {_series(seen)} at {self._at()}")
                 text = repr(value)
+            self._doubt(f"{found.name}: constant {param}", text, seen)
             if text != param:  # a constant that is called like a dimension is that dimension
                 found.constants[param] = text
         elif type(value) is int and value > 1 and value & (value - 1) == 0 and _BLOCK.fullmatch(param):
@@ -413,6 +415,7 @@ class _Reading:
                 self.result.ask(f"{found.name}: the grid's axis {axis} was {_series(seen)} at {self._at()}")
                 text = str(seen[0])
             axes.append(text)
+            self._doubt(f"{found.name}: the grid's axis {axis}", text, seen)
             for name, values in constants.items():
                 twins = [o for o, v in constants.items() if o != name and v == values and len(set(v)) == 1]
                 if name in _words(text) and twins:
@@ -453,6 +456,11 @@ class _Reading:
 
     def _all_constants(self) -> dict[str, tuple[int, ...]]:
         return self._constants(len(self.base.launches) - 1) if self.base.launches else {}
+
+    def _doubt(self, what: str, text: str, seen: Sequence[Any]) -> None:
+        """Say what was seen where the runs leave more than one way to read it."""
+        if re.search(r"min\(|max\(|imum\(", text):
+            self.result.ask(f"{what} was {_series(seen)} at {self._at()}; taken for {text}")
 
     def _share(self, text: str) -> None:
         """Note the parameters that an extent, or the launch of another step, depends on."""

@@ -85,7 +85,8 @@ def watch(
     try:
         first = run.at(call.sizes)
     except Exception as e:
-        raise ConfigError(f"the function cannot be run as called: {_said(e)}") from e
+        before = "".join(f"; before that, {problem}" for problem in driver.tape.problems)
+        raise ConfigError(f"the function cannot be run as called: {_said(e)}{before}") from e
     watched = Watched([first])
     steps = {dim: 1 for dim in call.sizes}
     tapes = run.all(call.sizes, steps)
