@@ -93,11 +93,6 @@ def test_the_block_is_that_of_the_launch_bounds_where_the_launch_has_none() -> N
 @pytest.mark.parametrize(
     ("code", "changes", "said"),
     [
-        (
-            MACROS.replace("int n,", "").replace("< n", "< 8"),
-            {},
-            "launch passes 1 extra integers, the source takes none",
-        ),
         (MACROS.replace("int n,", "long long n,"), {}, "parameter 1 is .u64; TensorRT passes a 32-bit integer"),
         (MACROS, {"launch": lambda N, THREADS: Launch((N,), (N,), block=(128,))}, "allows 64"),
         (MACROS.replace("x[i] + x[i]", "oops"), {}, r'kernel.cu\(4\): identifier "oops" is undefined'),
@@ -108,6 +103,12 @@ def test_the_block_is_that_of_the_launch_bounds_where_the_launch_has_none() -> N
 def test_a_tactic_that_cannot_be_launched_is_refused(code: str, changes: dict[str, Any], said: str) -> None:
     with pytest.raises(TacticError, match=said):
         compile_tactic(double(CudaCpp(code, "twice"), **changes), TACTIC, H100)
+
+
+def test_a_launch_that_passes_more_than_the_code_takes_is_refused() -> None:
+    problem = double(CudaCpp(MACROS.replace("int n,", "").replace("< n", "< 8"), "twice"))
+    with pytest.raises(ConfigError, match="launch passes 1 extra integers, the source takes none"):
+        compile_tactic(problem, TACTIC, H100)
 
 
 def test_dynamic_shared_memory_is_the_launch_s() -> None:
