@@ -148,6 +148,21 @@ def test_an_operator_of_several_layers_is_not_called_as_one(layer: ModuleType, t
         plugin(layer.ITensor())
 
 
+def test_a_text_of_a_step_travels_as_its_place_among_the_texts(layer: ModuleType, tmp_path: Path) -> None:
+    text = PEAK.replace("peak_ptr, BLOCK: tl.constexpr)", "peak_ptr, BLOCK: tl.constexpr, HINT: tl.constexpr)")
+    text = text.replace('choice("BLOCK", 32, 64)]', 'choice("BLOCK", 32, 64), choice("HINT", "", "evict_first")]')
+    text = text.replace('"whole_BLOCK": 64', '"whole_BLOCK": 64, "whole_HINT": ""')
+    text = text.replace('other=float("-inf"))\n        )', 'other=float("-inf"), eviction_policy=HINT)\n        )')
+    kernel = declared(tmp_path, "hinted", text)
+    plugin = register(kernel, tactics=[{**BEST, "whole_HINT": "evict_first"}], device="h200", workers=1)
+    network = PlayedNetwork()
+    plugin.add(network, network.add_input(tensor("FLOAT", 3, 640)))
+    _, whole = network.layers
+    assert whole.attributes == {"TILE": 256, "BLOCK": 32, "HINT": 1}
+    (played,) = whole.rehearsal.played
+    assert "evict_first" in played.code
+
+
 class Told:
     """A builder's config that remembers."""
 
