@@ -89,7 +89,7 @@ class Accepted(Struct, frozen=True, forbid_unknown_fields=True):
     date: Annotated[datetime, Meta(tz=True)]
 
 
-class Record(Struct, frozen=True, forbid_unknown_fields=True):
+class Record(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What is held for one problem on one device.
 
     Attributes:
