@@ -105,7 +105,7 @@ def test_a_tactic_that_cannot_be_launched_is_refused(code: str, changes: dict[st
         compile_tactic(double(CudaCpp(code, "twice"), **changes), TACTIC, H100)
 
 
-def test_an_extra_integer_that_nothing_takes_is_refused() -> None:
+def test_a_launch_that_passes_more_than_the_code_takes_is_refused() -> None:
     problem = double(CudaCpp(MACROS.replace("int n,", "").replace("< n", "< 8"), "twice"))
     with pytest.raises(ConfigError, match="launch passes 1 extra integers, the source takes none"):
         compile_tactic(problem, TACTIC, H100)

@@ -72,13 +72,6 @@ def assembly(x_ptr, n, y_ptr, B: tl.constexpr):
 
 
 @triton.jit
-def scratch(x_ptr, n, y_ptr, B: tl.constexpr):
-    x = tl.make_tensor_descriptor(x_ptr, [n], [1], [B]).load([tl.program_id(0) * B])
-    o = tl.program_id(0) * B + tl.arange(0, B)
-    tl.store(y_ptr + o, x, mask=o < n)
-
-
-@triton.jit
 def row(x_ptr, y_ptr, N: tl.constexpr, eps: tl.constexpr, B: tl.constexpr, num_stages: tl.constexpr):
     total = tl.zeros((B,), tl.float32)
     for start in tl.range(0, N, B, num_stages=num_stages):
@@ -98,7 +91,6 @@ def tiles(a_ptr, b_ptr, K, c_ptr, B: tl.constexpr):
 undefined_kernel = declare(undefined)
 nested_kernel = declare(nested)
 assembly_kernel = declare(assembly)
-scratch_kernel = declare(scratch)
 row_kernel = declare(
     row,
     inputs={"x": Tensor("fp32", "N")},
@@ -250,7 +242,6 @@ def failure(problem: Problem, config: Config, target: Target = H100) -> TacticEr
         ("undefined", "no_such_function is not defined"),
         ("nested", "equal ranks >= 2 (in: return tl.dot(x, x))"),
         ("assembly", ": Not a name of any known instruction: 'bogus'"),
-        ("scratch", "the kernel needs 128 bytes of scratch memory for each block, as for tensor descriptors"),
     ],
 )
 def test_first_line_of_a_failure_is_its_cause(
