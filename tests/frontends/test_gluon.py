@@ -185,4 +185,3 @@ def test_floats_and_wide_integers_arrive_as_the_code_says(tmp_path: Path) -> Non
     artifact = compile_tactic(problem, problem.kernel.default, H100)
     assert [p.type for p in parse(artifact.ptx).entry.params] == ["u64", "u32", "u64"]
     assert "0f40200000" in artifact.ptx  # 2.5
-    assert "setp.lt.s64" in artifact.ptx or "setp.gt.s64" in artifact.ptx
