@@ -79,6 +79,33 @@ kernel = Kernel(
 """
 
 
+SCALE = """
+from triton.experimental import gluon
+from triton.experimental.gluon import language as gl
+
+from tuner import Kernel, Launch, Tensor, cdiv, choice
+
+
+@gluon.jit
+def scale(x_ptr, n: gl.int64, factor, y_ptr, B: gl.constexpr):
+    places = gl.program_id(0) * B + gl.arange(0, B, gl.BlockedLayout([1], [32], [4], [0]))
+    gl.store(y_ptr + places, gl.load(x_ptr + places, mask=places < n) * factor, mask=places < n)
+
+
+kernel = Kernel(
+    id="test::scale",
+    source=scale,
+    inputs={"x": Tensor("fp32", "N")},
+    outputs={"y": Tensor("fp32", "N")},
+    attributes={"factor": 2.5},
+    params=[choice("B", 128, 256)],
+    default={"B": 128},
+    launch=lambda N, B: Launch((cdiv(N, B),), args={"n": N}),
+    reference=lambda x, factor: x * factor,
+)
+"""
+
+
 @pytest.fixture
 def declare(tmp_path: Path) -> Callable[..., Problem]:
     def declared(old: str = "", new: str = "") -> Problem:
@@ -145,8 +172,16 @@ def test_a_plugin_offers_it(layer: ModuleType, declare: Callable[..., Problem]) 
 
 
 def test_a_function_of_another_decorator_is_triton(declare: Callable[..., Problem]) -> None:
-    from tuner.frontends.gluon import is_gluon
+    from tuner.frontends.triton_wrappers import is_gluon
 
     assert is_gluon(declare().kernel.source)
     assert not is_gluon(load_kernel("increment.py", Path(__file__).parents[2] / "kernels").source)
     assert not is_gluon(lambda: None)
+
+
+def test_floats_and_wide_integers_arrive_as_the_code_says(tmp_path: Path) -> None:
+    (tmp_path / "kernel.py").write_text(SCALE)
+    problem = Problem.of(load_kernel("kernel.py", tmp_path), {"N": 1000})
+    artifact = compile_tactic(problem, problem.kernel.default, H100)
+    assert [p.type for p in parse(artifact.ptx).entry.params] == ["u64", "u32", "u64"]
+    assert "0f40200000" in artifact.ptx  # 2.5

@@ -69,8 +69,9 @@ def as_source(source: Any) -> Source:
 
 def triton_source(found: Unwrapped) -> TritonSource:
     """The source of a function under `@triton.jit`, or `@gluon.jit`, and its heuristics."""
-    from tuner.frontends.gluon import GluonSource, is_gluon
+    from tuner.frontends.gluon import GluonSource
     from tuner.frontends.triton import TritonSource
+    from tuner.frontends.triton_wrappers import is_gluon
 
     kind = GluonSource if is_gluon(found.jit) else TritonSource
     return kind(found.jit, heuristics=found.heuristics)

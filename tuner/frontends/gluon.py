@@ -18,12 +18,6 @@ from tuner.errors import UnavailableError
 from tuner.frontends.triton import TritonSource
 
 
-def is_gluon(function: Any) -> bool:
-    """Tell whether a function is under `@gluon.jit`."""
-    asked = getattr(function, "is_gluon", None)
-    return callable(asked) and bool(asked())
-
-
 @dataclass(frozen=True, eq=False)
 class GluonSource(TritonSource):
     """A function under `@gluon.jit`; its attributes are those of a Triton source."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner.frontends.triton_arguments import annotated, long_name, parameters_of
+from tuner.frontends.triton_wrappers import is_gluon
 
 
 def scalar_types(jit: Any, constants: Mapping[str, Any], integers: Sequence[str]) -> dict[str, str]:
@@ -58,13 +59,18 @@ def extent_names(parameter: str, rank: int) -> tuple[str, ...]:
     return tuple(f"{parameter}_extent_{axis}" for axis in range(rank))
 
 
+_TRITON = "import triton\nimport triton.language as _tl"
+_GLUON = "from triton.experimental import gluon as triton\nimport triton.experimental.gluon.language as _tl"
+"""What brings the decorator and the language; Gluon has the same names, and makes no scalar with `full`."""
+
+
 def make_entry(
     jit: Any,
     constants: Mapping[str, Any],
     types: Mapping[str, str],
     blocks: Mapping[str, tuple[str | int, ...]],
 ) -> Any:
-    """Return a function under `@triton.jit` with the same parameters, those in `constants` as constants of its own.
+    """Return a function that calls another, under its decorator and with its parameters, some as constants of its own.
 
     Behind them come the extents of the tensors in `blocks`, of one after the other.
 
@@ -77,22 +83,23 @@ def make_entry(
     parameters = list(inspect.signature(jit.fn).parameters)
     extents = [name for p, block in blocks.items() for name in extent_names(p, len(block))]
     declared = ", ".join([*(f"{p}: _tl.constexpr" if p in constants else p for p in parameters), *extents])
+    maker = "_tl.cast({}, {})" if is_gluon(jit) else "_tl.full((), {}, {})"
     passed = ", ".join(
-        _descriptor(p, blocks[p]) if p in blocks else _made(p, types.get(p), p in constants) for p in parameters
+        _descriptor(p, blocks[p]) if p in blocks else _made(p, types.get(p), p in constants, maker) for p in parameters
     )
     text = (
-        "import triton\nimport triton.language as _tl\n\n\n"
+        f"{_GLUON if is_gluon(jit) else _TRITON}\n\n\n"
         f"@triton.jit\ndef {jit.fn.__name__}({declared}):\n    _inner({passed})\n"
     )
     return _load(text, jit)
 
 
-def _made(name: str, kind: str | None, constant: bool) -> str:
+def _made(name: str, kind: str | None, constant: bool, maker: str) -> str:
     """The argument for a parameter of the function."""
     if kind is None:
         return name
     dtype = f'_tl.dtype("{long_name(kind)}")'
-    return f"_tl.full((), {name}, {dtype})" if constant else f"{name}.to({dtype})"
+    return maker.format(name, dtype) if constant else f"{name}.to({dtype})"
 
 
 def _descriptor(name: str, block: tuple[str | int, ...]) -> str:

@@ -30,6 +30,12 @@ class Unwrapped:
     heuristics: Mapping[str, Heuristic]
 
 
+def is_gluon(function: Any) -> bool:
+    """Tell whether a function is under `@gluon.jit`."""
+    asked = getattr(function, "is_gluon", None)
+    return callable(asked) and bool(asked())
+
+
 def unwrap(function: Any) -> Unwrapped:
     """Take apart what a kernel file calls its kernel.
 
