@@ -1,6 +1,7 @@
-"""What a trial costs besides compiling and timing: asking, storing and telling, on an instant backend.
+"""What a trial costs besides compiling and timing: asking, storing and telling, on an instant backend; and reopening.
 
-The table is a made-up one of 2,320 tactics with five parameters. Writes milliseconds per trial:
+The table is a made-up one of 2,320 tactics with five parameters. Writes milliseconds of CPU time per trial, and seconds
+of CPU time to open a journal of 10,000 trials in a fresh process, imports included:
 
     python results/overhead/bookkeeping.py --out FOLDER
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 import os
 import platform
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -28,7 +30,8 @@ from tuner.search.tactic import Config, Tactic
 from tuner.store.journal import open_journal
 from tuner.store.study_data import StudyIdentity
 
-TRIALS, RUNS = 200, 5
+TRIALS, RUNS = (200, 2000), 3
+REOPENED = 10_000
 SPACE = Space(
     (
         powers_of_two("BLOCK_M", 16, 512),
@@ -54,19 +57,19 @@ def time_us(config: Config) -> float:
 
 
 def measure(folder: Path, url: str | None, batch: int, trials: int) -> dict[str, float]:
-    """Milliseconds per trial of one run."""
+    """Milliseconds of CPU time per trial of one run."""
     journal = open_journal(folder, url, IDENTITY, SPACE)
     search = Search(SPACE, DEFAULT, seed=0, budget=trials)
     spent = {"ask": 0.0, "store": 0.0, "tell": 0.0}
     number = 0
 
     def lap(part: str, since: float) -> float:
-        now = time.perf_counter()
+        now = time.process_time()
         spent[part] += now - since
         return now
 
     while number < trials:
-        clock = time.perf_counter()
+        clock = time.process_time()
         configs = search.ask(min(batch, trials - number))
         clock = lap("ask", clock)
         for config in configs:
@@ -81,22 +84,44 @@ def measure(folder: Path, url: str | None, batch: int, trials: int) -> dict[str,
     return {**per_trial, "total": sum(per_trial.values())}
 
 
+def reopened(folder: Path, trials: int) -> float:
+    """Seconds of CPU time that a fresh process takes to open a journal of so many trials."""
+    journal = open_journal(folder, None, IDENTITY, SPACE)
+    for number in range(trials):
+        config = SPACE.point(number % SPACE.size)
+        facts = {f"fact_{i}": i / 7 for i in range(12)}
+        journal.add(number, Tactic(config), Timing(time_us(config), "measurement", "median", facts=facts))
+    before = os.times()
+    subprocess.run([sys.executable, __file__, "--out", str(folder), "--open"], check=True)
+    after = os.times()
+    return after.children_user + after.children_system - before.children_user - before.children_system
+
+
 def main() -> None:
-    given = Arguments(__doc__).read()
-    trials, repeats = (10, 1) if given.dry else (TRIALS, RUNS)
-    found = {}
-    for storage in ("journal", "sqlite"):
-        for batch in (1, 8):
-            runs = []
-            for _ in range(repeats):
-                with tempfile.TemporaryDirectory() as made:
-                    url = f"sqlite:///{made}/trials.db" if storage == "sqlite" else None
-                    runs.append(measure(Path(made), url, batch, trials))
-            found[f"{storage}, batch {batch}"] = {part: statistics.median(r[part] for r in runs) for part in runs[0]}
+    arguments = Arguments(__doc__)
+    arguments.add_argument("--open", action="store_true", help="open the journal in --out, and nothing else")
+    given = arguments.read()
+    if given.open:
+        open_journal(given.out, None, IDENTITY, SPACE)
+        return
+    found: dict[str, dict[str, float]] = {}
+    runs = 1 if given.dry else RUNS
+    for storage, batch, trials in (("journal", 1, TRIALS[0]), ("journal", 1, TRIALS[1]), ("sqlite", 1, TRIALS[0])):
+        count = 10 if given.dry else trials
+        rows = []
+        for _ in range(runs if trials == TRIALS[0] else 1):
+            with tempfile.TemporaryDirectory() as made:
+                url = f"sqlite:///{made}/trials.db" if storage == "sqlite" else None
+                rows.append(measure(Path(made), url, batch, count))
+        found[f"{storage}, {count} trials"] = {part: statistics.median(r[part] for r in rows) for part in rows[0]}
+    with tempfile.TemporaryDirectory() as made:
+        count = 10 if given.dry else REOPENED
+        opened = {"trials": count, "cpu_s": reopened(Path(made), count)}
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
-    setting = {"machine": machine, "sampler": DEFAULT_SAMPLER, "trials": trials, "space": SPACE.size, "runs": repeats}
-    print(found)
-    write(given.out / "bookkeeping.json", {**setting, "ms_per_trial": found})
+    load = os.getloadavg()[0]
+    setting = {"machine": machine, "load_average_1min": load, "sampler": DEFAULT_SAMPLER, "space": SPACE.size}
+    print(found, opened)
+    write(given.out / "bookkeeping.json", {**setting, "runs": runs, "cpu_ms_per_trial": found, "reopening": opened})
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ def main() -> None:
     problem = Problem.of(load_kernel("kernels/increment.py", ROOT), {"N": 64 << 20})
     configs = problem.space.sample(random.Random(0), tactics)
     with closing(compiler(0, None)) as idle:
-        versions = idle.versions()
+        versions = idle.versions(problem)
     setting = {
         "machine": f"{cores} cores, {platform.machine()}, Python {platform.python_version()}",
         "compiler": dict(versions),

@@ -110,7 +110,7 @@ def test_workers_compile_and_check_both(problem: Problem, compiler: Compiler) ->
         assert verifier.submit(CUDA).result().verified == "unverified: CUDA C++ runs on a GPU only"
     finally:
         verifier.close()
-    assert set(compiler.versions()) - {"cccl"} == {"triton", "nvrtc", "cudart", "ptxas"}
+    assert set(compiler.versions(problem)) - {"cccl"} == {"triton", "nvrtc", "cudart", "ptxas"}
 
 
 def test_the_hash_follows_each_source(kernel: Kernel, tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ class FakeCompiler:
             future.set_result(artifact(json.dumps(code), "increment", int(code.get("shared", 0))))
         return future
 
-    def versions(self) -> dict[str, str]:
+    def versions(self, problem: Problem) -> dict[str, str]:
         return {"triton": "0.0"}
 
     def close(self) -> None:

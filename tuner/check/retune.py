@@ -34,7 +34,7 @@ def retuned(subject: Subject, record: Record, choice: BackendChoice, trials: int
         store: keeps compiled tactics.
     """
     winner = Tactic(record.winner.config)
-    search = msgspec.structs.replace(subject.job.search, trials=trials)
+    search = msgspec.structs.replace(subject.job.search, trials=trials, stop=False)
     target = target_of(record.device, record.capability)
     job = replace(subject.job, problems=(subject.problem,), search=search, target=target)
     with tempfile.TemporaryDirectory(dir=temporary_folder()) as folder:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.outcome import Failure, Timing, caution
 from tuner.search.tactic import Tactic
-from tuner.store.results import STOPPED
+from tuner.store.results import CERTAINTY, STOPPED
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -175,6 +175,8 @@ def what_the_number_is(result: Result) -> str:
     else:
         kind = f"Times were measured on an {result.origin.device}{means}"
     said = f"{kind}. {trials}, {STOPPED[result.stopped]}."
+    if result.stopped in CERTAINTY:
+        said += f"\n{CERTAINTY[result.stopped]}."
     if result.confirmed[result.winner].facts.get("launch_bound"):
         said += "\nThe winner is launch-bound: most of its time is the launch itself, which no tactic shortens."
     doubtful = caution(result.confirmed[result.winner].verified)

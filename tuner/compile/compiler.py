@@ -31,8 +31,8 @@ class Compiles(Protocol):
     def submit(self, problem: Problem, config: Config) -> Future[Compiled]:
         """Begin to compile, or return the future of an earlier call."""
 
-    def versions(self) -> Mapping[str, str]:
-        """Names and versions of the tools that what was submitted takes."""
+    def versions(self, problem: Problem) -> Mapping[str, str]:
+        """Names and versions of the tools that what was submitted of a problem takes."""
 
     def close(self) -> None:
         """Stop its processes."""
@@ -80,7 +80,7 @@ class Compiler:
         self.workers = workers or len(os.sched_getaffinity(0))
         self._pool = WorkerPool(self.workers, memory_bytes=memory_bytes, died=FailureClass.COMPILE)
         self._answers: dict[str, Future[Compiled]] = {}
-        self._tools: dict[str, str] = {}
+        self._tools: dict[Problem, dict[str, str]] = {}
         self._lock = threading.Lock()
 
     @classmethod
@@ -102,7 +102,7 @@ class Compiler:
             key = compile_key(problem, config, self._target)
         except TacticError as e:  # there is nothing that could be compiled
             return self._refused(e.failure)
-        self._tools.update(tools(problem.source(config), self._target))
+        self._tools.setdefault(problem, {}).update(tools(problem.source(config), self._target))
         with self._lock:
             if key in self._answers:
                 return self._answers[key]
@@ -122,9 +122,9 @@ class Compiler:
         """Run another function in the processes that compile; see `WorkerPool.submit`."""
         return self._pool.submit(function, *args, timeout_s=self._timeout_s)
 
-    def versions(self) -> Mapping[str, str]:
-        """Names and versions of the tools that what was submitted takes."""
-        return dict(self._tools)
+    def versions(self, problem: Problem) -> Mapping[str, str]:
+        """Names and versions of the tools that what was submitted of a problem takes."""
+        return dict(self._tools.get(problem, {}))
 
     def forget(self) -> None:
         """Let go of what is compiled, but for what the store keeps."""

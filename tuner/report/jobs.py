@@ -12,7 +12,7 @@ from tuner.outcome import Kind, Origin
 from tuner.store.cache import Cache
 from tuner.store.columns import column_of
 from tuner.store.entry import Entry, TimedTactic
-from tuner.store.results import STOPPED, FinishedJob, TacticRecord, read_summary
+from tuner.store.results import CERTAINTY, STOPPED, FinishedJob, TacticRecord, read_summary
 from tuner.store.trials import TRIAL_COLUMNS, ProblemTrials, read_trials
 
 if TYPE_CHECKING:
@@ -167,6 +167,7 @@ def _from_summary(job: FinishedJob, own: ProblemTrials | None, folder: Path) -> 
     trials = None if own is None else _trials(own.frame, tuple(job.winner.config))
     made = {
         "trials": f"{job.trials}, {STOPPED.get(job.stopped, job.stopped or 'unknown end')}",
+        **({"how sure": CERTAINTY[job.stopped]} if job.stopped in CERTAINTY else {}),
         "resumed from earlier runs": str(job.resumed),
         "backend": job.backend,
         "recorded in": str(folder),

@@ -32,10 +32,12 @@ STOPPED = {
     "time": "out of time",
     "space exhausted": "the whole space was tried",
     "none found": "no further legal tactic was found",
-    "nothing left": "next to nothing was left to gain, as far as the search can tell: on recorded tables such searches "
-    "ended within 1 % of the best in 59 of 60 cases (up to 600 tactics), in 22 of 41 (thousands of tactics)",
+    "nothing left": "next to nothing was left to gain",
 }
 """Why a search ended, and how a reader is told."""
+
+CERTAINTY = {"nothing left": "@@SURE@@"}
+"""How sure that is, where it is the search's own opinion; from results/search."""
 
 
 class CodeFiles(Struct, frozen=True):

@@ -29,6 +29,7 @@ from tuner.errors import (
 from tuner.kernel.identity import kernel_hash
 from tuner.kernel.problem import Problem
 from tuner.kernel.problem_data import data_of
+from tuner.outcome import Origin
 from tuner.search import Search
 from tuner.search.points import Points
 from tuner.search.samplers import DEFAULT_SAMPLER, GivenSampler
@@ -213,7 +214,7 @@ class _Run:
         self.progress = progress
         self._config, self._places, self._cache, self._sampler = config, places, cache, sampler
         self._kept = Kept(lanes)
-        self._reserved: dict[int, tuple[Problem, Backend | None]] = {}
+        self._origins: dict[int, Origin] = {}
         self._studies: list[_OpenStudy] = []
         self._halted, self._lock = threading.Event(), threading.Lock()
 
@@ -279,7 +280,12 @@ class _Run:
             self.failures.append(e)
 
     def _opened(self, choice: Choice, problem: Problem) -> Backend:
-        """The backend for a problem."""
+        """The backend for a problem; which study that is follows from what the backend says before it has any work."""
+        opened = self._new_backend(choice, problem)
+        self._origins[id(problem)] = opened.origin
+        return opened
+
+    def _new_backend(self, choice: Choice, problem: Problem) -> Backend:
         if isinstance(choice, Backend):
             return choice
         if not isinstance(choice, BackendChoice):
@@ -299,7 +305,7 @@ class _Run:
     def _tuned(self, backend: Backend, problem: Problem, known: Sequence[Tuned]) -> Result:
         """Search a problem and record what is found."""
         places, source = self._places, kernel_hash(problem.kernel)
-        identity = identity_of(problem, backend.origin, source)
+        identity = identity_of(problem, self._origins[id(problem)], source)
         with exclusive_study(places.storage, study_name(identity)):
             result = self._search(backend, self._study(problem, identity), known)
         with self._lock:

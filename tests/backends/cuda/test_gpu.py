@@ -103,7 +103,7 @@ class PtxCompiler:
         )
         return future
 
-    def versions(self) -> dict[str, str]:
+    def versions(self, problem: Problem) -> dict[str, str]:
         return {}
 
     def close(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
@@ -24,7 +24,7 @@ from tuner.backends.model.predictor import Predictor
 from tuner.backends.setting import Opening
 from tuner.backends.timing.plan import CONFIRMATION, SCREENING, Confirmation, Screening
 from tuner.compile.artifact import Code
-from tuner.compile.compiler import Compiler, Compiles
+from tuner.compile.compiler import Compiler
 from tuner.compile.steps import disassembled_steps
 from tuner.errors import ConfigError
 from tuner.gpu.catalog import find_device
@@ -89,7 +89,8 @@ class CudaBackend(Backend):
     @property
     def origin(self) -> Origin:
         equipment = self._equipment
-        return origin("cuda", equipment.devices[0], equipment.compiler, self._measurer.driver(), self._warm)
+        versions = equipment.compiler.versions(self._problem)
+        return origin("cuda", equipment.devices[0], versions, self._measurer.driver(), self._warm)
 
     def prepare(self, configs: Sequence[Config]) -> None:
         for config in configs:
@@ -131,18 +132,18 @@ def rotated_bytes(device: DeviceInfo, warm: bool) -> int:
     return 0 if warm else L2_SIZES * device.l2_bytes
 
 
-def origin(name: str, device: DeviceInfo, compiler: Compiles, driver: str, warm: bool) -> Origin:
+def origin(name: str, device: DeviceInfo, versions: Mapping[str, str], driver: str, warm: bool) -> Origin:
     """Where numbers measured on a GPU come from.
 
     Args:
         name: of the backend. Times of warm launches go by another name: one is never looked up for the other.
         device: the GPU.
-        compiler: made the PTX.
+        versions: of what made the PTX.
         driver: version of the driver package.
         warm: whether launches find their tensors in the L2.
     """
     environment = {
-        **compiler.versions(),
+        **versions,
         "device": device.name,
         "driver": driver,
         "cuda": ".".join(map(str, device.cuda)),

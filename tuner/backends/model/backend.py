@@ -62,7 +62,7 @@ class ModelBackend(Backend):
     @property
     def origin(self) -> Origin:
         device = self._device
-        return Origin("model", "prediction", device.name, device.capability, self._compiler.versions())
+        return Origin("model", "prediction", device.name, device.capability, self._compiler.versions(self._problem))
 
     def prepare(self, configs: Sequence[Config]) -> None:
         for config in configs:

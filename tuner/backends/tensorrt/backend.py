@@ -100,7 +100,9 @@ class TensorrtBackend(Backend):
     @property
     def origin(self) -> Origin:
         host = self._options.host
-        found = origin("tensorrt", self._info, self._compiler, self._measurer.driver(), self._warm)
+        found = origin(
+            "tensorrt", self._info, self._compiler.versions(self._problem), self._measurer.driver(), self._warm
+        )
         own = {"tensorrt": version(), **({"network": Path(host.location).name} if host is not None else {})}
         return replace(found, environment={**found.environment, **own})
 
