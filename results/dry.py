@@ -34,6 +34,7 @@ class Simulated:
         dims: sizes that it does not pass.
         dtypes: the kernel's data types.
         device: what it says that it is.
+        devices: how many there are.
     """
 
     kernel: str = str(ROOT / "kernels" / "increment.py")
@@ -41,6 +42,7 @@ class Simulated:
     dims: dict[str, int] = field(default_factory=dict)
     dtypes: dict[str, str] = field(default_factory=lambda: {"T": "fp32"})
     device: str = "Simulated GPU"
+    devices: int = 1
 
 
 def running() -> bool:

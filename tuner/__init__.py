@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 from tuner.frontends.dtypes import itemsize
-from tuner.kernel.alias import Alias
 from tuner.frontends.words import DType, Word
+from tuner.kernel.alias import Alias
 from tuner.kernel.alternatives import alternatives
 from tuner.kernel.arith import cdiv, maximum, minimum, next_power_of_2
 from tuner.kernel.chain import Chain, Step

@@ -24,11 +24,12 @@ def build() -> bytes:
     builder = trt.Builder(trt.Logger(trt.Logger.WARNING))
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     x = network.add_input("x", trt.float32, (-1, 1024))
-    # The same as tensorrt.plugin.op.example.increment(x, amount=1).
-    y = network.add_plugin(increment(x, amount=1), aot=True).get_output(0)
+    # The same as network.add_plugin(tensorrt.plugin.op.example.increment(x, amount=1), aot=True).get_output(0).
+    y = increment.add(network, x, amount=1)
     y.name = "y"
     network.mark_output(y)
     config = builder.create_builder_config()
+    increment.configure(config)  # what its layers need of the builder: nothing here, a preview feature for an alias
     profile = builder.create_optimization_profile()
     profile.set_shape("x", (1, 1024), (4096, 1024), (65536, 1024))
     config.add_optimization_profile(profile)

@@ -43,7 +43,7 @@ def compare(
     """Compare on a device whose conditions after one batch and the next are as said, again and again."""
     answers = cycle(said)
     gpu = Gpu(INFO, FakeBench, lambda: next(answers), PLAN)
-    return compare_codes(gpu, PROBLEM, CONFIG, RecordedCode(old, (256, 1, 1), (1 << 16,)), new, 0, turned)
+    return compare_codes(gpu, PROBLEM, CONFIG, [RecordedCode(old, (256, 1, 1), (1 << 16,))], [new], 0, turned)
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,7 @@ def test_a_layer_to_rehearse_on_is_found() -> None:
     found = rehearsal()
     assert found.ok
     assert found.detail.startswith("Python layer of TensorRT 1")
+    assert "outputs in place by the preview feature ALIASED_PLUGIN_IO_10_03" in found.detail
 
 
 def test_a_missing_c_compiler_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -107,6 +107,7 @@ def test_a_front_end_is_told_all_that_is_known_as_plain_data() -> None:
         integers=(IntegerFacts(False, False), IntegerFacts(True, False), IntegerFacts(False, True)),
         block=(64, 1, 1),
         scratch=True,
+        appended=False,
         capability=(9, 0),
         newest_ptx=(8, 7),
     )

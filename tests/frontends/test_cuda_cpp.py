@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from declare import MACROS, declare, double
 
-from tuner import Launch, Range, choice
+from tuner import DType, Launch, Range, choice
 from tuner.compile.pipeline import compile_key, compile_tactic, tools
 from tuner.compile.ptx import parse
 from tuner.errors import ConfigError
@@ -47,6 +47,29 @@ def test_parameters_and_types_come_as_macros_or_template_arguments(
     assert artifact.compiler.startswith("nvrtc ")
 
 
+@pytest.mark.parametrize("code", [MACROS, TEMPLATE.replace("Element", "float").replace("typename float", "typename E")])
+def test_parameters_come_in_any_order(code: str) -> None:
+    entry = "twice" if code is MACROS else "twice<T, THREADS>"
+    author, element = code.replace("(const T* x, int n, T* y)", "(T* y, int n, const T* __restrict__ x)"), "float"
+    author = author.replace(f"(const {element}* x, int n, {element}* y)", f"({element} y[], int n, const {element}* x)")
+    assert author != code
+    problem = double(CudaCpp(author, entry))
+    assert problem.kernel.code.parameters == ("y", "n", "x")
+    reordered, usual = compile_tactic(problem, TACTIC, H100), compile_tactic(double(CudaCpp(code, entry)), TACTIC, H100)
+    assert [p.name[-1] for p in parse(reordered.ptx).entry.params] == ["2", "1", "0"]
+    assert reordered.resources.instructions == usual.resources.instructions
+
+
+def test_constants_may_follow_and_be_types() -> None:
+    code = MACROS.replace("x[i] + x[i]", "T(ACC(x[i]) * WIDE)")
+    follows = lambda N: {"WIDE": N // 500, "ACC": DType("fp32")}  # noqa: E731
+    named = MACROS.replace("x[i] + x[i]", "T(float(x[i]) * 2)")
+    followed = compile_tactic(double(CudaCpp(code, "twice"), "fp16", constants=follows), TACTIC, H100)
+    assert followed.ptx == compile_tactic(double(CudaCpp(named, "twice"), "fp16"), TACTIC, H100).ptx
+    with pytest.raises(ConfigError, match=r"absent is for parameters of Triton functions; CUDA C\+\+ has none such"):
+        double(CudaCpp(code, "twice"), absent=("n",))
+
+
 def test_ptx_is_lowered_to_what_the_driver_knows() -> None:
     assert compile_tactic(double(CudaCpp(MACROS, "twice")), TACTIC, Target((8, 0), (7, 5))).ptx_version == (7, 5)
 
@@ -70,11 +93,6 @@ def test_the_block_is_that_of_the_launch_bounds_where_the_launch_has_none() -> N
 @pytest.mark.parametrize(
     ("code", "changes", "said"),
     [
-        (
-            MACROS.replace("int n,", "").replace("< n", "< 8"),
-            {},
-            "launch passes 1 extra integers, the source takes none",
-        ),
         (MACROS.replace("int n,", "long long n,"), {}, "parameter 1 is .u64; TensorRT passes a 32-bit integer"),
         (MACROS, {"launch": lambda N, THREADS: Launch((N,), (N,), block=(128,))}, "allows 64"),
         (MACROS.replace("x[i] + x[i]", "oops"), {}, r'kernel.cu\(4\): identifier "oops" is undefined'),
@@ -85,6 +103,12 @@ def test_the_block_is_that_of_the_launch_bounds_where_the_launch_has_none() -> N
 def test_a_tactic_that_cannot_be_launched_is_refused(code: str, changes: dict[str, Any], said: str) -> None:
     with pytest.raises(TacticError, match=said):
         compile_tactic(double(CudaCpp(code, "twice"), **changes), TACTIC, H100)
+
+
+def test_a_launch_that_passes_more_than_the_code_takes_is_refused() -> None:
+    problem = double(CudaCpp(MACROS.replace("int n,", "").replace("< n", "< 8"), "twice"))
+    with pytest.raises(ConfigError, match="launch passes 1 extra integers, the source takes none"):
+        compile_tactic(problem, TACTIC, H100)
 
 
 def test_dynamic_shared_memory_is_the_launch_s() -> None:

@@ -49,4 +49,6 @@ def test_no_language_is_imported_before_it_is_used() -> None:
         "print(*heavy & set(sys.modules), *(m for m in sys.modules if 'frontends.' in m))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert sorted(done.stdout.split()) == [f"tuner.frontends.{name}" for name in ("base", "dtypes", "origins")]
+    assert sorted(done.stdout.split()) == [
+        f"tuner.frontends.{name}" for name in ("base", "binding", "dtypes", "origins", "words")
+    ]

@@ -39,6 +39,23 @@ def twice(ITEMS: int) -> Callable[..., None]:
     return kernel
 
 
+def backwards(ITEMS: int) -> Callable[..., None]:
+    def kernel(y: Any, n: Any, x: Any) -> None:
+        first = cuda.grid(1) * ITEMS
+        for i in range(ITEMS):
+            if first + i < n:
+                y[first + i] = x[first + i] + x[first + i]
+
+    return kernel
+
+
+def test_parameters_come_in_any_order() -> None:
+    problem = double(Numba(backwards), **PARAMS)
+    assert problem.kernel.code.parameters == ("y", "n", "x")
+    usual = compile_tactic(double(Numba(twice), **PARAMS), TACTIC, H100)
+    assert compile_tactic(problem, TACTIC, H100).resources.instructions == usual.resources.instructions
+
+
 def thrice(ITEMS: int) -> Callable[..., None]:
     def kernel(x: Any, n: Any, y: Any) -> None:
         y[0] = 3 * x[ITEMS]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from types import ModuleType
 
@@ -21,6 +22,7 @@ from tuner.gate.inputs import make_inputs
 from tuner.gate.judge import expected
 from tuner.gate.verifier import Verifier
 from tuner.gpu.target import Target
+from tuner.kernel.identity import kernel_hash
 from tuner.kernel.loader import load_kernel
 from tuner.outcome import FailureClass, TacticError
 from tuner.qdp.offers import CompilingOffer, legal
@@ -93,15 +95,36 @@ def test_scratch_memory_that_a_tactic_does_not_need_is_passed_all_the_same(decla
     assert len(parse(artifact.ptx).entry.params) == 4
 
 
-def test_without_an_output_for_it_the_mend_is_named(declare: Callable[..., Problem]) -> None:
-    problem = declare(', "scratch": Tensor("i8", "1024", scratch=True)', "")
-    with pytest.raises(ConfigError, match="the source takes 2"):
-        problem.launch({"ROWS": 16})
-    declared = KERNEL.replace(', "scratch": Tensor("i8", "1024", scratch=True)', "").replace(", scratch_ptr", "")
-    error = refusal(declare(KERNEL, declared))
-    assert error.kind is FailureClass.COMPILE
-    assert str(error).startswith("the kernel needs 256 bytes of scratch memory for each block")
-    assert "Tensor('i8', '…', scratch=True)" in str(error)
+UNDECLARED = KERNEL.replace(', "scratch": Tensor("i8", "1024", scratch=True)', "").replace(", scratch_ptr", "")
+
+
+def test_scratch_memory_is_added_where_nothing_speaks_of_it(declare: Callable[..., Problem]) -> None:
+    problem = declare(KERNEL, UNDECLARED, Range(1, 16, 64))
+    (scratch,) = (t for t in problem.kernel.outputs.values() if t.scratch)
+    assert list(problem.kernel.results) == ["y"]
+    assert [problem.shape(scratch, which) for which in ("min", "opt", "max")] == [(256,), (256,), (1024,)]
+    declared = declare(KERNEL, KERNEL.replace(", scratch_ptr", ""))
+    for tactic in ({"ROWS": 16}, {"ROWS": 64}):
+        artifact = compile_tactic(problem, tactic, H100)
+        assert [p.type for p in parse(artifact.ptx).entry.params] == ["u64", "u32", "u64", "u64"]
+        assert compile_tactic(declared, tactic, H100).resources == artifact.resources, "no parameter is needed"
+    with closing(Verifier(problem, seed=0, store=None, workers=1, timeout_s=300, memory_bytes=2**32)) as gate:
+        assert gate.submit({"ROWS": 16}).result().kind == "verified"
+
+
+def test_which_parameters_are_tuned_changes_no_identity_but_the_added_memory(declare: Callable[..., Problem]) -> None:
+    narrow = declare(KERNEL, UNDECLARED)
+    wide = declare(KERNEL, UNDECLARED.replace('choice("ROWS", 16, 64)', 'choice("ROWS", 8, 16, 64)'))
+    assert kernel_hash(wide.kernel) == kernel_hash(narrow.kernel)
+    assert wide.kernel.outputs["scratch"] != narrow.kernel.outputs["scratch"]
+
+
+def test_scratch_memory_of_a_launch_that_cannot_be_told_has_to_be_declared(declare: Callable[..., Problem]) -> None:
+    told = UNDECLARED.replace("minimum(4, cdiv(M, ROWS))", "4 if M > 64 else 1")
+    with pytest.raises(
+        ConfigError, match=r"whose size cannot be told \(the launch raised .* declare it: a last output"
+    ):
+        declare(KERNEL, told)
 
 
 @pytest.mark.parametrize("rows", [64, Range(1, 16, 64)])

@@ -45,43 +45,29 @@ def declare(source: Any, args: Any = lambda N: (N,), **changes: Any) -> Kernel:
 
 
 @pytest.mark.parametrize(
-    ("annotation", "mend"),
-    [
-        (tl.int64, r"n\.to\(tl\.int64\)"),
-        ("tl.int64", r"n\.to\(tl\.int64\)"),
-        ("i64", r"n\.to\(tl\.int64\)"),
-        (tl.uint32, r"n\.to\(tl\.uint32\)"),
-        ("u32", r"n\.to\(tl\.uint32\)"),
-        (tl.int16, r"n\.to\(tl\.int16\)"),
-        (bool, r"n\.to\(tl\.int1\)"),
-    ],
+    ("annotation", "kind"),
+    [(tl.int64, "int64"), ("tl.int64", "int64"), ("i64", "int64"), ("u32", "uint32"), (bool, "int1"), (int, "int32")],
 )
-def test_other_integers_are_refused_with_the_conversion_to_write(annotation: Any, mend: str) -> None:
-    with pytest.raises(ConfigError, match=rf"run-time parameter 'n' is annotated .*32-bit signed.*{mend}"):
-        declare(annotated(annotation))
+def test_integers_have_the_type_that_they_are_annotated_with(annotation: Any, kind: str) -> None:
+    def scale(x_ptr, n, y_ptr, KIND: tl.constexpr, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
+        at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+        tl.static_assert(n.dtype == KIND)
+        tl.store(y_ptr + at, tl.load(x_ptr + at), mask=at < n)
+
+    scale.__annotations__["n"] = annotation
+    kernel = declare(triton.jit(scale), lambda N: (N,), constants=lambda: {"KIND": getattr(tl, kind)})
+    compile_tactic(Problem.of(kernel, {"N": 4096}), {"BLOCK": 512}, Target((9, 0)))
 
 
 @pytest.mark.parametrize("annotation", [tl.float32, "fp32", float, "tl.bfloat16"])
 def test_floats_are_refused_with_what_to_do(annotation: Any) -> None:
-    with pytest.raises(ConfigError, match=r"run-time parameter 'n' .* passes no floats: annotate it tl\.constexpr"):
+    with pytest.raises(ConfigError, match=r"run-time parameter 'n' .* passes no floats: declare an attribute"):
         declare(annotated(annotation))
 
 
 @pytest.mark.parametrize("annotation", [tl.int32, "tl.int32", "i32", int, "the length"])
 def test_integers_that_a_launch_passes_are_taken(annotation: Any) -> None:
     declare(annotated(annotation))
-
-
-def test_a_float_attribute_at_run_time_is_refused_when_declared() -> None:
-    @triton.jit  # type: ignore[untyped-decorator]
-    def scale(x_ptr, n, factor, y_ptr, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
-        at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-        tl.store(y_ptr + at, tl.load(x_ptr + at, mask=at < n) * factor, mask=at < n)
-
-    with pytest.raises(ConfigError, match=r"'factor' takes the float attribute .*tl\.constexpr"):
-        declare(scale, attributes={"factor": 0.5}, reference=lambda x, factor: x * factor)
-    with pytest.raises(ConfigError, match=r"passes no floats: .*tl\.constexpr"):
-        Launch((1,), (100, 0.5))  # type: ignore[arg-type]
 
 
 def compiled(source: Any, args: Any, size: int) -> Any:

@@ -127,7 +127,11 @@ def test_a_correct_tactic_is_verified(declare: Declare) -> None:
     [
         (", x + amount, mask=mask", ", x + amount", "writes 'y' out of bounds: element 1 of 1 at N=1 T=fp32"),
         ("x + amount, mask=mask", "x - amount, mask=mask", "y is wrong at N=1 T=fp32: 1 of 1 elements is off"),
-        ("offsets < n", "offsets < n - n % 2", "y is wrong at N=1 T=fp32: 1 of 1 elements is never written"),
+        (
+            "offsets < n",
+            "offsets < n - n % 2",
+            "y is wrong at N=1 T=fp32: 1 of 1 elements is unwritten, or made of what was there before",
+        ),
     ],
 )
 def test_a_wrong_tactic_fails_with_what_is_wrong(declare: Declare, old: str, new: str, message: str) -> None:
@@ -195,7 +199,8 @@ def test_what_does_not_end_fails_by_a_count_that_lasts(declare: Declare, tmp_pat
     with verifying(declare(old, new), store, timeout_s=600.0) as verifier:
         verdict = verifier.submit(tactic()).result(timeout=600)
     failure = verdict.failure()
-    assert failure == Failure(FailureClass.TIMEOUT, "runs too long: takes more than 20,000 operations at N=1 T=fp32")
+    assert failure is not None and (failure.kind, failure.lasting) == (FailureClass.TIMEOUT, True)
+    assert failure.message.startswith("runs too long: takes more than 20,000 operations at N=1 T=fp32; the gate chose")
     assert len(list((tmp_path / "store").glob("*/*"))) == 1
 
 

@@ -394,7 +394,7 @@ def test_the_hash_follows_heuristics_and_default_values(load: Load, name: str, o
 @pytest.mark.parametrize(
     ("name", "old", "new", "said"),
     [
-        ("add", 'key=["n_elements"],', 'key=["n_elements"], reset_to_zero=["output_ptr"],', "which TensorRT does not"),
+        ("add", 'key=["n_elements"],', 'key=["n_elements"], pre_hook=print,', "calls a hook around a launch"),
         ("add", 'key=["n_elements"]', 'key=["n"]', "the key 'n' is no parameter of the kernel"),
         ("add", 'inputs={"x"', 'inputs={"z"', "which takes which tensor: .z. by none, .y. by y_ptr"),
         ("add", "(N,)),\n", "(N, N)),\n", "launch passes 2 extra integers, the source takes 1"),
@@ -442,3 +442,121 @@ def test_a_default_value_that_is_a_constexpr_is_its_value(load: Load) -> None:
     config = plain.kernel.default
     assert wrapped.constants(config) == plain.constants(config)
     assert compile_tactic(wrapped, config, H100).ptx == compile_tactic(plain, config, H100).ptx
+
+
+WRAPPED = """
+class Entry:
+    def __init__(self, fn):
+        self.fn = fn
+
+class OwnTuner(triton.runtime.autotuner.Autotuner):
+    pass
+
+def own(function):
+    return OwnTuner(
+        function, function.arg_names, [triton.Config({"BLOCK": b}, num_warps=4) for b in (256, 512)], ["n"], None, None
+    )
+
+@Entry
+@own
+@triton.heuristics({"EVEN": lambda args: args["n"] % args["BLOCK"] == 0})
+@triton.heuristics({"BIASED": lambda args: args["bias"] is not None})
+@triton.jit
+def shift(out, n, src, bias=None, BLOCK: tl.constexpr = 64, EVEN: tl.constexpr = False, BIASED: tl.constexpr = True):
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    x = tl.load(src + at) if EVEN else tl.load(src + at, mask=at < n)
+    if BIASED:
+        x += tl.load(bias + at, mask=at < n)
+    tl.store(out + at, x, mask=at < n)
+
+DECLARED = dict(
+    id="test::shift",
+    outputs={"out": Tensor("fp32", "N")},
+    launch=lambda N, BLOCK: Launch((cdiv(N, BLOCK),), args={"n": N}),
+    tiles={"N": "BLOCK"},
+)
+plain = Kernel.from_autotune(shift, inputs={"src": Tensor("fp32", "N")}, reference=lambda src: src, **DECLARED)
+biased = Kernel.from_autotune(
+    shift,
+    inputs={"bias": Tensor("fp32", "N"), "src": Tensor("fp32", "N")},
+    reference=lambda src, bias: src + bias,
+    **DECLARED,
+)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "params"), [("plain", ("src", "n", "out"), 3), ("biased", ("bias", "src", "n", "out"), 4)]
+)
+def test_what_wraps_a_function_is_found_by_what_it_offers(
+    tmp_path: Path, name: str, arguments: tuple[str, ...], params: int
+) -> None:
+    (tmp_path / "shift.py").write_text(HEAD + WRAPPED)
+    problem = Problem.of(load_kernel(f"shift.py:{name}", tmp_path), {"N": 1000})
+    kernel = problem.kernel
+    assert kernel.code.arguments == arguments
+    assert kernel.params[0].values == (256, 512)
+    assert problem.constants(kernel.default).items() >= {"EVEN": False, "BIASED": name == "biased"}.items()
+    assert len(parse(compile_tactic(problem, kernel.default, H100).ptx).entry.params) == params
+    with closing(Verifier(problem, seed=0, store=None, workers=1, timeout_s=300, memory_bytes=2**32)) as gate:
+        assert gate.submit(kernel.default).result().kind == "verified"
+
+
+OPTIONAL = """
+@triton.heuristics({
+    "BIASED": lambda args: args["bias"] is not None,
+})
+@triton.jit
+def shift(out, scale, bias, n, src, BIASED: tl.constexpr, BLOCK: tl.constexpr):
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    x = tl.load(src + at, mask=at < n)
+    if BIASED:
+        x += tl.load(bias + at, mask=at < n)
+    if scale != None:
+        x *= tl.load(scale)
+    tl.store(out + at, x, mask=at < n)
+
+kernel = Kernel(
+    id="test::shift",
+    source=shift,
+    inputs={"src": Tensor("fp32", "N")},
+    outputs={"out": Tensor("fp32", "N")},
+    params=[Param("BLOCK", (256,))],
+    default={"BLOCK": 256},
+    launch=lambda N, BLOCK: Launch((cdiv(N, BLOCK),), args=(N,)),
+    reference=lambda src: src,
+)
+"""
+
+
+@pytest.mark.parametrize("args", ["(N,)", '{"n": N}'])
+def test_a_pointer_that_the_code_asks_for_and_nothing_gives_is_none(tmp_path: Path, args: str) -> None:
+    text = HEAD + "from tuner import Param\n" + OPTIONAL
+    (tmp_path / "shift.py").write_text(text.replace("args=(N,)", f"args={args}"))
+    problem = Problem.of(load_kernel("shift.py", tmp_path), {"N": 1000})
+    assert problem.kernel.code.arguments == ("src", "n", "out")
+    assert problem.constants(problem.kernel.default) == {"BLOCK": 256, "BIASED": False, "scale": None, "bias": None}
+    assert len(parse(compile_tactic(problem, problem.kernel.default, H100).ptx).entry.params) == 3
+
+
+def test_pointers_that_are_not_asked_for_are_named(tmp_path: Path) -> None:
+    text = HEAD + "from tuner import Param\n" + OPTIONAL.replace("if scale != None", "if True")
+    (tmp_path / "shift.py").write_text(text)
+    problem = Problem.of(load_kernel("shift.py", tmp_path), {"N": 1000})
+    with pytest.raises(ConfigError, match=r"passes 1 .*, the source takes 3 \(scale, bias, n\).*absent=\(…\)"):
+        problem.launch(problem.kernel.default)
+
+
+def test_heuristics_alone_come_in_by_either_way(load: Load) -> None:
+    autotuned = KERNELS["add"][: KERNELS["add"].index("@triton.jit")]
+    text = KERNELS["add"].replace(autotuned, '@triton.heuristics({"BLOCK_SIZE": lambda args: 512})\n')
+    text = text.replace("lambda N, BLOCK_SIZE: Launch((cdiv(N, BLOCK_SIZE),)", "lambda N: Launch((cdiv(N, 512),)")
+    text = text.replace('    tiles={"N": "BLOCK_SIZE"},\n', "")
+    by_class = load("add", KERNELS["add"], text)
+    plain = text.replace(
+        "Kernel.from_autotune(\n    add_kernel", "Kernel(\n    source=add_kernel, params=[], default={}"
+    )
+    declared = load("add", KERNELS["add"], plain)
+    assert by_class.kernel.default == {"num_warps": 4, "num_stages": 3}
+    ptx = compile_tactic(declared, {}, H100).ptx
+    assert compile_tactic(by_class, by_class.kernel.default, H100).ptx == ptx

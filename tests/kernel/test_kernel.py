@@ -8,7 +8,7 @@ import pytest
 import triton
 import triton.language as tl
 
-from tuner import Constraint, Kernel, Launch, Problem, Tensor, Tolerance, cdiv, choice, minimum
+from tuner import Constraint, DType, Kernel, Launch, Problem, Tensor, Tolerance, cdiv, choice, minimum
 from tuner.errors import ConfigError
 
 
@@ -57,12 +57,12 @@ def kernel(**changes: Any) -> Kernel:
         ({"dtypes": {"T": ("float16",)}}, "dtype variable 'T': 'float16' is unknown"),
         ({"dtypes": {"T": ()}}, "dtype variable 'T' stands for no data type"),
         ({"tolerances": {"float16": Tolerance(1, 1)}}, "tolerances: unknown dtype 'float16'; there is bf16, fp16"),
-        ({"attributes": {"factor": "2"}}, "attribute 'factor' must be an int, a float or a bool, not '2'"),
-        ({"dtypes": {"T": ("fp16",), "U": ("fp16",)}}, "dtype variable 'U' is used by no input"),
-        (
-            {"dtypes": {"T": ("fp16",), "U": ("fp16",)}, "outputs": {"y": Tensor("U", "*M N")}},
-            "'U' is used by no input",
-        ),
+        ({"attributes": {"factor": [2]}}, r"attribute 'factor' must be an int, a float, a bool, a word .* not \[2\]"),
+        ({"attributes": {"factor": DType("fp31")}}, "attribute 'factor': unknown dtype 'fp31'"),
+        ({"attributes": {"factor": DType("T", "fp16")}}, "attribute 'factor': unknown dtype 'T'"),
+        ({"absent": ["bias_ptr"]}, "absent names 'bias_ptr', which is no parameter"),
+        ({"constants": lambda Q: {}}, "constants names 'Q', which is not declared"),
+        ({"dtypes": {"T": ("fp16",), "U": ("fp16",)}}, "dtype variable 'U' is used by no tensor"),
         ({"attributes": {"factor": 2, "N": 1.0}}, "attribute 'N' stands in its shape, so it must be an int"),
         ({"outputs": {"y": Tensor("T", "*M cdiv(N, BLOCK)")}}, "output 'y': 'BLOCK' is tuned"),
         ({"inputs": {"x": Tensor("T", "*M cdiv(N, 2)")}}, "dimension 'N' does not follow from the inputs: cdiv"),
@@ -90,6 +90,12 @@ def kernel(**changes: Any) -> Kernel:
         ({"constraints": [Constraint("c", lambda Z: True, "w")]}, "constraint 'c' names 'Z'"),
         ({"tiles": {"N": "BLOK"}}, "tiles maps 'N' to 'BLOK'"),
         ({"tiles": {"K": "BLOCK"}}, "tiles maps 'K' to 'BLOCK'"),
+        ({"whole_tiles": {"K": "BLOCK"}}, "whole_tiles: 'K' is no dimension; there is M, N"),
+        (
+            {"whole_tiles": {"N": "2*BLOK"}},
+            "whole_tiles of 'N': 'BLOK' is neither a parameter nor an attribute of type int",
+        ),
+        ({"whole_tiles": {"N": "BLOCK %"}}, "whole_tiles of 'N': 'BLOCK %': '%' is no part of one"),
         (
             {"inputs": {"x": Tensor("T", "*M N"), "w": Tensor("T", "N"), "v": Tensor("T", "N")}},
             "which takes which tensor: 'x' by x_ptr, 'w' by none",

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 import triton
 import triton.language as tl
+from declare import declare
 
 from tuner import Constraint, Kernel, Launch, Problem, Range, Tensor, cdiv, choice
 from tuner.errors import ConfigError
+from tuner.frontends import CudaCpp
 from tuner.kernel.arith import Multiple
 from tuner.kernel.problem import WHICH
 
@@ -180,3 +182,52 @@ def test_a_count_that_raises_is_named() -> None:
         problem.flops()
     with pytest.raises(ConfigError, match="kernel 'test::scale': bytes raised ZeroDivisionError"):
         problem.bytes()
+
+
+def extents(**changes: Any) -> Kernel:
+    declared: dict[str, Any] = {
+        "inputs": {"x": Tensor("T", "*M N"), "offsets": Tensor("i32", "B + 1")},
+        "outputs": {"y": Tensor("T", "*M cdiv(N, 2)"), "z": Tensor("T", "N - pad B")},
+        "attributes": {"THREADS": 64, "pad": 3},
+        "params": [],
+        "default": {},
+        "launch": lambda N, pad, THREADS: Launch((cdiv(N, THREADS),), (N, pad), block=(THREADS,)),
+        "reference": lambda x, offsets: x,
+    }
+    return declare(CudaCpp("void k() {}", entry="k"), **{**declared, **changes})
+
+
+def test_extents_are_computed_from_sizes_and_attributes() -> None:
+    problem = Problem.of(extents(), {"M": (2, 3), "N": Range(5, 9, 20), "B": 4}, attributes={"pad": 2})
+    y, z = problem.kernel.outputs.values()
+    assert [problem.shape(y, w) for w in WHICH] == [(2, 3, 3), (2, 3, 5), (2, 3, 10)]
+    assert [problem.shape(z, w) for w in WHICH] == [(3, 4), (7, 4), (18, 4)]
+    assert problem.shape(problem.kernel.inputs["offsets"]) == (5,)
+    assert problem.kernel.dims == ("M", "N", "B")
+
+
+def test_an_extent_of_another_tensor_may_name_what_is_pinned() -> None:
+    problem = Problem.of(extents(), {"M": 6, "N": 9, "B": 4})
+    partial = Tensor("fp32", "M cdiv(N, TILE) PARTS")
+    assert problem.shape(partial, pinned={"TILE": 4, "PARTS": 2}) == (6, 3, 2)
+
+
+@pytest.mark.parametrize(
+    ("dims", "changes", "said"),
+    [
+        ({"N": 3}, {}, "test::double: extent N - pad of 'z' is 0 at N=3 pad=3; it has to be 1 at least"),
+        ({"N": Range(2, 9, 20)}, {}, "extent N - pad of 'z' is -1 at N=2 pad=3"),
+        ({"N": 9}, {"outputs": {"y": Tensor("T", "9//(N - 9)")}}, "extent 9//(N - 9) of 'y' is 0 at N=9"),
+        (
+            {"N": Range(5, 9, 20)},
+            {"inputs": {"x": Tensor("T", "M N"), "offsets": Tensor("i32", "30 - N B")}},
+            "extent 30 - N of input 'offsets' shrinks as its dimensions grow",
+        ),
+    ],
+)
+def test_sizes_that_leave_nothing_or_no_profile_are_refused(
+    dims: dict[str, Any], changes: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ConfigError) as raised:
+        Problem.of(extents(**changes), {"M": 6, "B": 4, **dims})
+    assert said in str(raised.value)

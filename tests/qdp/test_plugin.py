@@ -14,8 +14,9 @@ from tuner.compile.artifact import Artifact
 from tuner.compile.compiler import Compiler
 from tuner.errors import ConfigError, UnavailableError
 from tuner.gpu.target import Target
-from tuner.kernel.problem import Problem, Range
-from tuner.qdp.offers import CompilingOffer, legal
+from tuner.kernel.problem import Dims, Problem, Range
+from tuner.outcome import Failure
+from tuner.qdp.offers import CompilingOffer, given, legal
 from tuner.qdp.plugin import register
 from tuner.qdp.rehearsal.builder import PlayedLaunch, PlayedTensor, Rehearsal, play
 from tuner.qdp.rehearsal.kernels import rehearse
@@ -247,6 +248,17 @@ def test_a_tactic_that_does_not_compile_is_left_out(
     assert all("leaving out (BLOCK=" in m and ".ptx does not exist" in m for m in messages)
 
 
+def test_a_default_that_does_not_compile_gives_way_to_what_does(
+    layer: ModuleType, tmp_path: Path, compiler: Compiler, caplog: pytest.LogCaptureFixture
+) -> None:
+    kernel = write(tmp_path, "larger", SCALE, files="512 1024")
+    problem = Problem.of(kernel, {"N": 600})
+    (served,) = CompilingOffer(given([Tactic(kernel.default)]), compiler).tactics(problem, {})
+    assert served != kernel.default_tactic
+    assert not isinstance(compiler.submit(problem, served.config).result(), Failure)
+    assert f"serving ({served}), the first that compiles" in caplog.text
+
+
 def test_nothing_is_compiled_twice(layer: ModuleType, tmp_path: Path) -> None:
     counting = Compiler(TARGET, store=None, workers=1, timeout_s=60, memory_bytes=4 << 30)
     try:
@@ -313,7 +325,7 @@ def test_a_tensorrt_that_is_too_old_is_refused(
 def test_computed_extents(layer: ModuleType, tmp_path: Path, offer: CompilingOffer) -> None:
     kernel = write(tmp_path, "extents", EXTENTS)
     register(kernel, offer)
-    dims = {"M": (2, Range(1, 3, 5)), "N": Range(100, 300, 900), "B": Range(1, 4, 9), "P": Range(8, 20, 60)}
+    dims: Dims = {"M": (2, Range(1, 3, 5)), "N": Range(100, 300, 900), "B": Range(1, 4, 9), "P": Range(8, 20, 60)}
     problem = Problem.of(kernel, dims, attributes={"pad": 5})
     rehearsal, broken = rehearse(problem, offer, TARGET)
     assert not broken

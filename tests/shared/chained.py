@@ -12,7 +12,7 @@ from tuner import Alias, Chain, Kernel, Launch, Step, Tensor, cdiv, choice, powe
 
 PEAK = (
     HEAD
-    + '''
+    + """
 @triton.jit
 def parts(x_ptr, N, partial_ptr, scale: tl.constexpr, TILE: tl.constexpr):
     row, part = tl.program_id(0), tl.program_id(1)
@@ -50,13 +50,13 @@ kernel = Chain(
     default={"TILE": 64, "parts_num_warps": 2, "whole_BLOCK": 64},
     reference=lambda x, scale: (x * scale).max(axis=-1),
 )
-'''
+"""
 )
 """Two steps with a workspace whose extent depends on a tuned parameter; 12 tactics."""
 
 TOTAL = (
     HEAD
-    + '''
+    + """
 @triton.jit
 def total(x_ptr, M, N, total_ptr, TILE: tl.constexpr):
     columns = tl.program_id(1) * TILE + tl.arange(0, TILE)
@@ -75,13 +75,13 @@ kernel = Kernel(
     launch=lambda M, N, TILE: Launch(grid=(M, cdiv(N, TILE)), args=(M, N)),
     reference=lambda x: x.sum(axis=0),
 )
-'''
+"""
 )
 """An output that starts at zero and is only added to; 6 tactics."""
 
 TURN = (
     HEAD
-    + '''
+    + """
 @triton.jit
 def turn(PARAMETERS, BLOCK: tl.constexpr):
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
@@ -99,7 +99,7 @@ kernel = Kernel(
     launch=lambda N, BLOCK: Launch(grid=(cdiv(N, BLOCK),), args=(N,)),
     reference=lambda x: -x,
 )
-'''
+"""
 )
 
 ONE_POINTER = TURN.replace("PARAMETERS", "x_ptr, n").replace("TO", "x_ptr").replace("FROM", "x_ptr")

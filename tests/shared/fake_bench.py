@@ -50,6 +50,13 @@ class FakeBench:
         self._placed[key] = workload
         return max(1, -(-workload.rotate_bytes // workload.size))
 
+    def identity(self) -> tuple[int, int]:
+        """The process, and how many workloads it holds."""
+        return os.getpid(), len(self._placed)
+
+    def clear(self) -> None:
+        self._placed.clear()
+
     def load(self, image: bytes, entry: str, shared_bytes: int) -> int:
         if shared_bytes > 232448:
             raise DriverError("CUDA_ERROR_INVALID_VALUE", "cuFuncSetAttribute")

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorrt as trt
+from chained import TWO_POINTERS
 from simulated import cuda
 
 from tuner.backends.tensorrt.engine import Engine, build
 from tuner.backends.tensorrt.log import Log, make_logger
 from tuner.backends.tensorrt.network import add_alone
 from tuner.backends.tensorrt.offer import CurrentOffer
+from tuner.compile.artifact import Code
 from tuner.gpu import driver
+from tuner.kernel.loader import load_kernel
 from tuner.qdp.plugin import register
 from tuner.search.tactic import Config, Tactic
 
@@ -33,15 +37,32 @@ def main() -> None:
     problem = Problem.of(kernel(), {"N": Range(1, 64, 128)})
     offer = CurrentOffer(problem)
     default: Config = problem.kernel.default
-    offer.change([default], [(default, compile_tactic(problem, default, Target((9, 0), disassemble=False)))])
+    target = Target((9, 0), disassemble=False)
+    offer.change([default], [(default, Code((compile_tactic(problem, default, target),)))])
     plugin = register(problem.kernel, offer)
-    plan = build(logger, lambda network: add_alone(network, plugin, problem), 1 << 20)
+    plan = build(logger, lambda network: add_alone(network, plugin, problem), plugin.configure, 1 << 20)
 
     def network() -> Any:
         return trt.Builder(logger).create_network(STRONG)
 
     def unprofiled() -> None:
-        build(logger, lambda n: add_alone(n, plugin, problem) and {}, 1 << 20)
+        build(logger, lambda n: add_alone(n, plugin, problem) and {}, plugin.configure, 1 << 20)
+
+    Path("turn.py").write_text(TWO_POINTERS)
+    turned = Problem.of(load_kernel("turn.py", Path()), {"N": 64})
+    in_place = CurrentOffer(turned)
+    by_hand: Config = turned.kernel.default
+    in_place.change([by_hand], [(by_hand, Code((compile_tactic(turned, by_hand, target),)))])
+    turn = register(turned.kernel, in_place)
+
+    def not_told() -> None:
+        build(logger, lambda n: add_alone(n, turn, turned), lambda config: None, 1 << 20)
+
+    def at_two_addresses() -> None:
+        told = build(logger, lambda n: add_alone(n, turn, turned), turn.configure, 1 << 20)
+        one = Engine(logger, told.data, ["x", "turned"])
+        one.reshape([(64,)])
+        one.enqueue([driver.alloc(256), driver.alloc(256)], int(driver.stream()))
 
     def from_another_builder() -> None:
         builder, other = trt.Builder(logger), trt.Builder(logger)
@@ -110,6 +131,8 @@ def main() -> None:
         "one name for two inputs": lambda: [n.add_input("x", trt.float32, (4,)) for n in [network()] for _ in "ab"],
         "a plugin without aot": lambda: network().add_plugin(lambda request: ([], [], None)),
         "no optimization profile": unprofiled,
+        "an output in place without the preview feature": not_told,
+        "an output in place at another address": at_two_addresses,
         "a config of another builder": from_another_builder,
         "no addresses": without_addresses,
         "no shape": without_shape,

@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tuner.compile.artifact import Artifact
+from tuner.compile.artifact import Artifact, Code
 from tuner.kernel.loader import load_kernel
 from tuner.kernel.problem import Problem
 from tuner.outcome import Failure, FailureClass, Kind, Origin, Outcome, Timing
@@ -87,7 +87,7 @@ def write_results(
         trials=tuple(trials),
         resumed=0,
         stopped="trials",
-        code=code or {},
+        code={tactic: Code((artifact,)) for tactic, artifact in (code or {}).items()},
     )
     folder.mkdir(parents=True, exist_ok=True)
     write_trials(folder / "trials.csv", {problem: trials})

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tuner.compile.artifact import Code
 from tuner.compile.pipeline import compile_tactic
 from tuner.errors import StorageError
 from tuner.gpu.catalog import find_device
@@ -100,7 +101,7 @@ def test_a_summary_adds_the_finalists_fastest_first_with_their_samples(tmp_path:
 
 def test_a_summary_leaves_the_code_of_the_winner_and_the_default_beside_it(tmp_path: Path) -> None:
     artifact = compile_tactic(RESULT.problem, FAST.config, find_device("h200").target)
-    result = dataclasses.replace(RESULT, code={FAST: artifact})
+    result = dataclasses.replace(RESULT, code={FAST: Code((artifact,))})
     write_summary(tmp_path / "summary.json", [result], Path("c"), Path("o"))
     (job,) = json.loads((tmp_path / "summary.json").read_text())["jobs"]
     code = {f["id"]: f.get("code") for f in job["finalists"]}

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import json
 import math
+import threading
+import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,8 +24,8 @@ from tuner.store.journal import Journal, open_journal
 from tuner.store.results import Result, Trial
 from tuner.store.study_data import StudyIdentity
 from tuner.store.tables.table import Table, read_table
-from tuner.tuning.job import Silent
 from tuner.tuning.loop import tune_problem
+from tuner.tuning.progress import Silent
 
 IDENTITY = StudyIdentity(ProblemData("test::scale", {"N": 4096}), "N=4096", Origin("replay", "measurement", ""))
 DEFAULT = Tactic({"BLOCK": 256, "num_warps": 4})
@@ -33,21 +37,47 @@ class Recorded(ReplayBackend):
 
     Args:
         table: the outcomes.
-        batch: how many it takes at a time.
+        width: how many may be on the way at a time.
         backwards: whether what was asked for first is finished last.
+        steady: see `Backend`.
         lives: how many outcomes it gives before the run is interrupted.
     """
 
-    def __init__(self, table: Table, batch: int = 1, *, backwards: bool = False, lives: int = 10**9) -> None:
+    def __init__(
+        self, table: Table, width: int = 1, *, backwards: bool = False, steady: bool = True, lives: int = 10**9
+    ) -> None:
         super().__init__(table)
-        self.batch = batch
+        self.width = self.most = width
+        self.steady = steady
         self._backwards = backwards
         self._lives = lives
+        self.begun: list[Tactic] = []
         self.evaluated: list[Tactic] = []
+        self._pending: list[tuple[Config, Future[Outcome]]] = []
+
+    def begin(self, config: Config) -> Future[Outcome]:
+        self.begun.append(Tactic(config))
+        if not self._backwards:
+            return super().begin(config)
+        future: Future[Outcome] = Future()
+        self._pending.append((config, future))
+        if len(self._pending) == 1:
+            threading.Timer(0.01, self._finish).start()
+        return future
+
+    def _finish(self) -> None:
+        while self._pending:
+            time.sleep(0 if self.steady else 0.02)  # one after another: the search hears of each by itself
+            config, future = self._pending.pop()
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(next(iter(self.evaluate([config])))[1])
+            except KeyboardInterrupt as e:
+                future.set_exception(e)
 
     def evaluate(self, configs: Sequence[Config]) -> Iterator[tuple[int, Outcome]]:
-        outcomes = list(super().evaluate(configs))
-        for position, outcome in reversed(outcomes) if self._backwards else outcomes:
+        for position, outcome in super().evaluate(configs):
             if self._lives == 0:
                 raise KeyboardInterrupt
             self._lives -= 1
@@ -143,7 +173,7 @@ def test_the_default_comes_first_and_the_winner_is_the_best_of_what_was_tried(
 
 
 def test_a_space_smaller_than_the_budget_is_tried_in_full(problem: Problem, table: Table, tmp_path: Path) -> None:
-    result = run(problem, Recorded(table, batch=5), tmp_path, trials=1000)
+    result = run(problem, Recorded(table, width=5), tmp_path, trials=1000)
     assert result.stopped == "space exhausted"
     assert len({t.tactic for t in result.trials}) == len(result.trials) == problem.space.size
     assert result.winner == Tactic({"BLOCK": 2048, "num_warps": 1})
@@ -153,9 +183,9 @@ def test_a_space_smaller_than_the_budget_is_tried_in_full(problem: Problem, tabl
 def test_the_default_is_tried_even_when_there_is_no_time(
     problem: Problem, table: Table, tmp_path: Path, backwards: bool
 ) -> None:
-    result = run(problem, Recorded(table, batch=4, backwards=backwards), tmp_path, deadline=-math.inf)
+    result = run(problem, Recorded(table, width=4, backwards=backwards), tmp_path, deadline=-math.inf)
     assert result.stopped == "time"
-    assert len(result.trials) == (4 if backwards else 1)
+    assert len(result.trials) == 1
     assert result.speedup is not None and result.speedup >= 1
 
 
@@ -167,8 +197,8 @@ def test_a_winner_never_has_a_longer_time_than_the_default(problem: Problem, tmp
 
 
 def test_the_order_in_which_a_batch_is_finished_changes_nothing(problem: Problem, table: Table, tmp_path: Path) -> None:
-    forward = run(problem, Recorded(table, batch=4), tmp_path / "a", trials=20)
-    backward = run(problem, Recorded(table, batch=4, backwards=True), tmp_path / "b", trials=20)
+    forward = run(problem, Recorded(table, width=4), tmp_path / "a", trials=20)
+    backward = run(problem, Recorded(table, width=4, backwards=True), tmp_path / "b", trials=20)
     assert forward.trials == backward.trials
     assert (forward.winner, forward.ties, forward.confirmed) == (backward.winner, backward.ties, backward.confirmed)
 
@@ -178,11 +208,11 @@ def test_the_order_in_which_a_batch_is_finished_changes_nothing(problem: Problem
 def test_an_interrupted_run_ends_as_an_undisturbed_one_and_repeats_nothing(
     problem: Problem, table: Table, tmp_path: Path, lives: int, backwards: bool
 ) -> None:
-    whole = run(problem, Recorded(table, batch=4), tmp_path / "whole")
-    first = Recorded(table, batch=4, backwards=backwards, lives=lives)
+    whole = run(problem, Recorded(table, width=4), tmp_path / "whole")
+    first = Recorded(table, width=4, backwards=backwards, lives=lives)
     with pytest.raises(KeyboardInterrupt):
         run(problem, first, tmp_path / "cut")
-    progress, second = Noted(), Recorded(table, batch=4)
+    progress, second = Noted(), Recorded(table, width=4)
     result = run(problem, second, tmp_path / "cut", progress=progress)
     assert result == replace(whole, resumed=lives)
     assert len(first.evaluated) == lives
@@ -192,11 +222,11 @@ def test_an_interrupted_run_ends_as_an_undisturbed_one_and_repeats_nothing(
 
 
 def test_a_larger_budget_goes_on_where_the_smaller_one_stopped(problem: Problem, table: Table, tmp_path: Path) -> None:
-    run(problem, Recorded(table, batch=4), tmp_path, trials=8)
-    more = Recorded(table, batch=4)
+    run(problem, Recorded(table, width=4), tmp_path, trials=8)
+    more = Recorded(table, width=4)
     result = run(problem, more, tmp_path, trials=20)
     assert (result.resumed, len(more.evaluated), len(result.trials)) == (8, 12, 20)
-    assert result.trials == run(problem, Recorded(table, batch=4), tmp_path / "whole", trials=20).trials
+    assert result.trials == run(problem, Recorded(table, width=4), tmp_path / "whole", trials=20).trials
 
 
 def test_an_incumbent_that_the_search_misses_is_tried_and_served_on(
@@ -271,7 +301,7 @@ class Flaky(Recorded):
     """Fails some tactics, by no fault of theirs, so many times before they succeed."""
 
     def __init__(self, table: Table, times: dict[Tactic, int]) -> None:
-        super().__init__(table, batch=4)
+        super().__init__(table, width=4)
         self._times = times
 
     def evaluate(self, configs: Sequence[Config]) -> Iterator[tuple[int, Outcome]]:
@@ -286,7 +316,7 @@ class Flaky(Recorded):
 def test_what_is_no_verdict_is_tried_once_more_within_a_run_and_again_by_the_next(
     problem: Problem, table: Table, tmp_path: Path
 ) -> None:
-    whole = run(problem, Recorded(table, batch=4), tmp_path / "whole")
+    whole = run(problem, Recorded(table, width=4), tmp_path / "whole")
     once, often = whole.trials[3].tactic, whole.trials[5].tactic
     backend = Flaky(table, {once: 1, often: 3})
     first = run(problem, backend, tmp_path / "flaky")
@@ -343,3 +373,34 @@ def test_a_configuration_whose_id_is_taken_is_refused(problem: Problem, tmp_path
     assert result.failures == {"constraint": 1}
     refused = result.trials[1].outcome
     assert isinstance(refused, Failure) and f"BLOCK={first} num_warps=4" in refused.message
+
+
+def test_a_measured_search_that_was_cut_short_comes_to_the_same_state(
+    problem: Problem, table: Table, tmp_path: Path
+) -> None:
+    """Told as results come, in whatever order they do, and still the next run knows what was on the way."""
+    whole = Recorded(table, width=4, backwards=True, steady=False)
+    run(problem, whole, tmp_path / "whole", trials=20)
+    stored = open_journal(tmp_path / "whole", None, IDENTITY, problem.space)
+    asked = [tactic for _, tactic, _ in stored.trials()]
+    assert len(asked) == 20 and stored.history != asked, "they ended in another order than they were asked for"
+    told = each_heard(tmp_path / "whole")
+    for kept in sorted({1, *(heard for trial in told for heard in trial.values())} - {0, 20}):
+        folder = tmp_path / str(kept)
+        folder.mkdir()
+        cut = open_journal(folder, None, IDENTITY, problem.space)
+        for tactic, heard in list(zip(stored.history, told, strict=True))[:kept]:
+            cut.add(asked.index(tactic), tactic, stored.outcome(tactic), heard)
+        again = Recorded(table, width=4, backwards=True, steady=False)
+        result = run(problem, again, folder, trials=20, journal=cut)
+        assert result.resumed == kept and not set(stored.history[:kept]) & set(again.evaluated)
+        begun = [asked[n] for n in sorted(told[kept - 1]) if asked[n] not in stored.history[:kept]]
+        begun += [asked[n] for n, heard in sorted(stored.heard.items()) if heard == kept]
+        assert again.begun[: len(begun)] == begun and (kept == 1 or begun)
+
+
+def each_heard(folder: Path) -> list[dict[int, int]]:
+    """What each trial of a study says of how much the search knew, in the order in which they ended."""
+    lines = (folder / "study.journal").read_text().splitlines()
+    trials = [json.loads(line)["user_attrs"] for line in lines if "user_attrs" in line and "tactic" in line]
+    return [{int(n): h for n, h in attributes["heard"].items()} for attributes in trials]

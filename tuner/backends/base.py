@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import TypeAlias
 
 from tuner.compile.artifact import Code
@@ -19,13 +20,17 @@ class Backend(ABC):
     is for one that gives the same number each time and compiles nothing.
 
     Attributes:
-        batch: how many tactics to ask the search for at a time. A property of the backend, not of the
-            machine, so that a search takes the same course on any number of cores.
-        ahead: whether to ask for the next batch while one is being timed, so that it compiles meanwhile.
+        steady: whether it gives the same number each time. Then the search is told in the order of asking, so that
+            it takes the same course however fast the machine is.
+        width: how many tactics may be on the way at a time while the next one depends on what is found. The search
+            knows nothing of those when it proposes another, so it is as small as keeps the backend busy. Of a steady
+            backend it is a constant, and no property of the machine.
+        most: how many may be on the way while what comes next does not depend on it.
     """
 
-    batch: int = 1
-    ahead: bool = False
+    steady: bool = True
+    width: int = 1
+    most: int = 1
 
     @property
     @abstractmethod
@@ -36,8 +41,18 @@ class Backend(ABC):
     def evaluate(self, configs: Sequence[Config]) -> Iterator[tuple[int, Outcome]]:
         """Yield the position and outcome of each configuration, in order of completion."""
 
+    def begin(self, config: Config) -> Future[Outcome]:
+        """Begin to evaluate one tactic; the future can be cancelled for as long as nobody has taken it up."""
+        done: Future[Outcome] = Future()
+        done.set_result(next(iter(self.evaluate([config])))[1])
+        return done
+
+    def foresee(self, config: Config) -> Future[Outcome] | None:
+        """Begin to predict a tactic that `begin` would measure; None where there is no prediction."""
+        return None
+
     def prepare(self, configs: Sequence[Config]) -> None:  # noqa: B027
-        """Start work that `evaluate` will need (compiling), without waiting for it."""
+        """Start work that `evaluate` will need (compiling, the reference), without waiting for it."""
 
     def near(self, a: Timing, b: Timing) -> bool:
         """Whether two tactics may be equally fast, by times that `evaluate` gave."""
@@ -62,3 +77,16 @@ class Backend(ABC):
 
 BackendFactory: TypeAlias = Callable[[Problem], Backend]
 """Opens a backend for a problem; whoever calls it closes the backend."""
+
+
+def as_they_end(begin: Callable[[Config], Future[Outcome]], configs: Sequence[Config]) -> Iterator[tuple[int, Outcome]]:
+    """Begin all tactics and yield position and outcome as they end; those not yielded are cancelled at the end."""
+    waiting = {begin(config): i for i, config in enumerate(configs)}
+    try:
+        while waiting:
+            for done in sorted(wait(waiting, return_when=FIRST_COMPLETED).done, key=waiting.__getitem__):
+                position = waiting.pop(done)
+                yield position, done.result()
+    finally:
+        for future in waiting:
+            future.cancel()

@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 from tuner.backends.base import Backend
+from tuner.backends.kept import Kept
 from tuner.backends.setting import BackendSetting, Opening
 from tuner.backends.table import AUTO, BACKENDS, first_present
 from tuner.compile.blobs import Store
@@ -62,13 +63,15 @@ def open_backend(
     setting: BackendSetting,
     store: Store,
     proofs: Mapping[str, str] | None = None,
+    kept: Kept | None = None,
 ) -> Backend:
     """Make the backend for a problem. The caller closes it.
 
     Args:
         choice: which one.
         problem, setting, store, proofs: as in `Opening`.
+        kept: as there; without it, all processes end when the backend is closed.
     """
-    opening = Opening(problem, setting, store, choice.devices, choice.warm, choice.table, proofs or {})
+    opening = Opening(problem, setting, store, choice.devices, choice.warm, choice.table, kept, proofs or {})
     opened: Backend = import_module(BACKENDS[choice.name].module).open_backend(opening)
     return opened

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tuner.backends.kept import Kept
 from tuner.backends.tensorrt.options import TensorrtOptions
 from tuner.compile.blobs import Store
 from tuner.compile.options import CompileOptions
@@ -40,6 +41,7 @@ class Opening:
         devices: ordinals of the GPUs to measure on.
         warm: whether to leave tensors in the L2 between launches.
         table: the recorded table to answer from.
+        kept: what this job keeps open from one problem to the next; None: all that is opened ends with the backend.
         proofs: what GPUs have found correct, for which a backend that runs nothing takes their word: by the SHA-256
             of the PTX, how it was found.
     """
@@ -50,4 +52,5 @@ class Opening:
     devices: tuple[int, ...] = (0,)
     warm: bool = False
     table: Path | None = None
+    kept: Kept | None = None
     proofs: Mapping[str, str] = field(default_factory=dict)

@@ -22,6 +22,7 @@ class BackendInfo:
         missing: says why it does not work here, and what to do; None where it works.
         numbers: what its numbers are.
         measures: whether it measures on GPUs at hand, so that there are devices to choose and caches to keep warm.
+        prepares: whether the backend of the next problem may be opened while one is timed.
         checks: whether `tuner check` can hold code against a baseline with it.
         present: says what it works with here, "" where that needs no mention.
         auto: whether `auto` may take it.
@@ -35,6 +36,7 @@ class BackendInfo:
     missing: Callable[[], str | None]
     numbers: str
     measures: bool
+    prepares: bool
     checks: bool
     present: Callable[[], str]
     auto: bool
@@ -75,6 +77,7 @@ BACKENDS: Mapping[str, BackendInfo] = {
             missing=_no_engines,
             numbers="measured inside TensorRT engines",
             measures=True,
+            prepares=False,
             checks=False,
             present=_tensorrt_present,
             auto=True,
@@ -88,6 +91,7 @@ BACKENDS: Mapping[str, BackendInfo] = {
             missing=_no_gpu,
             numbers="measured with the CUDA driver",
             measures=True,
+            prepares=True,
             checks=True,
             present=lambda: "a GPU is present",
             auto=True,
@@ -101,6 +105,7 @@ BACKENDS: Mapping[str, BackendInfo] = {
             missing=lambda: None,
             numbers="predicted from compiled code",
             measures=False,
+            prepares=True,
             checks=True,
             present=lambda: "",
             auto=True,
@@ -114,6 +119,7 @@ BACKENDS: Mapping[str, BackendInfo] = {
             missing=lambda: None,
             numbers="as a recorded table says",
             measures=False,
+            prepares=False,
             checks=False,
             present=lambda: "",
             auto=False,

@@ -89,7 +89,7 @@ class Accepted(Struct, frozen=True, forbid_unknown_fields=True):
     date: Annotated[datetime, Meta(tz=True)]
 
 
-class Record(Struct, frozen=True, forbid_unknown_fields=True):
+class Record(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What is held for one problem on one device.
 
     Attributes:
@@ -100,7 +100,8 @@ class Record(Struct, frozen=True, forbid_unknown_fields=True):
         winner, default: tactics; the same one when nothing is faster than the default, which is None when it
             could not be compiled or was wrong.
         served: the cache entry of the winner; None when it has none any more.
-        code: the winner's.
+        code: the winner's; of several launches, that of the first.
+        further: that of its other launches, in order.
         accepted: slowdowns accepted so far, oldest first.
         date: when this was recorded.
     """
@@ -119,6 +120,12 @@ class Record(Struct, frozen=True, forbid_unknown_fields=True):
     code: WinnerCode
     accepted: tuple[Accepted, ...]
     date: Annotated[datetime, Meta(tz=True)]
+    further: tuple[WinnerCode, ...] = ()
+
+    @property
+    def codes(self) -> tuple[WinnerCode, ...]:
+        """The code of each of the winner's launches, in order."""
+        return (self.code, *self.further)
 
     @property
     def problem(self) -> ProblemData:
@@ -188,7 +195,8 @@ def read_baseline(path: Path) -> Baseline:
     if count > 1:
         raise StorageError(f"{path}: {count} records are for {' '.join(key)}; delete all but one")
     for i, record in enumerate(baseline.records):
-        _ptx_path(path, record.code.ptx, f"{path}: records[{i}].code.ptx")
+        for code in record.codes:
+            _ptx_path(path, code.ptx, f"{path}: records[{i}].code.ptx")
         if Path(record.config).is_absolute():  # a relative one may lead out of the folder: a config is only read
             raise StorageError(f"{path}: records[{i}].config: {record.config!r} is not a relative path; restore {path}")
     return baseline
@@ -214,7 +222,8 @@ def write_baseline(path: Path, baseline: Baseline, codes: dict[str, str], before
     sorted_ = msgspec.structs.replace(baseline, records=tuple(sorted(baseline.records, key=lambda r: r.key)))
     write_atomic(path, msgspec.json.format(msgspec.json.encode(sorted_, order="deterministic"), indent=2) + b"\n")
     # Never by a pattern: the folder may be one in which a project keeps PTX of its own.
-    for name in {r.code.ptx for r in before.records} - {r.code.ptx for r in baseline.records}:
+    named, kept = ({code.ptx for r in b.records for code in r.codes} for b in (before, baseline))
+    for name in named - kept:
         content = plain_content(path.parent, name)
         if name.startswith(f"{folder.name}/") and content is not None and _is_recorded(name, content):
             (path.parent / name).unlink()
@@ -225,18 +234,22 @@ def ptx_name(path: Path, kernel: str, ptx: str) -> str:
     return f"{folder_of(path).name}/{kernel}-{_digest(ptx.encode())}.ptx"
 
 
-def read_ptx(path: Path, record: Record) -> str:
-    """The winner's PTX, from beside a baseline.
+def read_ptx(path: Path, record: Record) -> tuple[str, ...]:
+    """The PTX of each of the winner's launches, from beside a baseline.
 
     Raises:
         StorageError: when it is not there, or not what was recorded.
     """
-    file = _ptx_path(path, record.code.ptx, str(path))
+    return tuple(_read_ptx(path, code.ptx) for code in record.codes)
+
+
+def _read_ptx(path: Path, name: str) -> str:
+    file = _ptx_path(path, name, str(path))
     try:
         data = file.read_bytes()
     except OSError as e:
         raise StorageError(f"{file} cannot be read: {e.strerror}; restore it, or write it anew with --update") from e
-    if not _is_recorded(record.code.ptx, data):
+    if not _is_recorded(name, data):
         raise StorageError(f"{file} is not what was recorded; restore it, or write it anew with --update")
     return data.decode()
 

@@ -47,7 +47,7 @@ def compare_tactic(
             "correct", "pass", f"{who}: {caution(today.verified) or VERIFIED}", recorded.verified, today.verified, role
         )
     before, now = recorded.fingerprint[:12], today.fingerprint[:12]
-    tools = "" if today.artifact.compiler == recorded.compiler else f" by {today.artifact.compiler}"
+    tools = "" if today.code.compilers == recorded.compiler else f" by {today.code.compilers}"
     if recorded.fingerprint == today.fingerprint:
         yield subject.check("code", "pass", f"{who}: code unchanged{tools}", before, now, role)
         return

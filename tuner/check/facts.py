@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import prod
 
 from msgspec import Struct
@@ -82,6 +82,20 @@ def facts_of(artifact: Artifact, launch: Launch, predicted: Timing) -> Facts:
         blocks=prod(grid_of(launch)),
         predicted_us=round(predicted.time_us, 4),
     )
+
+
+def total(parts: Sequence[Facts], predicted: Timing) -> Facts:
+    """The facts of a tactic of several launches: what they take together, and at most, one after another."""
+    if len(parts) == 1:
+        return parts[0]
+    most = {"registers", "shared_bytes"}
+    found: dict[str, float] = {
+        name: (max if name in most else min if name == "warps_per_sm" else sum)(getattr(p, name) for p in parts)
+        for name in Facts.__struct_fields__
+    }
+    for kind in ("load", "store"):
+        found[f"{kind}_width"] = round(found[f"{kind}_bytes"] / max(found[f"{kind}s"], 1), 3)
+    return Facts(**{**found, "predicted_us": round(predicted.time_us, 4)})  # type: ignore[arg-type]
 
 
 def _moved(widths: Mapping[int, int]) -> int:

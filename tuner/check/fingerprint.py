@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import cast
 
 from tuner.compile.artifact import Artifact
@@ -14,6 +14,12 @@ from tuner.kernel.launch import Launch
 _EXECUTED = re.compile(r"(\.text|\.nv\.constant[1-9]\d*|\.nv\.global\.init)(?=\.|$)")
 """Sections of a cubin with instructions, and with constants beside them; `.nv.constant0` holds the launch's parameters
 and is filled when it starts. What follows is the name of the entry."""
+
+
+def fingerprint_steps(launches: Sequence[tuple[Artifact, Launch]]) -> str:
+    """What a tactic executes, launch after launch, as hexadecimal digits: the `fingerprint` of its only one."""
+    each = [fingerprint(artifact, launch) for artifact, launch in launches]
+    return each[0] if len(each) == 1 else hashlib.sha256("".join(each).encode()).hexdigest()
 
 
 def fingerprint(artifact: Artifact, launch: Launch) -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,7 +24,16 @@ from tuner.backends.cuda.backend import rotated_bytes
 from tuner.backends.cuda.bench import Bench
 from tuner.backends.cuda.cases import make_case
 from tuner.backends.cuda.isolated import Factory
-from tuner.backends.cuda.station import FAULTS, LoadedCode, Runner, Station, as_declared, failure, longest_launch_s
+from tuner.backends.cuda.station import (
+    FAULTS,
+    LoadedCode,
+    Runner,
+    Station,
+    as_declared,
+    failure,
+    longest_launch_s,
+    plan_launches,
+)
 from tuner.backends.timing.plan import CONFIRMATION, Confirmation
 from tuner.backends.timing.sampling import Series, confirm
 from tuner.backends.timing.statistics import Relation, log_ratio_interval, relation
@@ -65,7 +74,7 @@ class Gpu:
 
 @dataclass(frozen=True)
 class RecordedCode:
-    """A code that was recorded, and how it was launched at the problem's usual size.
+    """The code of a launch that was recorded, and how it was launched at the problem's usual size.
 
     Attributes:
         code: the device's driver assembles its PTX.
@@ -77,7 +86,8 @@ class RecordedCode:
     grid: tuple[int, int, int]
     integers: tuple[int, ...]
 
-    def launch(self, problem: Problem) -> tuple[LaunchShape, tuple[int, ...]]:
+    @property
+    def launch(self) -> tuple[LaunchShape, tuple[int, ...]]:
         """Grid, block and shared memory, and integers: as recorded, whatever today's declaration says."""
         return LaunchShape(self.grid, self.code.block, self.code.shared_bytes), self.integers
 
@@ -125,7 +135,13 @@ class FaultyError(Exception):
 
 
 def compare_codes(
-    gpu: Gpu, problem: Problem, config: Config, recorded: RecordedCode, today: Loadable, seed: int, turned: bool
+    gpu: Gpu,
+    problem: Problem,
+    config: Config,
+    recorded: Sequence[RecordedCode],
+    today: Sequence[Loadable],
+    seed: int,
+    turned: bool,
 ) -> Comparison:
     """Check both codes for correctness and time them in turns, in a process of their own.
 
@@ -133,7 +149,7 @@ def compare_codes(
         gpu: where.
         problem: with today's kernel.
         config: the tactic.
-        recorded, today: its code then and now.
+        recorded, today: the code of each of its launches, then and now.
         seed: of the random inputs.
         turned: whether today's code comes first in a round.
 
@@ -147,7 +163,10 @@ def compare_codes(
     station = Station(gpu.factory, threading.Lock())
     try:
         with _blaming("recorded"):
-            old = Runner(station, lambda: LoadedCode(station, recorded.code, recorded.launch), usual, limit_s)
+            launches = [r.launch for r in recorded]
+            before_code = [r.code for r in recorded]
+            plan = partial(plan_launches, config=config, launches=launches)
+            old = Runner(station, lambda: LoadedCode(station, before_code, plan), usual, limit_s)
             _require_right("recorded", old.check(usual))
         with _blaming("today's"):
             how = as_declared(today, config)

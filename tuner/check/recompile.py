@@ -6,16 +6,17 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
+from tuner.backends.model.predict import predict
 from tuner.backends.select import BackendChoice, open_backend
-from tuner.check.facts import Facts, facts_of
-from tuner.check.fingerprint import fingerprint
-from tuner.compile.artifact import Artifact
+from tuner.check.facts import Facts, facts_of, total
+from tuner.check.fingerprint import fingerprint_steps
+from tuner.compile.artifact import Code
 from tuner.compile.blobs import Store
 from tuner.errors import ConfigError
-from tuner.gpu.catalog import architecture_name, find_device
+from tuner.gpu.catalog import Device, architecture_name, find_device
 from tuner.kernel.launch import Launch
 from tuner.kernel.problem import Problem
-from tuner.outcome import Failure, FailureClass
+from tuner.outcome import Failure, FailureClass, Timing
 from tuner.search.tactic import Tactic
 from tuner.tuning.config import Job
 
@@ -25,15 +26,15 @@ class Recompiled:
     """A tactic as today's source compiles.
 
     Attributes:
-        artifact: its code.
-        launch: at the problem's usual size.
+        code: of each launch, in order.
+        launches: at the problem's usual size.
         fingerprint: of both.
         verified: what the correctness gate says without a GPU.
         facts: what the code takes, for the device it was compiled for.
     """
 
-    artifact: Artifact
-    launch: Launch
+    code: Code
+    launches: tuple[Launch, ...]
     fingerprint: str
     verified: str
     facts: Facts
@@ -70,11 +71,19 @@ def compile_today(
             if isinstance(outcome, Failure):
                 found[legal[i]] = outcome
                 continue
-            artifact, launch = backend.compiled(legal[i].config), problem.launch(legal[i].config)
-            assert artifact is not None
-            facts = facts_of(artifact, launch, outcome)
-            found[legal[i]] = Recompiled(artifact, launch, fingerprint(artifact, launch), outcome.verified, facts)
+            code = backend.compiled(legal[i].config)
+            assert code is not None
+            found[legal[i]] = _recompiled(problem, legal[i], code, outcome, find_device(device))
     return found
+
+
+def _recompiled(problem: Problem, tactic: Tactic, code: Code, predicted: Timing, device: Device) -> Recompiled:
+    steps = list(zip(problem.steps(tactic.config), code.steps, strict=True))
+    launches = tuple(step.problem.launch(step.config) for step, _ in steps)
+    each = [predicted] if len(steps) == 1 else [predict(device, s.problem, s.config, a) for s, a in steps]
+    parts = [facts_of(a, launch, p) for (_, a), launch, p in zip(steps, launches, each, strict=True)]
+    executed = fingerprint_steps(list(zip(code.steps, launches, strict=True)))
+    return Recompiled(code, launches, executed, predicted.verified, total(parts, predicted))
 
 
 def target_of(device: str, capability: tuple[int, int]) -> str:

@@ -19,7 +19,8 @@ from tuner.compile.blobs import Store
 from tuner.outcome import Failure, Timing
 from tuner.search.tactic import Tactic
 from tuner.temporary import temporary_folder
-from tuner.tuning.job import Places, Silent, run_job
+from tuner.tuning.job import Places, run_job
+from tuner.tuning.progress import Silent
 
 
 def retuned(subject: Subject, record: Record, choice: BackendChoice, trials: int, margin: float, store: Store) -> Check:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from tuner.check.baseline import Record
@@ -14,14 +15,14 @@ from tuner.outcome import FailureClass
 from tuner.search.tactic import Tactic
 
 
-def timed(subject: Subject, record: Record, ptx: str, today: Recompiled, gpu: Gpu) -> Check:
+def timed(subject: Subject, record: Record, ptx: Sequence[str], today: Recompiled, gpu: Gpu) -> Check:
     """Measure the winner's recorded PTX and today's code, a second time if it has become slower."""
-    code = record.code
     who = f"winner ({Tactic(record.winner.config)})"
-    recorded = RecordedCode(
-        Loadable(_understood(ptx, gpu), code.entry, code.block, code.shared_bytes), code.grid, code.args
-    )
-    now = replace(today.artifact.loadable, ptx=_understood(today.artifact.ptx, gpu))
+    recorded = [
+        RecordedCode(Loadable(_understood(text, gpu), code.entry, code.block, code.shared_bytes), code.grid, code.args)
+        for text, code in zip(ptx, record.codes, strict=True)
+    ]
+    now = [replace(a.loadable, ptx=_understood(a.ptx, gpu)) for a in today.code.steps]
     runs: list[Comparison] = []
     try:
         for seed, turned in enumerate((False, True)):

@@ -161,9 +161,12 @@ def _record(
     now = datetime.now(UTC).replace(microsecond=0)
     accepted = [Accepted(c.rule, c.baseline, c.now, reason, now) for c in worse if reason is not None]
     data = data_of(problem)
-    artifact, launch = winner.artifact, winner.launch
-    ptx = ptx_name(setting.path, problem.kernel.name, artifact.ptx)
-    done.codes[ptx] = artifact.ptx
+    codes = []
+    for artifact, launch in zip(winner.code.steps, winner.launches, strict=True):
+        ptx = ptx_name(setting.path, problem.kernel.name, artifact.ptx)
+        done.codes[ptx] = artifact.ptx
+        grid, integers = grid_of(launch), integers_of(launch)
+        codes.append(WinnerCode(ptx, artifact.entry, artifact.block, artifact.shared_bytes, grid, integers))
     done.records[key_of(problem, here.device)] = Record(
         kernel=data.kernel,
         dims=data.dims,
@@ -176,9 +179,8 @@ def _record(
         winner=_recorded(tactic, winner),
         default=None if isinstance(default, Failure) else _recorded(problem.kernel.default_tactic, default),
         served=ServedTime(entry.backend, entry.kind, entry.winner.time_us) if entry else old.served if old else None,
-        code=WinnerCode(
-            ptx, artifact.entry, artifact.block, artifact.shared_bytes, grid_of(launch), integers_of(launch)
-        ),
+        code=codes[0],
+        further=tuple(codes[1:]),
         accepted=(*(old.accepted if old else ()), *dict.fromkeys(accepted)),
         date=now,
     )
@@ -228,5 +230,5 @@ def _slower_winner(
 
 def _recorded(tactic: Tactic, today: Recompiled) -> RecordedTactic:
     return RecordedTactic(
-        tactic.id, tactic.config, today.fingerprint, today.artifact.compiler, today.verified, today.facts
+        tactic.id, tactic.config, today.fingerprint, today.code.compilers, today.verified, today.facts
     )

@@ -158,19 +158,22 @@ def _tensorrt() -> Requirement:
     from tuner.gpu.driver import driver_version
     from tuner.gpu.present import available
     from tuner.qdp.library import lack, version
+    from tuner.qdp.preview import known
 
     needed_for = "engines: --backend tensorrt"
     found = lack(None if available() else driver_version())
     if found is None:
-        return Requirement("tensorrt", True, f"TensorRT {version()}", needed_for)
+        return Requirement("tensorrt", True, f"TensorRT {version()}; {known()}", needed_for)
     return Requirement("tensorrt", False, found.what, needed_for, found.mend)
 
 
 _LOAD = """
+from tuner.qdp.preview import known
 from tuner.qdp.rehearsal.bindings import BindingsError, load
 from tuner.qdp.rehearsal.builder import check_versions
 try:
     print(load().__version__)
+    print(known())
     check_versions({"amount": 1})
 except BindingsError as e:
     sys.exit(str(e))

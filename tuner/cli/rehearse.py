@@ -175,7 +175,7 @@ def _module(module: Path, calls: tuple[str, ...], stage: _Stage) -> Iterator[dic
 
 def _plugins(module: Path, calls: tuple[str, ...], stage: _Stage, device: Device) -> Iterator[dict[str, Any]]:
     from tuner.qdp.rehearsal.builder import Rehearsal
-    from tuner.qdp.rehearsal.modules import load_module, rehearse_call
+    from tuner.qdp.rehearsal.modules import load_module, rehearse_call, rehearse_operator
 
     loaded = load_module(module, device)
     if loaded.broken is not None:
@@ -184,11 +184,20 @@ def _plugins(module: Path, calls: tuple[str, ...], stage: _Stage, device: Device
     if not loaded.plugins:
         raise ConfigError(f"{module} registers no plugin with tensorrt.plugin.register")
     texts = calls or loaded.calls
+    for_device, layers = None if stage.target is None else device, set()
     for text in texts:
-        rehearsal, broken = rehearse_call(text, stage.count, None if stage.target is None else device)
+        operator = text.partition("(")[0].strip()
+        if operator in loaded.operators:
+            for plugin, rehearsal, broken in rehearse_operator(
+                text, loaded.operators[operator], stage.count, for_device
+            ):
+                layers.add(plugin)
+                yield _line(f"{text}, layer {plugin}", rehearsal, broken, len(rehearsal.offered) or 1)
+            continue
+        rehearsal, broken = rehearse_call(text, stage.count, for_device)
         yield _line(text, rehearsal, broken, len(rehearsal.offered) or 1)
     for plugin, call in loaded.plugins.items():
-        if not any(text.lstrip().startswith(f"{plugin}(") for text in texts):
+        if plugin not in layers and not any(text.lstrip().startswith(f"{plugin}(") for text in texts):
             yield _line(plugin, Rehearsal(0), (), 0) | {"mend": f"to play it, name its tensors: --call '{call}'"}
 
 

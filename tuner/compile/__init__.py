@@ -10,4 +10,5 @@
 - `pointers`: which parameters of an entry its code reads and writes through, followed over the PTX
 - `ptx`: read PTX as far as launching it needs: module directives, and each entry's parameters and directives
 - `resources`: read what a kernel takes from the logs of NVIDIA's own tools: `ptxas -v` and `nvdisasm -c`
+- `steps`: compile all launches of a tactic
 """

@@ -7,14 +7,14 @@ import re
 import struct
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tuner.compile.artifact import Resources
+from tuner.compile.artifact import Artifact, Resources
 from tuner.compile.ptx import Module
-from tuner.compile.resources import read_resources
+from tuner.compile.resources import read_resources, with_counts
 from tuner.errors import UnavailableError
-from tuner.gpu.catalog import OLDEST_PTX, SHARED_LIMIT_KIB, architecture_name
+from tuner.gpu.catalog import OLDEST_PTX, SHARED_LIMIT_KIB, architecture_name, parse_architecture
 from tuner.gpu.target import Target
 from tuner.outcome import FailureClass, TacticError
 
@@ -54,6 +54,23 @@ def assemble(module: Module, assembler: Assembler) -> tuple[bytes, Resources]:
             )
         sass = None if nvdisasm is None else _run(folder, nvdisasm, "-c", "kernel.cubin").stdout
         return cubin, read_resources(log, sass, module.entry.name)
+
+
+def disassembled(artifact: Artifact) -> Artifact:
+    """The artifact with all that its machine code tells, where so far only what the assembler prints was read.
+
+    Where no disassembler is at hand, or it fails, the artifact is returned as it is.
+    """
+    named = parse_architecture(artifact.target)
+    if artifact.resources.instructions or named is None:
+        return artifact
+    try:
+        with tempfile.TemporaryDirectory(prefix="tuner-") as folder:
+            Path(folder, "kernel.cubin").write_bytes(artifact.cubin)
+            sass = _run(folder, ptxas(Target(named.capability)).disassembler, "-c", "kernel.cubin").stdout
+    except (TacticError, OSError):
+        return artifact
+    return replace(artifact, resources=with_counts(artifact.resources, sass))
 
 
 def is_whole(elf: bytes) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, TypeVar
 
 from tuner.compile.artifact import Artifact
 from tuner.compile.blobs import Store
@@ -21,6 +22,7 @@ from tuner.workers.faults import machine_at_fault, out_of_memory
 from tuner.workers.pool import WorkerPool
 
 Compiled: TypeAlias = Artifact | Failure
+T = TypeVar("T")
 
 
 class Compiles(Protocol):
@@ -63,6 +65,9 @@ class Compiler:
         workers: processes; 0 for one per core. None starts before something must be compiled.
         timeout_s: how long one tactic may take.
         memory_bytes: how much private memory it may take.
+
+    Attributes:
+        workers: how many processes there are at most.
     """
 
     def __init__(
@@ -72,7 +77,8 @@ class Compiler:
         self._target = target
         self._store = store
         self._timeout_s = timeout_s
-        self._pool = WorkerPool(workers, memory_bytes=memory_bytes, died=FailureClass.COMPILE)
+        self.workers = workers or len(os.sched_getaffinity(0))
+        self._pool = WorkerPool(self.workers, memory_bytes=memory_bytes, died=FailureClass.COMPILE)
         self._answers: dict[str, Future[Compiled]] = {}
         self._tools: dict[str, str] = {}
         self._lock = threading.Lock()
@@ -112,9 +118,18 @@ class Compiler:
         attempt().add_done_callback(lambda done: self._attempted(key, answer, done, attempt))
         return answer
 
+    def run(self, function: Callable[..., T], *args: object) -> Future[T | Failure]:
+        """Run another function in the processes that compile; see `WorkerPool.submit`."""
+        return self._pool.submit(function, *args, timeout_s=self._timeout_s)
+
     def versions(self) -> Mapping[str, str]:
         """Names and versions of the tools that what was submitted takes."""
         return dict(self._tools)
+
+    def forget(self) -> None:
+        """Let go of what is compiled, but for what the store keeps."""
+        with self._lock:
+            self._answers = {key: answer for key, answer in self._answers.items() if not answer.done()}
 
     def close(self) -> None:
         """Stop the worker processes; the futures of what is not compiled yet raise `CancelledError`."""

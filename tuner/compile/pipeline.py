@@ -54,7 +54,7 @@ def compile_key(problem: Problem, config: Config, target: Target) -> str:
         "language": source.language,
         "source": source.text(),
         "arguments": source.arguments,
-        "passed": problem.kernel.resolve(config)[0].passed,
+        "pointers": _pointers(problem.kernel.resolve(config)[0]),
         "specialization": asdict(problem.specialize(config, target.capability, newest_ptx(target))),
         "disassemble": target.disassemble,
         "scratch": _scratch(problem, config),
@@ -119,6 +119,12 @@ def compile_tactic(problem: Problem, config: Config, target: Target) -> Artifact
         compiler=", ".join(f"{name} {version}" for name, version in tools(source, target).items()),
         seconds=time.perf_counter() - started,
     )
+
+
+def _pointers(kernel: Kernel) -> list[list[bool]]:
+    """Of each input, whether the code takes it; of each output, whether it is changed in place."""
+    taken = set(kernel.passed[0].values())
+    return [[name in taken for name in kernel.inputs], [name in kernel.aliases for name in kernel.outputs]]
 
 
 def tools(source: Source, target: Target) -> Mapping[str, str]:
@@ -221,7 +227,7 @@ def _launchable(emitted: Emitted, kernel: Kernel, launch: Launch, target: Target
 
 
 def _order(emitted: Emitted, kernel: Kernel, params: int) -> tuple[int | None, ...] | None:
-    """Which parameter of the entry takes each argument of the launch, inputs that the code does not take among them."""
+    """Which parameter of the entry takes each argument of the launch, those among them that the code does not take."""
     taken = set(kernel.passed[0].values())
     if len(taken) == len(kernel.inputs):
         return emitted.order

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tuner.compile.artifact import Resources
 
@@ -81,10 +81,7 @@ def read_resources(log: str, sass: str | None, entry: str) -> Resources:
     usage = log[properties.end() :] if properties else log
     stack = _number(r"(\d+) bytes stack frame", frame)
     cumulative = _number(r"(\d+) bytes cumulative stack size", usage)
-    blocks = [b for b in _blocks(sass or "") if not _is_padding(b)]
-    everything = [i.opcode for b in blocks for i in b.instructions]
-    loops = [i.opcode for b in _in_loops(blocks) for i in b.instructions]
-    return Resources(
+    resources = Resources(
         registers=_number(r"Used (\d+) registers", usage),
         spill_store_bytes=_number(r"(\d+) bytes spill stores", frame),
         spill_load_bytes=_number(r"(\d+) bytes spill loads", frame),
@@ -92,11 +89,30 @@ def read_resources(log: str, sass: str | None, entry: str) -> Resources:
         local_bytes=max(stack, cumulative, _number(r"(\d+) bytes lmem", usage)),
         shared_bytes=_number(r"(\d+) bytes smem", usage),
         barriers=_number(r"used (\d+) barriers", usage),
-        instructions={} if sass is None else _count(everything),
+        instructions={},
+        load_widths={},
+        store_widths={},
+        tensor_shapes={},
+        loop_instructions={},
+        loop_load_widths={},
+        loop_store_widths={},
+        loop_tensor_shapes={},
+    )
+    return resources if sass is None else with_counts(resources, sass)
+
+
+def with_counts(resources: Resources, sass: str) -> Resources:
+    """The resources of a kernel with what `nvdisasm -c` printed of its machine code counted."""
+    blocks = [b for b in _blocks(sass) if not _is_padding(b)]
+    everything = [i.opcode for b in blocks for i in b.instructions]
+    loops = [i.opcode for b in _in_loops(blocks) for i in b.instructions]
+    return replace(
+        resources,
+        instructions=_count(everything),
         load_widths=_widths(everything, ("LDG", "LD", "LDGSTS")),
         store_widths=_widths(everything, ("STG", "ST")),
         tensor_shapes=_tensor_shapes(everything),
-        loop_instructions={} if sass is None else _count(loops),
+        loop_instructions=_count(loops),
         loop_load_widths=_widths(loops, ("LDG", "LD", "LDGSTS")),
         loop_store_widths=_widths(loops, ("STG", "ST")),
         loop_tensor_shapes=_tensor_shapes(loops),

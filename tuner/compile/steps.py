@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from tuner.compile.artifact import Code
+from tuner.compile.assembler import disassembled
 from tuner.compile.compiler import Compiled, Compiles
 from tuner.kernel.problem import Problem
 from tuner.outcome import Failure
@@ -45,6 +46,11 @@ def submit_steps(compiler: Compiles, problem: Problem, config: Config) -> Future
 def compiled_steps(compiler: Compiles, problem: Problem, config: Config) -> CompiledSteps:
     """Compile every launch of a tactic."""
     return submit_steps(compiler, problem, config).result()
+
+
+def disassembled_steps(code: Code) -> Code:
+    """The code with all that its machine code tells, as `disassembled` reads it."""
+    return Code(tuple(map(disassembled, code.steps)))
 
 
 def _together(names: list[str], compiled: list[Compiled]) -> CompiledSteps:

@@ -54,7 +54,8 @@ class Specialization:
         options: a value for each of the source's `options`.
         integers: what is known of the extra integers between inputs and outputs.
         block: threads per block, where the launch says.
-        scratch: whether the last output is scratch memory.
+        scratch: whether the kernel has scratch memory, its last output.
+        appended: whether no parameter of the source takes it, so that it is none of `outputs`.
         capability: compute capability of the device to compile for.
         newest_ptx: (major, minor) of the newest PTX that both the assembler and the driver take.
     """
@@ -68,6 +69,7 @@ class Specialization:
     integers: tuple[IntegerFacts, ...]
     block: Dim3 | None
     scratch: bool
+    appended: bool
     capability: tuple[int, int]
     newest_ptx: tuple[int, int]
 
@@ -108,6 +110,7 @@ class Source(ABC):
         sized_by_launch: whether the launch says how many threads a block has, and not the compiler.
         order: which parameter takes what a launch passes; None: they stand as it passes them.
         fixed: parameters that are compiled in with the same value in every tactic.
+        blocks: the block shape of each parameter that is a tensor descriptor made by the host.
         heuristics: compile-time parameters that follow from all other arguments; each sees those before it.
     """
 
@@ -119,11 +122,17 @@ class Source(ABC):
     order: Order | None = None
     fixed: Mapping[str, Any] = NOTHING
     heuristics: Mapping[str, Heuristic] = NOTHING
+    blocks: Mapping[str, tuple[str | int, ...]] = NOTHING
 
     @property
     def parameters(self) -> tuple[str, ...] | None:
         """The run-time parameters by name, in the order of the code. None: only the PTX tells."""
         return None
+
+    @property
+    def scratch_bytes(self) -> int:
+        """How much scratch memory each block uses at most, of which no parameter speaks."""
+        return 0
 
     @property
     def arguments(self) -> tuple[str, ...] | None:

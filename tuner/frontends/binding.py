@@ -23,6 +23,7 @@ class Declared:
         attributes: with their default values.
         dims: the dimensions.
         absent: run-time parameters that are compiled in as None.
+        blocks: the block shape of each tensor that the code takes as a descriptor made by the host.
         passed: the run-time parameters that the launch passes by name, or how many it passes in order. None: the
             launch cannot be asked before there is a problem.
     """
@@ -33,6 +34,7 @@ class Declared:
     attributes: Mapping[str, Any] = field(default_factory=dict)
     dims: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
+    blocks: Mapping[str, tuple[str | int, ...]] = field(default_factory=dict)
     passed: Collection[str] | int | None = None
 
 
@@ -44,17 +46,19 @@ class Order:
         inputs, integers, outputs: the parameters that take them.
         scalars: all that take no tensor, in the order of the code. A launch may list all of these, too, though some
             have a value already.
+        extents: integers that follow those of the launch: the extents of tensors that descriptors are made of.
     """
 
     inputs: tuple[str, ...]
     integers: tuple[str, ...]
     outputs: tuple[str, ...]
     scalars: tuple[str, ...]
+    extents: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
         """All of them, in the launch's order."""
-        return (*self.inputs, *self.integers, *self.outputs)
+        return (*self.inputs, *self.integers, *self.extents, *self.outputs)
 
     def positions(self, parameters: Sequence[str]) -> tuple[int, ...]:
         """Which of the code's parameters each argument of the launch goes to."""
@@ -63,7 +67,7 @@ class Order:
 
 def spellings(tensor: str) -> tuple[str, ...]:
     """The names that a parameter may have to take a tensor by name."""
-    return (tensor, f"{tensor}_ptr", f"ptr_{tensor}", f"{tensor}_pointer")
+    return (tensor, *(f"{tensor}_{kind}" for kind in ("ptr", "pointer", "desc")), f"ptr_{tensor}", f"desc_{tensor}")
 
 
 def arrange(

@@ -13,7 +13,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -23,8 +23,9 @@ from tuner.errors import ConfigError, did_you_mean
 from tuner.frontends.base import ALIGNMENT, Emitted, Heuristic, Source, Specialization
 from tuner.frontends.binding import Declared, Order, arrange
 from tuner.frontends.python_source import source_text
-from tuner.frontends.triton_arguments import annotated, check_scalars, long_name, unspecialized
-from tuner.frontends.triton_entry import make_entry, scalar_types
+from tuner.frontends.triton_arguments import annotated, asked_for_none, check_scalars, long_name, unspecialized
+from tuner.frontends.triton_descriptors import DESCRIPTOR_BYTES, count_descriptors
+from tuner.frontends.triton_entry import extent_names, make_entry, scalar_types
 from tuner.frontends.words import DType
 from tuner.gpu.catalog import architecture_name
 from tuner.gpu.stand_in_driver import compiling_for
@@ -52,12 +53,14 @@ class TritonSource(Source):
             as they stand. All others are constants.
         fixed: constants that are left at a value.
         heuristics: constants that `@triton.heuristics` computes.
+        blocks: the block shape of each parameter that is a descriptor made by the host.
     """
 
     jit: Any
     order: Order | None = None
     fixed: Mapping[str, Any] = field(default_factory=dict)
     heuristics: Mapping[str, Heuristic] = field(default_factory=dict)
+    blocks: Mapping[str, tuple[str | int, ...]] = field(default_factory=dict)
 
     language = "Triton"
     options = LAUNCH_OPTIONS
@@ -76,6 +79,10 @@ class TritonSource(Source):
     def arguments(self) -> tuple[str, ...]:
         return self.parameters if self.order is None else self.order.names
 
+    @property
+    def scratch_bytes(self) -> int:
+        return DESCRIPTOR_BYTES * (count_descriptors(self.jit) + len(self.blocks))
+
     def bind(self, declared: Declared) -> TritonSource:
         signature = inspect.signature(self.jit.fn).parameters
         for name in declared.absent:
@@ -84,9 +91,17 @@ class TritonSource(Source):
         defaults = {n: _unwrapped(p.default) for n, p in signature.items() if p.default is not p.empty}
         valued = {**defaults, **declared.attributes}
         order = arrange(self.parameters, declared, valued, {*declared.params, *self.heuristics})
+        if none := _given_by_nothing(order, declared, asked_for_none(self.jit, self.heuristics)):
+            return self.bind(replace(declared, absent=(*declared.absent, *none)))
+        tensors = dict(zip((*declared.inputs, *declared.outputs), (*order.inputs, *order.outputs), strict=True))
+        blocks = {tensors[t]: block for t, block in declared.blocks.items()}
+        for word in (w for block in blocks.values() for w in block if isinstance(w, str)):
+            if word not in signature or word in order.names:
+                raise ConfigError(f"descriptors name {word!r}, which is no constant of the source")
+        order = replace(order, extents=tuple(e for p, block in blocks.items() for e in extent_names(p, len(block))))
         known = {*order.names, *declared.params, *declared.attributes, *declared.dims, *self.heuristics}
         left = {n: v for n, v in defaults.items() if n not in known}
-        return replace(self, order=order, fixed={**left, **dict.fromkeys(declared.absent)})
+        return replace(self, order=order, fixed={**left, **dict.fromkeys(declared.absent)}, blocks=blocks)
 
     def constants(self, declared: Sequence[str]) -> tuple[str, ...]:
         others = {*self.arguments, *self.fixed, *self.heuristics}
@@ -102,6 +117,8 @@ class TritonSource(Source):
 
     def text(self) -> str:
         code = source_text(self.jit)
+        if self.blocks:
+            code = json.dumps([code, self.blocks])
         if not self.heuristics and not self.fixed:
             return code
         heuristics = {name: source_text(function) for name, function in sorted(self.heuristics.items())}
@@ -124,7 +141,8 @@ class TritonSource(Source):
                 f"num_ctas={ctas} needs a cluster launch, which a TensorRT plugin cannot describe",
             )
         request = _request(self, specialization)
-        jit = make_entry(self.jit, request.constants, request.scalars) if request.scalars else self.jit
+        own = request.scalars or self.blocks
+        jit = make_entry(self.jit, request.constants, request.scalars, self.blocks) if own else self.jit
         text, metadata, arguments = _run(jit, request, specialization.capability)
         scratch_bytes = _scratch_bytes(metadata, specialization.scratch)
         if (columns := metadata.get("tmem_size") or 0) > _TENSOR_MEMORY_COLUMNS:
@@ -133,8 +151,11 @@ class TritonSource(Source):
             )
         compiled = [p for p, kind in request.signature.items() if kind != "constexpr"]
         order = [compiled.index(a) if a in compiled else None for a in self.arguments]
-        if scratch_bytes:
-            order[-1] = len(compiled)  # the first that Triton appends takes the place of the declared output
+        # The first parameter that Triton appends takes scratch memory.
+        if specialization.appended:
+            order.append(len(compiled))
+        elif scratch_bytes:
+            order[-1] = len(compiled)
         return Emitted(
             text,
             order=tuple(order),
@@ -158,8 +179,7 @@ def _scratch_bytes(metadata: Mapping[str, Any], declared: bool) -> int:
         raise TacticError(
             FailureClass.COMPILE,
             f"the kernel needs {size} bytes of scratch memory for each block, as for tensor descriptors, which "
-            "TensorRT does not pass; declare a last output Tensor('i8', '…', scratch=True), and a parameter for it "
-            "that the code leaves alone",
+            "TensorRT does not pass; declare a last output Tensor('i8', '…', scratch=True)",
         )
     if size and (align := int(metadata["global_scratch_align"])) > _SCRATCH_ALIGNMENT:
         raise TacticError(FailureClass.COMPILE, f"the kernel needs scratch memory aligned to {align} bytes")
@@ -170,6 +190,14 @@ def _parameters(function: Callable[..., Any]) -> list[tuple[str, bool]]:
     """Each parameter of a Triton function and whether it is a compile-time constant."""
     parameters = inspect.signature(function).parameters.values()
     return [(p.name, "constexpr" in str(getattr(p.annotation, "__name__", p.annotation))) for p in parameters]
+
+
+def _given_by_nothing(order: Order, declared: Declared, optional: Collection[str]) -> list[str]:
+    """The optional pointers that neither a tensor nor the launch gives: they are None."""
+    left = [name for name in order.integers if name in optional]
+    if isinstance(declared.passed, int):
+        return left if len(order.integers) - len(left) == declared.passed else []
+    return [] if declared.passed is None else [name for name in left if name not in declared.passed]
 
 
 def _unwrapped(value: Any) -> Any:
@@ -211,10 +239,11 @@ def _request(source: TritonSource, specialization: Specialization) -> _TritonReq
     # As Triton's own launcher does, an argument that is always 1 is compiled in: strides make loads wide that way.
     variable, unaligned = unspecialized(source.jit)
     wide = {p.name for p in source.jit.params if annotated(p) not in ("", "i32")}
-    ones = {name: 1 for name, facts in integers.items() if facts.one and name not in {*variable, *wide}}
+    fixed = {*variable, *wide, *(source.order.extents if source.order else ())}
+    ones = {name: 1 for name, facts in integers.items() if facts.one and name not in fixed}
     types = {n: source.spell(DType(str(specialization.constants[n]))) for n in specialization.types}
     constants = {**specialization.constants, **types, **ones}
-    parameters = list(inspect.signature(source.jit.fn).parameters)
+    parameters = [*inspect.signature(source.jit.fn).parameters, *(source.order.extents if source.order else ())]
     signature = {p: "constexpr" if p in constants else pointers.get(p, "i32") for p in parameters}
     multiples = {*pointers, *(name for name, facts in integers.items() if facts.aligned)} - unaligned
     aligned = tuple(i for i, p in enumerate(parameters) if p in multiples)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tuner.errors import ConfigError
 
 _NAMES = {"u1": "int1", "bf16": "bfloat16"}
+
+
+_ASKED = re.compile(r"""(?:\[["'](\w+)["']\]|\b(\w+))\s*(?:\bis(?:\s+not)?\b|[=!]=)\s*None\b""")
 
 
 def parameters_of(jit: Any) -> list[Any]:
@@ -46,6 +49,18 @@ def check_scalars(jit: Any, names: Sequence[str]) -> None:
             )
 
 
+def asked_for_none(jit: Any, heuristics: Mapping[str, Any]) -> frozenset[str]:
+    """Return what the code or a heuristic compares with None, as ``bias is not None`` or ``args["bias"] is None``."""
+    found: set[str] = set()
+    for function in (jit.fn, *heuristics.values()):
+        try:
+            text = inspect.getsource(function)
+        except (OSError, TypeError):  # whoever identifies the source says so
+            continue
+        found |= {a or b for a, b in _ASKED.findall(text)}
+    return frozenset(found)
+
+
 def unspecialized(jit: Any) -> tuple[frozenset[str], frozenset[str]]:
     """Return the parameters that Triton does not compile in when they are 1, and those it takes as unaligned."""
     own = jit.params
@@ -57,7 +72,7 @@ def unspecialized(jit: Any) -> tuple[frozenset[str], frozenset[str]]:
 
 def long_name(dtype: str) -> str:
     """The name of a data type in `tl.dtype`: "int64" for "i64"; those of floats are ours."""
-    return re.sub(r"^(u?)i?(\d+)$", r"\1int\2", dtype)
+    return "int1" if dtype == "u1" else re.sub(r"^(u?)i?(\d+)$", r"\1int\2", dtype)
 
 
 def _spelt(kind: str) -> str:

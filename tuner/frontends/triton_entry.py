@@ -53,17 +53,33 @@ def _natural(value: float) -> str:
     return "i32" if -(2**31) <= value < 2**31 else "i64" if value < 2**63 else "u64"
 
 
-def make_entry(jit: Any, constants: Mapping[str, Any], types: Mapping[str, str]) -> Any:
+def extent_names(parameter: str, rank: int) -> tuple[str, ...]:
+    """The parameters of an entry that take the extents of a tensor, which a descriptor is made of."""
+    return tuple(f"{parameter}_extent_{axis}" for axis in range(rank))
+
+
+def make_entry(
+    jit: Any,
+    constants: Mapping[str, Any],
+    types: Mapping[str, str],
+    blocks: Mapping[str, tuple[str | int, ...]],
+) -> Any:
     """Return a function under `@triton.jit` with the same parameters, those in `constants` as constants of its own.
+
+    Behind them come the extents of the tensors in `blocks`, of one after the other.
 
     Args:
         jit: the function to call.
         constants: what is compiled in, by name.
         types: what `scalar_types` found.
+        blocks: the block shape of each parameter that is a descriptor: numbers and names of constants.
     """
     parameters = list(inspect.signature(jit.fn).parameters)
-    declared = ", ".join(f"{p}: _tl.constexpr" if p in constants else p for p in parameters)
-    passed = ", ".join(_made(p, types.get(p), p in constants) for p in parameters)
+    extents = [name for p, block in blocks.items() for name in extent_names(p, len(block))]
+    declared = ", ".join([*(f"{p}: _tl.constexpr" if p in constants else p for p in parameters), *extents])
+    passed = ", ".join(
+        _descriptor(p, blocks[p]) if p in blocks else _made(p, types.get(p), p in constants) for p in parameters
+    )
     text = (
         "import triton\nimport triton.language as _tl\n\n\n"
         f"@triton.jit\ndef {jit.fn.__name__}({declared}):\n    _inner({passed})\n"
@@ -77,6 +93,14 @@ def _made(name: str, kind: str | None, constant: bool) -> str:
         return name
     dtype = f'_tl.dtype("{long_name(kind)}")'
     return f"_tl.full((), {name}, {dtype})" if constant else f"{name}.to({dtype})"
+
+
+def _descriptor(name: str, block: tuple[str | int, ...]) -> str:
+    """A descriptor of a row-major tensor, made in the kernel in place of the host's."""
+    extents = extent_names(name, len(block))
+    strides = [" * ".join([f"_tl.cast({e}, _tl.int64)" for e in extents[i + 1 :]]) for i in range(len(block) - 1)]
+    shape, shown = ", ".join(extents), ", ".join(map(str, block))
+    return f"_tl.make_tensor_descriptor({name}, [{shape}], [{', '.join([*strides, '1'])}], [{shown}])"
 
 
 @lru_cache(maxsize=256)

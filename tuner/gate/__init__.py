@@ -5,6 +5,7 @@
 - `instances`: at which sizes to look for a wrong result
 - `interpreter`: run a Triton kernel on the CPU: Triton's interpreter on numpy arrays, each access checked
 - `judge`: what a correct result is, and at which sizes to look: the same for an interpreter and for a GPU
+- `launching`: run a tactic on the CPU, launch after launch, on tensors that all its launches share
 - `libdevice`: functions of libdevice as the correctness gate calculates them: one for every symbol that Triton
   exports
 - `memory`: the memory that an interpreted kernel sees: every access is checked before it happens

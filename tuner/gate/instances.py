@@ -50,8 +50,8 @@ def instances(problem: Problem, config: Config) -> list[Problem]:
     ]
     within = _within(problem) if problem.dynamic else []
     aligned = [{d: _next_multiples(e, lcm(16, steps[d].unit)) for d, e in case.items()} for case in cases]
-    legal = [_legal(problem, [c], config) or _legal(problem, [a], config) for c, a in zip(cases, aligned, strict=True)]
-    found = list({data_of(p).key: p for p in [*chain(*legal), *_legal(problem, within, config)]}.values())
+    legal = [_fit(problem, [c], config) or _fit(problem, [a], config) for c, a in zip(cases, aligned, strict=True)]
+    found = list({data_of(p).key: p for p in [*chain(*legal), *_fit(problem, within, config)]}.values())
     found = found or _legal(problem, [_at(problem, "opt")], config)
     return sorted((p for p in found if elements(p) <= MAX_ELEMENTS), key=elements)
 
@@ -64,7 +64,7 @@ def device_instances(problem: Problem, config: Config) -> list[Problem]:
     near the geometric mean, and the largest odd one, all dimensions in step; and where several vary,
     each at its smallest size while the others are at their largest. Only sizes at which the tactic is legal.
     """
-    return _legal(problem, _within(problem), config)
+    return _fit(problem, _within(problem), config)
 
 
 @dataclass(frozen=True)
@@ -101,9 +101,14 @@ def _legal(problem: Problem, cases: Sequence[Mapping[str, Extents]], config: Con
             instance = Problem.of(problem.kernel, dims, problem.dtypes, problem.attributes)
         except ConfigError:  # a computed extent has no elements
             continue
-        if config in instance.space and _drawable(instance):
+        if config in instance.space:
             found.setdefault(data_of(instance).key, instance)
     return list(found.values())
+
+
+def _fit(problem: Problem, cases: Sequence[Mapping[str, Extents]], config: Config) -> list[Problem]:
+    """The same, but for sizes at which no values follow the rules of the inputs."""
+    return [instance for instance in _legal(problem, cases, config) if _drawable(instance)]
 
 
 def _drawable(problem: Problem) -> bool:
@@ -169,9 +174,9 @@ def sizes_note(problem: Problem, instance: Problem) -> str:
     if all(low[d] <= size <= high[d] for d, size in instance.sizes().items()):
         return f"; the gate chose these sizes itself, within those of the problem, which has {has}"
     kernel = problem.kernel
-    example = next((f"{d} % {param} == 0" for d, param in kernel.tiles.items()), f"{kernel.dims[-1]} % 16 == 0")
+    dim = next(iter(kernel.tiles), kernel.dims[-1])
     return (
         f"; the gate chose these sizes itself, to reach every edge of a tile; the problem has {has}: where the kernel "
-        f"is for certain sizes only, whole_tiles, an extent such as cdiv({kernel.dims[-1]}, 128), values= or a "
-        f"Constraint such as {example} says which, and the gate then takes only such"
+        f"is for certain sizes only, whole_tiles, an extent such as cdiv({dim}, 128), values= or a "
+        f"Constraint such as {dim} % {kernel.tiles.get(dim, 16)} == 0 says which, and the gate then takes only such"
     )

@@ -21,6 +21,7 @@ import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from tuner.errors import UnavailableError
 from tuner.frontends.dtypes import DTYPES
 from tuner.frontends.triton import TritonSource
 from tuner.frontends.triton_arguments import long_name
-from tuner.frontends.triton_entry import scalar_types
+from tuner.frontends.triton_entry import extent_names, scalar_types
 from tuner.gate.inputs import Array
 from tuner.gate.memory import AccessError, AddressSpace, Memory, Regions
 from tuner.gate.rewriting import replacements
@@ -158,13 +159,18 @@ def _arguments(
     inputs, outputs = kernel.resolve(config)[0].passed
     tensors = {**kernel.inputs, **kernel.outputs}
     pointers = {name: _Pointer(problem.dtype(t), memory.regions[name].start) for name, t in tensors.items()}
-    arguments = (*map(pointers.get, inputs.values()), *launch.args, *map(pointers.get, outputs.values()))
+    first, last = ([pointers[name] for name in group.values()] for group in (inputs, outputs))
+    arguments: tuple[Any, ...] = (*first, *launch.args, *last)
     with _patched(memory, operations), _silent():
         try:
             named = dict(zip(code.arguments, arguments, strict=True))
             x, y, z = (int(n) for n in launch.grid)  # type: ignore[arg-type]
             constants = {name: code.spell(value) for name, value in problem.constants(config).items()}
             named |= constants
+            for name, block in code.blocks.items():
+                extents = [named.pop(extent) for extent in extent_names(name, len(block))]
+                sizes = [constants[b] if isinstance(b, str) else b for b in block]
+                named[name] = _descriptor(named[name], extents, sizes)
             for name, kind in scalar_types(code.jit, constants, code.order.integers if code.order else ()).items():
                 named[name] = _scalar(named[name], tl.dtype(long_name(kind)))
             yield code.jit, named, (x, y, z)
@@ -174,6 +180,17 @@ def _arguments(
                 raise cause from None
             said = f"{type(cause).__name__}: {cause}"
             raise (KernelRaisedError if _kernels_own(cause) else InterpretationError)(said) from e
+
+
+def _descriptor(pointer: Any, extents: list[int], block: list[int]) -> Any:
+    """The descriptor of a row-major tensor, as the host would pass it."""
+    strides = [prod(extents[axis + 1 :]) for axis in range(len(extents) - 1)]
+    return interpreter.TritonSemantic(interpreter.InterpreterBuilder()).make_tensor_descriptor(
+        interpreter._implicit_cvt(pointer),
+        [interpreter._implicit_cvt(e) for e in extents],
+        [*(interpreter._implicit_cvt(s) for s in strides), tl.constexpr(1)],
+        [tl.constexpr(b) for b in block],
+    )
 
 
 def _scalar(value: Any, dtype: Any) -> Any:

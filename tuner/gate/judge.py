@@ -110,7 +110,7 @@ def compare(problem: Problem, tensor: Tensor, got: Array, expected: Array) -> st
     if not wrong.any():
         return None
     nan = actual != actual
-    for fault, places in (("never written", untouched & wrong), ("NaN", nan & wrong)):
+    for fault, places in (("unwritten, or made of what was there before", untouched & wrong), ("NaN", nan & wrong)):
         if places.any():
             first = _place(places)
             return f"{_share(places)} {fault}, the first at {first} (expected {_number(expected[first])})"

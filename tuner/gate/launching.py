@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from tuner.gate import interpreter
 from tuner.gate.inputs import Array, poisoned
@@ -15,7 +16,15 @@ class StepWrongError(Exception):
     """A launch leaves something else than its own reference."""
 
 
-def run_steps(problem: Problem, config: Config, inputs: Mapping[str, Array], limit: int) -> dict[str, Array]:
+@dataclass(frozen=True, eq=False)
+class Interpreted:
+    """What the launches of a tactic leave in the operator's outputs, and how many operations they took together."""
+
+    outputs: Mapping[str, Array]
+    operations: int
+
+
+def run_steps(problem: Problem, config: Config, inputs: Mapping[str, Array], limit: int) -> Interpreted:
     """Launch all steps of a tactic on the CPU, each as `interpreter.run` does.
 
     What no step has written is poisoned. An output that is an input begins with its values, and one that starts with
@@ -27,14 +36,11 @@ def run_steps(problem: Problem, config: Config, inputs: Mapping[str, Array], lim
         inputs: of the operator; left as they are.
         limit: how many operations one launch may take.
 
-    Returns:
-        The outputs of the operator, by name.
-
     Raises:
         StepWrongError: a step that has a reference of its own is wrong.
         Exception: as from `interpreter.run`.
     """
-    tensors = dict(inputs)
+    tensors, operations = dict(inputs), 0
     for step in problem.steps(config):
         kernel, fresh = step.problem.kernel, poisoned(step.problem)
         taken = {name: tensors[of] for name, of in zip(kernel.inputs, step.inputs, strict=True)}
@@ -42,8 +48,8 @@ def run_steps(problem: Problem, config: Config, inputs: Mapping[str, Array], lim
         written = {
             name: tensors.setdefault(of, fresh[name]) for name, of in zip(kernel.outputs, step.outputs, strict=True)
         }
-        interpreter.run(step.problem, step.config, before, written, limit)
+        operations += interpreter.run(step.problem, step.config, before, written, limit)
         wrong = judge(step.problem, before, written) if step.judged else None
         if wrong:
             raise StepWrongError(f"step {step.name}: {wrong}")
-    return {name: tensors[name] for name in problem.kernel.outputs}
+    return Interpreted({name: tensors[name] for name in problem.kernel.outputs}, operations)

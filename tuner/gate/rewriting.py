@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ast
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import CellType, FunctionType, ModuleType, SimpleNamespace
 from typing import Any
 
@@ -67,10 +67,19 @@ def _known(value: Any) -> Any:
     return _interpreted(value) if tl.core.is_builtin(value) else value
 
 
+def _range(*bounds: Any) -> Iterable[Any]:
+    """`range`, whose counter has 64 bits where a bound has, as in compiled code: a plain number has as few as do."""
+    numbers = range(*bounds)
+    if not any(isinstance(b, tl.tensor) and b.dtype == tl.int64 for b in bounds):
+        return numbers
+    return (tl.tensor(interpreter.TensorHandle(np.array([n], np.int64), tl.int64), tl.int64) for n in numbers)
+
+
 def _copy(rewriter: Any, tree: ast.Module) -> FunctionType:
     """The rewritten function, among a copy of its globals and in its closure."""
     original = rewriter.fn
-    scope = {name: _known(value) for name, value in {**vars(interpreter), **original.__globals__}.items()}
+    known = {"range": _range, **vars(interpreter), **original.__globals__}
+    scope = {name: _known(value) for name, value in known.items()}
     definition = next(node for node in tree.body if isinstance(node, ast.FunctionDef))
     _leave_out_values(definition)
     free = original.__code__.co_freevars

@@ -24,7 +24,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import msgspec
 from msgspec import Struct
@@ -33,7 +33,7 @@ from tuner.compile.blobs import Store
 from tuner.errors import ConfigError, UnavailableError
 from tuner.frontends.dtypes import itemsize
 from tuner.frontends.python_source import source_hash
-from tuner.gate.inputs import Array, make_inputs, tensors_of
+from tuner.gate.inputs import make_inputs, tensors_of
 from tuner.gate.instances import instances, sizes_note
 from tuner.gate.judge import VERSION, judge
 from tuner.kernel.identity import drawn_text, kernel_hash, reference_hash
@@ -112,6 +112,7 @@ class Verifier:
             does not end is ended by the count of its operations, which is the same on a busy machine.
         memory_bytes: how much private memory it may take.
         operations: how many operations each of its launches may take.
+        pool: processes to use, which are not closed with this object; by default its own.
     """
 
     def __init__(
@@ -124,18 +125,13 @@ class Verifier:
         timeout_s: float,
         memory_bytes: int,
         operations: int = MOST_OPERATIONS,
+        pool: WorkerPool | None = None,
     ) -> None:
         self._problem = problem
         self._effort = _Effort(seed, operations)
         self._store = store
         self._timeout_s = timeout_s
-        self._pool = WorkerPool(
-            workers,
-            memory_bytes=memory_bytes,
-            died=FailureClass.RUNTIME,
-            exhausted=FailureClass.TIMEOUT,  # a limit, as that of time
-            environment=_ENVIRONMENT,
-        )
+        self._pool, self._shared = pool or checking_pool(workers, memory_bytes), pool is not None
         self._answers: dict[str, Future[Verdict]] = {}
         self._lock = threading.Lock()
 
@@ -167,8 +163,9 @@ class Verifier:
         return answer
 
     def close(self) -> None:
-        """Stop the worker processes; the futures of what is not checked yet raise `CancelledError`."""
-        self._pool.close()
+        """Stop its own worker processes; the futures of what is not checked yet raise `CancelledError`."""
+        if not self._shared:
+            self._pool.close()
 
     def _checked(
         self,
@@ -189,6 +186,17 @@ class Verifier:
             answer.set_result(verdict)
         except Exception as e:  # an answer that never comes would be waited for without end
             answer.set_exception(e)
+
+
+def checking_pool(workers: int, memory_bytes: int) -> WorkerPool:
+    """Make the processes that check tactics; see `Verifier` for the arguments."""
+    return WorkerPool(
+        workers,
+        memory_bytes=memory_bytes,
+        died=FailureClass.RUNTIME,
+        exhausted=FailureClass.TIMEOUT,  # a limit, as that of time
+        environment=_ENVIRONMENT,
+    )
 
 
 def _lost(failure: Failure) -> Verdict:
@@ -251,14 +259,23 @@ def _run(problem: Problem, config: Config, effort: _Effort) -> Verdict:
     """Run a tactic at all its small sizes, then single programs at a large one, up to the first fault."""
     from tuner.gate import interpreter
 
-    sizes = instances(problem, config)
-    for instance in sizes:
-        found = _interpreted(problem, instance, config, effort)
-        if found is not None:
-            return found
-    if not sizes:
+    checked_sizes, each = 0, 0.0
+    for instance in instances(problem, config):
+        steps = instance.steps(config)
+        programs = sum(prod(cast(tuple[int, ...], s.problem.launch(s.config).grid)) for s in steps)
+        if each * programs > effort.operations * len(steps):
+            continue  # so many programs would take more, whether or not each of them ends
+        note = sizes_note(problem, instance)
+        try:
+            found = _interpret(instance, config, effort)
+        except ConfigError as e:
+            raise ConfigError(f"{e}{note}") from e
+        if isinstance(found, Verdict):
+            return msgspec.structs.replace(found, why=f"{found.why}{note}")
+        checked_sizes, each = checked_sizes + 1, max(each, found / programs)
+    if not checked_sizes:
         return Verdict("unverified", "no small size is legal for this tactic")
-    checked = f"interpreted at {len(sizes)} small size{'s' * (len(sizes) > 1)}"
+    checked = f"interpreted at {checked_sizes} small size{'s' * (checked_sizes > 1)}"
     followed: dict[str, int] = {}
     for step in problem.steps(config):
         large = _large(step.problem)
@@ -286,21 +303,16 @@ def _run(problem: Problem, config: Config, effort: _Effort) -> Verdict:
     return Verdict("verified", checked=f"{checked}; offsets of {said}")
 
 
-def _interpreted(problem: Problem, instance: Problem, config: Config, effort: _Effort) -> Verdict | None:
-    """What is wrong with a tactic at fixed sizes; None: nothing."""
-    from tuner.gate.launching import run_steps
+def _interpret(instance: Problem, config: Config, effort: _Effort) -> Verdict | int:
+    """What is wrong with a tactic at small sizes; how many operations it took there, where nothing is."""
+    from tuner.gate.launching import Interpreted, run_steps
 
-    note = sizes_note(problem, instance)
-    outputs: dict[str, Array] = {}
-    try:
-        inputs = make_inputs(instance, effort.seed)
-        fault = _fault(instance, lambda: outputs.update(run_steps(instance, config, inputs, effort.operations)))
-        wrong = None if fault else judge(instance, inputs, outputs)
-    except ConfigError as e:
-        raise ConfigError(f"{e}{note}") from e
-    if fault:
-        return msgspec.structs.replace(fault, why=f"{fault.why}{note}")
-    return Verdict("wrong", f"{wrong}{note}") if wrong else None
+    inputs = make_inputs(instance, effort.seed)
+    found: list[Interpreted] = []
+    if fault := _fault(instance, lambda: found.append(run_steps(instance, config, inputs, effort.operations))):
+        return fault
+    wrong = judge(instance, inputs, found[0].outputs)
+    return Verdict("wrong", wrong) if wrong else found[0].operations
 
 
 def _fault(instance: Problem, launch: Callable[[], object]) -> Verdict | None:

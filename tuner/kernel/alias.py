@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tuner.errors import ConfigError, did_you_mean
 from tuner.frontends.binding import spellings
-from tuner.kernel.tensor import Tensor
+from tuner.kernel.tensor import AddedScratch, Tensor
 
 
 @dataclass(frozen=True, init=False)
@@ -65,6 +65,8 @@ def code_tensors(
 ) -> tuple[dict[str, str], dict[str, str]]:
     """The tensors that code has a parameter for: inputs, and outputs, by the names that it takes them under.
 
+    Scratch memory needs none where those of the other tensors are told by their names.
+
     Args:
         inputs, outputs: all tensors of a kernel.
         parameters: the names of the code's parameters; None where it does not tell them.
@@ -75,12 +77,20 @@ def code_tensors(
     """
     taken = {name: name for name, tensor in inputs.items() if not tensor.unused}
     written: dict[str, str] = {}
+    told = (n for n, t in (*inputs.items(), *outputs.items()) if not t.scratch and not isinstance(t, Alias))
+    by_name = parameters is not None and all(_spelt(n, parameters) for n in told)
     for name, tensor in outputs.items():
+        if isinstance(tensor, AddedScratch) or (tensor.scratch and by_name and not _spelt(name, parameters)):
+            continue
         spelt = name
         if isinstance(tensor, Alias) and parameters is not None:
-            own, of = (any(s in parameters for s in spellings(n)) for n in (name, tensor.input))
+            own, of = (_spelt(n, parameters) for n in (name, tensor.input))
             if own != of:
                 taken.pop(tensor.input, None)
                 spelt = name if own else tensor.input
         written[spelt] = name
     return taken, written
+
+
+def _spelt(name: str, parameters: Collection[str] | None) -> bool:
+    return parameters is not None and any(s in parameters for s in spellings(name))

@@ -47,6 +47,7 @@ def declared_names(kernel: Kernel) -> Declared:
         kernel.attributes,
         kernel.dims,
         tuple(kernel.absent),
+        {name: tuple(block) for name, block in kernel.descriptors.items()},
         _passed(kernel),
     )
 
@@ -112,6 +113,22 @@ def pass_integers(source: Source, launch: Launch, valued: Mapping[str, Any]) -> 
                 f"launch passes {name}={value!r}, which an attribute sets to {valued[name]!r}; leave it out"
             )
     return _whole(tuple(passed[name] for name in wanted))
+
+
+def launch_integers(kernel: Kernel, launch: Launch, scope: Mapping[str, Any]) -> tuple[Int, ...]:
+    """All integers that a kernel's code is passed: those of a launch, and extents that descriptors are made of.
+
+    Args:
+        kernel: the operator.
+        launch: what its launch returned.
+        scope: sizes of dimensions, and values of attributes.
+
+    Raises:
+        ConfigError: as `pass_integers` does.
+    """
+    valued = {**kernel.code.fixed, **{name: scope[name] for name in kernel.attributes}}
+    extents = (e for name in kernel.descriptors for e in kernel.tensor(name).evaluate(scope))
+    return (*pass_integers(kernel.code, launch, valued), *extents)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -9,12 +9,16 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tuner.errors import ConfigError, did_you_mean
+from tuner.frontends.binding import spellings
 from tuner.frontends.triton import LAUNCH_OPTIONS, TritonSource
 from tuner.frontends.triton_wrappers import unwrap
-from tuner.kernel.arguments import name_arguments, pass_integers
+from tuner.kernel.alias import Alias
+from tuner.kernel.arguments import launch_integers, name_arguments
+from tuner.kernel.tensor import Tensor
 from tuner.search.call_by_name import call, describe
 from tuner.search.constraints import Constraint, listed
 from tuner.search.params import Param
@@ -47,8 +51,10 @@ def read_autotuned(
         found = unwrap(function)
         tuner = found.autotuner
         _check_autotuner(tuner, found.jit)
+        outputs = _with_starts(tuner, declared.get("outputs", {}))
         read = _triton_configs(tuner)
         options = [n for n, get in _OPTIONS.items() if n not in _RARE or any(get(c) != _RARE[n] for c in read)]
+        _check_hooks(read, described=bool(declared.get("descriptors")))
         configs = _configs(read, options)
     except ConfigError as e:
         raise ConfigError(f"kernel {declared.get('id')!r}: {e}") from None
@@ -56,6 +62,7 @@ def read_autotuned(
     own = listed(params, configs, "listed", "it is none of the autotuner's configs")
     arguments = {
         **declared,
+        "outputs": outputs,
         "source": TritonSource(found.jit, heuristics=found.heuristics),
         "params": params,
         "default": default or configs[0],
@@ -73,7 +80,7 @@ def _hook(kernel: Kernel, prune: Any, configs: Sequence[Any], options: Sequence[
     def arguments(known: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         source = kernel.code
         launch = call(kernel.launch, {**known, **kernel.default})
-        integers = pass_integers(source, launch, {**source.fixed, **known})
+        integers = launch_integers(kernel, launch, known)
         constants = {n: v for n, v in known.items() if n in source.constants(())}
         return name_arguments(kernel, known, integers), {**source.fixed, **constants}
 
@@ -87,12 +94,34 @@ def _check_autotuner(tuner: Any, jit: Any) -> None:
     for name in getattr(tuner, "keys", ()):
         if name not in signature:
             raise ConfigError(f"the key {name!r} is no parameter of the kernel{did_you_mean(name, signature)}")
-    around = ("reset_to_zero", "restore_value", "user_defined_pre_hook", "user_defined_post_hook")
-    if any(getattr(tuner, name, None) for name in around):
+    if any(getattr(tuner, name, None) for name in ("user_defined_pre_hook", "user_defined_post_hook")):
         raise ConfigError(
-            "the autotuner resets or restores tensors around a launch (reset_to_zero, restore_value or a hook), "
-            "which TensorRT does not; write outputs without reading them, and inputs never"
+            "the autotuner calls a hook around a launch, which TensorRT does not; say what an output starts with as "
+            "Tensor(…, start=0), or that it is an input changed in place as Alias(…)"
         )
+
+
+def _with_starts(tuner: Any, outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The outputs with the zeros that the autotuner resets them to; what it restores has to be changed in place.
+
+    Raises:
+        ConfigError: when it resets or restores something else.
+    """
+    found = dict(outputs)
+    for parameter in getattr(tuner, "reset_to_zero", None) or ():
+        name = next((n for n in outputs if parameter in spellings(n)), None)
+        if name is None or isinstance(outputs[name], Alias):
+            raise ConfigError(f"the autotuner resets {parameter!r} to zero, which takes no output; name one after it")
+        if found[name].start is None:
+            found[name] = replace(found[name], start=0)
+    changed = [s for n, t in outputs.items() if isinstance(t, Alias) for s in (*spellings(n), *spellings(t.input))]
+    for parameter in getattr(tuner, "restore_value", None) or ():
+        if parameter not in changed:
+            raise ConfigError(
+                f"the autotuner restores {parameter!r}, so the kernel changes it in place: declare an output as "
+                "Alias(…) of the input that it takes"
+            )
+    return found
 
 
 def _triton_configs(tuner: Any) -> Sequence[Any]:
@@ -120,11 +149,19 @@ def _configs(configs: Sequence[Any], options: Sequence[str]) -> list[dict[str, A
     for config, values in zip(configs, found, strict=True):
         if values.keys() != found[0].keys():
             raise ConfigError(f"the autotuner's configs set different parameters: ({config}) and ({configs[0]})")
-        if config.pre_hook is not None:
-            raise ConfigError(f"the config ({config}) has a pre_hook, which TensorRT does not call")
         if getattr(config, "ir_override", None) is not None:
             raise ConfigError(f"the config ({config}) replaces the kernel's code (ir_override); declare that code")
     return list({canonical(c): c for c in found}.values())
+
+
+def _check_hooks(configs: Sequence[Any], described: bool) -> None:
+    """Refuse hooks of single configs; what they are for is usually to set the block shapes of descriptors."""
+    for config in configs:
+        if config.pre_hook is not None and not described:
+            raise ConfigError(
+                f"the config ({config}) has a pre_hook, which TensorRT does not call; where it sets the block shapes "
+                'of descriptors, say them with descriptors={"a": ("BLOCK_M", "BLOCK_K")}'
+            )
 
 
 def _distinct(values: Iterable[Any]) -> list[Any]:

@@ -159,6 +159,13 @@ class Chain(Kernel):
     def _check_source(self) -> None:
         if not self.steps:
             raise ConfigError("a chain has one step at least")
+        names = [step.name for step in self.steps]
+        for name in names:
+            if not name.isidentifier():
+                raise ConfigError(f"step {name!r}: the name has to be an identifier, such as 'parts'")
+        if len(set(names)) < len(names):
+            raise ConfigError(f"two steps have one name: {', '.join(names)}; rename one")
+        self.space.encode(self.default)
         shared = {p.name for p in self.params}
         for name, tensor in self.workspace.items():
             if name in self.inputs or name in self.outputs:
@@ -173,8 +180,6 @@ class Chain(Kernel):
         ready = [*self.inputs, *(n for n, t in self.tensors.items() if t.start is not None)]
         gone: dict[str, str] = {}
         for step in self.steps:
-            if not step.name.isidentifier():
-                raise ConfigError(f"step {step.name!r}: the name has to be an identifier")
             for name in (*step.inputs, *step.written):
                 if name not in self.tensors:
                     raise ConfigError(
@@ -202,9 +207,9 @@ class Chain(Kernel):
         for name in (*self.workspace, *self.outputs):
             if all(name not in step.written for step in self.steps):
                 raise ConfigError(f"no step writes {name!r}")
-        names = [part.name for part in self.parts]
-        if len(set(names)) < len(names):
-            raise ConfigError(f"two steps have one name: {', '.join(names)}; rename one")
+        parts = [part.name for part in self.parts]
+        if len(set(parts)) < len(parts):
+            raise ConfigError(f"two launches have one name: {', '.join(parts)}; rename a step")
 
 
 def _as_input(tensor: Tensor) -> Tensor:

@@ -90,29 +90,33 @@ def finish(operator: Kernel, draft: Draft, shared: Mapping[str, Param], pinned: 
     named = {n for t in inputs.values() for n in t.names}
     attributes = [n for n in operator.attributes if n in named or n in draft.used(operator.attributes)]
     held = (*held, *(n for n in pinned if n in named and n not in held))
-    kernel = Kernel(
-        id=f"{operator.id}__{draft.name}",
-        source=draft.source,
-        inputs=inputs,
-        outputs=outputs,
-        params=[*(shared[name] for name in tuned), *(param for param, _ in draft.params)],
-        default={**{name: operator.default[name] for name in tuned}, **draft.default},
-        launch=draft.launch,
-        reference=draft.reference or no_reference,
-        dtypes={variable: names for variable, names in operator.dtypes.items() if variable in dtypes},
-        attributes={
-            **{name: operator.attributes[name] for name in attributes},
-            **{name: _number(name, operator.default[name]) for name in held},
-        },
-        tolerances=draft.tolerances,
-        constants=draft.constants,
-        absent=draft.absent,
-    )
+    name = f"{operator.id}__{draft.name}"
+    try:
+        kernel = Kernel(
+            id=name,
+            source=draft.source,
+            inputs=inputs,
+            outputs=outputs,
+            params=[*(shared[name] for name in tuned), *(param for param, _ in draft.params)],
+            default={**{name: operator.default[name] for name in tuned}, **draft.default},
+            launch=draft.launch,
+            reference=draft.reference or no_reference,
+            dtypes={variable: names for variable, names in operator.dtypes.items() if variable in dtypes},
+            attributes={
+                **{name: operator.attributes[name] for name in attributes},
+                **{name: _number(name, operator.default[name]) for name in held},
+            },
+            tolerances=draft.tolerances,
+            constants=draft.constants,
+            absent=draft.absent,
+        )
+    except ConfigError as e:
+        raise ConfigError(f"step {draft.name!r}: {str(e).removeprefix(f'kernel {name!r}: ')}") from None
     return Part(
         draft.name,
         kernel,
         inputs=(*(taken.name for taken in draft.inputs.values()), *told),
-        outputs=tuple(taken.name for taken in draft.outputs.values()),
+        outputs=tuple(_named(draft, name) for name in kernel.outputs),
         params={**{name: name for name in tuned}, **{param.name: name for param, name in draft.params if name}},
         pinned=held,
         judged=draft.reference is not None,
@@ -162,6 +166,12 @@ def begun(tensor: Tensor) -> Tensor:
 def no_reference() -> Any:
     """Stand for the reference of a launch whose results are judged as part of a whole."""
     raise AssertionError("this launch is judged as part of a whole")
+
+
+def _named(draft: Draft, output: str) -> str:
+    """The operator's tensor that an output of a launch is; scratch memory that is added to it is its own."""
+    taken = draft.outputs.get(output)
+    return f"{draft.name}_{output}" if taken is None else taken.name
 
 
 def _told(operator: Kernel, draft: Draft) -> dict[str, Tensor]:

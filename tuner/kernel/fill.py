@@ -14,7 +14,7 @@ from tuner.kernel.tensor import Tensor
 from tuner.search.tactic import Value
 
 
-@triton.jit
+@triton.jit  # type: ignore[untyped-decorator]
 def fill(rows, columns, out_ptr, VALUE: tl.constexpr, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
     """Give each of rows x columns elements, whose number may take 64 bits, a value."""
     offsets = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)

@@ -31,9 +31,9 @@ def kernel_hash(kernel: Kernel) -> str:
     Raises:
         ConfigError: when the source of a function, or something that it refers to, cannot be read.
     """
-    tensors = [
-        [[name, t.dtype, *t.dims, *_kind(t)] for name, t in group.items()] for group in (kernel.inputs, kernel.outputs)
-    ]
+    # How large scratch memory is that no parameter takes follows from the space.
+    outputs = {n: t for n, t in kernel.outputs.items() if not t.scratch or n in kernel.passed[1].values()}
+    tensors = [[[name, t.dtype, *t.dims, *_kind(t)] for name, t in group.items()] for group in (kernel.inputs, outputs)]
     parts = [_text(kernel), source_text(kernel.launch), tensors]
     if kernel.constants is not None:
         parts.append(source_text(kernel.constants))

@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from tuner.errors import ConfigError, did_you_mean
 from tuner.frontends import Source, as_source
 from tuner.frontends.dtypes import DTYPES
-from tuner.kernel.alias import Alias, code_tensors, resolve_aliases
 from tuner.frontends.words import DType, compile_time_value
+from tuner.kernel.alias import Alias, code_tensors, resolve_aliases
 from tuner.kernel.arguments import declared_names
 from tuner.kernel.expressions import Formula
 from tuner.kernel.extents import Solution, solve_dims
 from tuner.kernel.launch import Launch
 from tuner.kernel.parts import Part
-from tuner.kernel.tensor import Tensor, Tolerance
+from tuner.kernel.scratch import added_scratch
+from tuner.kernel.tensor import AddedScratch, Tensor, Tolerance
 from tuner.kernel.values import ValueRule
 from tuner.kernel.whole_tiles import keep_whole, read_whole_tiles
 from tuner.search.call_by_name import names_of, require_known
@@ -74,14 +75,16 @@ class Kernel:
             defaults. Those named as a parameter are compiled in, and arrive as what Triton's launcher would
             pass where that is no constant: a float as an fp32 scalar. The launch may pass integers. A text
             is a word or, as a `DType` or one of Triton's, a data type; a `Word` or a `DType` of several is one
-            of those, which the network chooses.
+            of those, which the network chooses. Integers may stand in extents.
         constraints: what a legal tactic meets.
         tolerances: per output dtype; `default_tolerance` otherwise. A function asks by name for dimensions,
             attributes and dtype variables, for errors that grow with them.
         bytes: bytes that must cross device memory; by default every tensor once, scratch memory excepted.
         flops: floating-point operations; 0 marks a kernel that only moves data.
-        absent: parameters, such as optional pointers, that are compiled in as None. Those whose default is
-            None and that nothing names are absent by themselves.
+        absent: parameters, such as optional pointers, that are compiled in as None. Those that nothing gives
+            and whose default is None, or which the code compares with None, are absent by themselves.
+        descriptors: the tensors that the source takes as descriptors which its host code makes, each with its block
+            shape of numbers and constants: ``{"a": ("BLOCK_M", "BLOCK_K")}``. They are made in the kernel.
         constants: returns constants of the source that follow from dimensions, data types, attributes and
             parameters, by name: ``lambda N: {"BLOCK_N": next_power_of_2(N)}``.
         tiles: for each dimension, the parameter whose value the kernel steps over it with. The
@@ -109,12 +112,14 @@ class Kernel:
     absent: Sequence[str] = ()
     whole_tiles: Mapping[str, str] = field(default_factory=dict)
     constants: Callable[..., Mapping[str, Any]] | None = None
+    descriptors: Mapping[str, Sequence[str | int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         plain = {name: compile_time_value(value) for name, value in self.attributes.items()}
         object.__setattr__(self, "attributes", plain)
         try:
-            object.__setattr__(self, "outputs", resolve_aliases(self.inputs, self.outputs))
+            declared = {name: t for name, t in self.outputs.items() if not isinstance(t, AddedScratch)}
+            object.__setattr__(self, "outputs", resolve_aliases(self.inputs, declared))
             self._check()
         except ConfigError as e:
             raise ConfigError(f"kernel {self.id!r}: {e}") from None
@@ -128,7 +133,8 @@ class Kernel:
         search finds out. Heuristics are computed for each tactic; one that differs within the range of a
         dimension refuses it. They and the hook see tensors as contiguous and aligned to 256 bytes, with
         `dtype`, `shape`, `size()`, `stride()`, `data_ptr()` and the like. Parameters of which nothing here
-        speaks keep their default values.
+        speaks keep their default values. What the autotuner resets to zero starts with it (`Tensor.start`); what
+        it restores is an output changed in place (`Alias`).
 
         Args:
             function: what the decorators made, or anything that wraps it.
@@ -136,8 +142,8 @@ class Kernel:
                 meets besides the hook, and `default` is the first config unless given.
 
         Raises:
-            ConfigError: when the autotuner resets or restores tensors or calls hooks around a launch, or
-                what it says does not fit the declaration.
+            ConfigError: when the autotuner calls hooks around a launch, or what it says does not fit the
+                declaration.
         """
         from tuner.kernel.autotune import read_autotuned
 
@@ -150,6 +156,10 @@ class Kernel:
     def name(self) -> str:
         """The id without its namespace."""
         return self.id.split("::")[1]
+
+    def tensor(self, name: str) -> Tensor:
+        """An input or output by name."""
+        return self.inputs[name] if name in self.inputs else self.outputs[name]
 
     @cached_property
     def results(self) -> Mapping[str, Tensor]:
@@ -354,6 +364,7 @@ class Kernel:
         if not self.alternatives:
             self._check_signature()
             self._check_attributes()
+            object.__setattr__(self, "outputs", {**self.outputs, **added_scratch(self)})
 
     def _check_values(self, name: str, tensor: Tensor) -> None:
         rule = tensor.drawn
@@ -375,6 +386,15 @@ class Kernel:
             raise ConfigError(f"tensor {name!r}: {what} are integers, not {tensor.dtype}")
 
     def _check_signature(self) -> None:
+        for name, block in self.descriptors.items():
+            if name not in (*self.inputs, *self.outputs) or len(self.tensor(name).extents) != len(block):
+                raise ConfigError(f"descriptors give {name!r} the block shape {block!r}; its tensor has another rank")
+        for what, names, taken in (
+            ("absent", self.absent, self.code.fixed),
+            ("descriptors", self.descriptors, self.code.blocks),
+        ):
+            if names and not taken:
+                raise ConfigError(f"{what} is for parameters of Triton functions; {self.code.language} has none such")
         inputs, outputs = self.passed
         self.code.check_parameters(tuple(inputs), tuple(outputs), self.attributes)
         known = [*self.space.names, *self.attributes, *self.dims, *(self.dtypes if self.code.takes_types else ())]

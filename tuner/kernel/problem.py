@@ -13,7 +13,7 @@ from tuner.frontends.base import ALIGNMENT, NOTHING, IntegerFacts, Source, Speci
 from tuner.frontends.dtypes import itemsize
 from tuner.frontends.words import DType
 from tuner.gpu.target import Dim3
-from tuner.kernel.arguments import pass_integers
+from tuner.kernel.arguments import launch_integers
 from tuner.kernel.arith import Int, Multiple, divisibility
 from tuner.kernel.constants import constants_of, resolve_attribute
 from tuner.kernel.extents import check_extents, check_profile
@@ -260,6 +260,7 @@ class Problem:
             integers=tuple(IntegerFacts(type(v) is int and v == 1, factor % ALIGNMENT == 0) for v, factor in integers),
             block=None if block is None else cast(Dim3, block),
             scratch=kernel.scratch is not None,
+            appended=kernel.scratch is not None and len(kernel.passed[1]) < len(kernel.outputs),
             capability=capability,
             newest_ptx=newest_ptx,
         )
@@ -279,7 +280,7 @@ class Problem:
             raise ConfigError(f"kernel {self.kernel.id!r}: launch must return a Launch, not {launch!r}")
         code = self.kernel.code
         try:
-            integers = pass_integers(code, launch, {**code.fixed, **self.attributes})
+            integers = launch_integers(self.kernel, launch, scope)
         except ConfigError as e:
             raise ConfigError(f"kernel {self.kernel.id!r}: {e}") from None
         if not code.sized_by_launch and (launch.block or launch.shared_bytes):

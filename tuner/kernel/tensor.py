@@ -95,6 +95,11 @@ class Tensor:
 
 
 @dataclass(frozen=True)
+class AddedScratch(Tensor):
+    """Scratch memory that the declaration does not name: an output that no parameter of the code takes."""
+
+
+@dataclass(frozen=True)
 class Tolerance:
     """How far an output may be from the float64 reference: |out - ref| <= atol + rtol * |ref|."""
 

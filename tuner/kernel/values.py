@@ -1,6 +1,7 @@
 """What an input holds when a kernel is checked and timed: rules for integers that are offsets, lengths or places.
 
 A launch may depend on sizes only, never on what a tensor holds: TensorRT knows shapes when it launches, and no values.
+Predictions do not look at values either: where a loop depends on them, the bytes of the problem tell how often it runs.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from tuner.kernel.kernel import Attribute, Kernel
 from tuner.kernel.parts import Part
 from tuner.kernel.problem import Problem
 from tuner.qdp.binding import problem_in_network
-from tuner.qdp.plugin import Plugin, complete, register, returned
+from tuner.qdp.plugin import Plugin, complete, register, require_free, returned
 from tuner.qdp.preview import allow_aliases
 from tuner.qdp.tables import served, word
 from tuner.search.tactic import Config, Tactic, Value
@@ -112,6 +112,17 @@ class PluginChain:
             found |= zip(part.outputs, made.values(), strict=True)
         return {name: found[name] for name in self.kernel.outputs}
 
+    def place(
+        self, network: trt.INetworkDefinition, tensors: Sequence[trt.ITensor], problem: Problem
+    ) -> dict[str, trt.ITensor]:
+        """Add its layers to a network as `outputs` does, for a problem."""
+        return self.outputs(network, tensors, {}, problem)
+
+    def forget(self) -> None:
+        """Forget the errors."""
+        for _, plugin in self.steps:
+            plugin.forget()
+
     def configure(self, config: trt.IBuilderConfig) -> None:
         """Have a builder take what it needs; see `Plugin.configure`."""
         if any(part.kernel.aliases for part, _ in self.steps):
@@ -133,6 +144,8 @@ def register_chain(kernel: Kernel, offer: ChainOffer, attributes: Mapping[str, s
     for name, target in schema.items():
         if target not in (*served(kernel), *kernel.space.names):
             raise ConfigError(f"{kernel.id}: attribute {name!r} would set {target!r}, which is nothing to be set")
+    for part in kernel.parts:  # all of them or none
+        require_free(part.kernel)
     plugins = [register(part.kernel, _OneTactic(offer), step_schema(part)) for part in kernel.parts]
     return PluginChain(kernel, schema, tuple(zip(kernel.parts, plugins, strict=True)), offer)
 
@@ -145,9 +158,14 @@ def step_schema(part: Part) -> dict[str, str]:
 def step_attributes(part: Part, problem: Problem, config: Config) -> dict[str, Any]:
     """Their values, for a problem and a configuration of the operator; words as words."""
     pinned = {name: config[name] for name in part.pinned}
-    own = {name: value for name, value in part.config(config).items() if name in part.params}
-    values = {**problem.dtypes, **problem.attributes, **pinned, **own}
-    return {name: values[name] for name in step_schema(part) if name in values}
+    values = {**usual(part), **problem.dtypes, **problem.attributes, **pinned, **part.config(config)}
+    return {name: values[name] for name in step_schema(part)}
+
+
+def usual(part: Part) -> dict[str, Value]:
+    """A value of each of a step's parameters, for configurations in which it does not apply."""
+    params = [p for p in part.kernel.space.params if p.name in part.params]
+    return {p.name: part.kernel.default.get(p.name, p.values[0]) for p in params}
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TypeAlias
 
 from tuner.compile.artifact import Artifact
@@ -28,6 +29,9 @@ _log = logging.getLogger("tuner.qdp")
 
 MOST = 10_000
 """How many tactics may be offered: TensorRT compiles and times each of them."""
+
+_TRIED = 32
+"""How many tactics of a space are looked at for one that compiles."""
 
 Choose: TypeAlias = Callable[[Problem, Config], Sequence[Tactic]]
 """Returns the tactics to offer for a problem in which some parameters are pinned to a value."""
@@ -143,7 +147,7 @@ class CompilingOffer:
         self._offered: dict[tuple[tuple[str, ...], str], list[Tactic]] = {}
 
     def tactics(self, problem: Problem, pinned: Config) -> list[Tactic]:
-        """The tactics to offer, compiled; the default where none of the chosen ones compiles."""
+        """The tactics to offer, compiled; where none of the chosen ones compiles, the first of the space that does."""
         # Asked once for each tactic that is launched: choosing anew would take the square of their number.
         key = data_of(problem).key, canonical(pinned)
         if key not in self._offered:
@@ -160,7 +164,20 @@ class CompilingOffer:
                 self._report(f"{problem}: leaving out ({tactic}): {result.headline}")
             else:
                 good.append(tactic)
-        return good or [default_tactic(problem, pinned)]
+        return good or [self._first(problem, pinned, tried=[t for t, _ in outcomes])]
+
+    def _first(self, problem: Problem, pinned: Config, tried: Sequence[Tactic]) -> Tactic:
+        """The first tactic of the space that compiles, of some; the default where none does, which then says why.
+
+        The first config of an autotuner is often for a larger GPU than the one at hand.
+        """
+        default = default_tactic(problem, pinned)
+        others = islice((Tactic(c) for c in pinned_space(problem, pinned)), _TRIED)
+        for tactic in (default, *others):
+            if tactic not in tried and not isinstance(self._compiler.submit(problem, tactic.config).result(), Failure):
+                self._report(f"{problem}: serving ({tactic}), the first that compiles, which is not tuned")
+                return tactic
+        return default
 
     def artifact(self, problem: Problem, tactic: Tactic) -> Artifact:
         """What a tactic compiles to.

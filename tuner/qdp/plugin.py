@@ -24,7 +24,7 @@ from tuner.qdp.library import require_plugins
 from tuner.qdp.offers import default_tactic
 from tuner.qdp.preview import allow_aliases
 from tuner.qdp.symbolic import operand, symbolic
-from tuner.qdp.tables import position, served, table, word
+from tuner.qdp.tables import call_values, position, served, table, word
 from tuner.search.tactic import Config, Tactic, Value, by_id
 
 if TYPE_CHECKING:
@@ -108,6 +108,16 @@ class Plugin:
             raise ConfigError(f"{self.kernel.id}: TensorRT does not add the layer; its log says why")
         return {name: layer.get_output(i) for i, name in enumerate(self.kernel.outputs)}
 
+    def place(
+        self, network: trt.INetworkDefinition, tensors: Sequence[trt.ITensor], problem: Problem
+    ) -> dict[str, trt.ITensor]:
+        """Add its layer to a network as `outputs` does, with the attributes and data types of a problem."""
+        return self.outputs(network, tensors, call_values(problem))
+
+    def forget(self) -> None:
+        """Forget the errors."""
+        self.errors.clear()
+
     def configure(self, config: trt.IBuilderConfig) -> None:
         """Have a builder take what it needs: outputs in the place of inputs are a preview feature."""
         if self.kernel.aliases:
@@ -148,19 +158,11 @@ def register(kernel: Kernel, offer: Offer, attributes: Mapping[str, str] | None 
         ConfigError: when the id is taken, or TensorRT cannot describe such a plugin.
         UnavailableError: without TensorRT.
     """
-    require_plugins()
-    import tensorrt as trt
+    require_free(kernel)
     import tensorrt.plugin as trtp
 
     schema = {n: n for n in served(kernel)} if attributes is None else dict(attributes)
     _check(kernel, schema)
-    namespace, name = kernel.id.split("::")
-    taken = hasattr(trtp.op, namespace) and hasattr(getattr(trtp.op, namespace), name)
-    if taken or trt.get_plugin_registry().get_creator(name, "1", namespace) is not None:
-        raise ConfigError(
-            f"the plugin id {kernel.id!r} is already registered in this process; register it once, "
-            "or give one of the two kernels another id"
-        )
     words = {name: table(kernel, target) for name, target in schema.items()}
     plugin, functions = Plugin(kernel, schema, words), _Functions(kernel, offer, schema)
     types = {n: int if words[n] else type(_example(kernel, target)) for n, target in schema.items()}
@@ -175,6 +177,26 @@ def register(kernel: Kernel, offer: Offer, attributes: Mapping[str, str] | None 
     ):
         decorate(kernel.id)(_typed(partial(_noting, plugin.errors, function), parameters, returned))
     return plugin
+
+
+def require_free(kernel: Kernel) -> None:
+    """Refuse to go on where a plugin has the kernel's id.
+
+    Raises:
+        ConfigError: when one has.
+        UnavailableError: without TensorRT.
+    """
+    require_plugins()
+    import tensorrt as trt
+    import tensorrt.plugin as trtp
+
+    namespace, name = kernel.id.split("::")
+    taken = hasattr(trtp.op, namespace) and hasattr(getattr(trtp.op, namespace), name)
+    if taken or trt.get_plugin_registry().get_creator(name, "1", namespace) is not None:
+        raise ConfigError(
+            f"the plugin id {kernel.id!r} is already registered in this process; register it once, "
+            "or give one of the two kernels another id"
+        )
 
 
 @dataclass(frozen=True, eq=False)

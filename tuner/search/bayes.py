@@ -34,6 +34,9 @@ class BayesianSearch(PointSampler):
     Points that are running count as observed at their predicted time, which spreads a batch. What was found at
     other shapes is shown to the model with the distance of their shape as further features (the contextual
     bandits of Krause and Ong, "Contextual Gaussian Process Bandit Optimization", NeurIPS 2011).
+
+    Attributes:
+        promise: the gain in log time that was expected of the last proposal; None where the model was not asked.
     """
 
     def __init__(self, points: Points, seed: int) -> None:
@@ -49,6 +52,8 @@ class BayesianSearch(PointSampler):
         self._pool: list[Point] = []
         self._free = [i for i, width in enumerate(points.widths) if width > 1]
         self._threads = ThreadpoolController()
+        self.promise: float | None = None
+        self._scale = 1.0
 
     def propose(self) -> Point:
         # One thread: the matrices are small, compilers want the other cores, and sums come out the same anywhere.
@@ -56,6 +61,7 @@ class BayesianSearch(PointSampler):
             return self._propose()
 
     def _propose(self) -> Point:
+        self.promise = None
         others = self._others()
         if not any(self.times.values()) or (len(self.points.taken) < START and not others):
             return self._far_from_all()
@@ -65,7 +71,10 @@ class BayesianSearch(PointSampler):
             model = model.believing(self._rows(running, self._here))
         candidates = self._candidates()
         mean, deviation = model.predict(self._rows(candidates, self._here))
-        return candidates[int(np.argmax(expected_improvement(mean, deviation, best)))]
+        gains = expected_improvement(mean, deviation, best)
+        chosen = int(np.argmax(gains))
+        self.promise = float(gains[chosen]) * self._scale
+        return candidates[chosen]
 
     def _rows(self, points: list[Point], offset: Array) -> Array:
         """The features of points at a shape."""
@@ -145,7 +154,8 @@ class BayesianSearch(PointSampler):
         known = logs[np.isfinite(logs)]
         y = np.minimum(logs, max(float(np.median(known)), float(np.min(known)) + 1e-3))
         y = y - np.mean(y)
-        return points, y / max(float(np.std(y)), 1e-12)
+        self._scale = max(float(np.std(y)), 1e-12)
+        return points, y / self._scale
 
     def _candidates(self) -> list[Point]:
         timed = sorted((t, p) for p, t in self.times.items() if t is not None)

@@ -7,14 +7,15 @@ caller only ever sees new, legal configurations.
 
 from __future__ import annotations
 
-import itertools
 import math
 import random
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from tuner.errors import ConfigError
+from tuner.search.leads import Leads
 from tuner.search.points import Elsewhere, NoneFoundError, Point, Points
 from tuner.search.samplers import DEFAULT_SAMPLER, GivenSampler, find
 from tuner.search.space import Space
@@ -23,6 +24,15 @@ from tuner.search.tactic import Config, Value, canonical
 if TYPE_CHECKING:
     import optuna
     from optuna.distributions import BaseDistribution
+    from optuna.samplers import BaseSampler
+
+
+GAIN = 5e-4
+"""A proposal of which the sampler expects less gain than this part of the best time is quiet …"""
+QUIET = 6
+"""… after so many quiet ones in a row there is next to nothing left …"""
+LEAST = 16
+"""… but not before so many tactics were tried. Calibrated on recorded tables, see results/search."""
 
 
 class Search:
@@ -52,6 +62,7 @@ class Search:
         seeds: configurations to try right after the default, best first. One that the space does not
             hold (any more) is left out.
         elsewhere: what was found for the same kernel at other shapes; samplers may learn from it.
+        exhaust: whether a space no larger than the budget is enumerated; else the sampler says in which order.
         deadline: when to stop counting the space, and to propose one configuration at a time, on the clock of
             `time.monotonic`.
 
@@ -72,6 +83,7 @@ class Search:
         budget: int,
         seeds: Iterable[Config] = (),
         elsewhere: Sequence[Elsewhere] = (),
+        exhaust: bool = True,
         deadline: float = math.inf,
     ) -> None:
         chosen = sampler if isinstance(sampler, GivenSampler) else find(sampler)
@@ -86,18 +98,46 @@ class Search:
         self._deadline = deadline
         self._running: dict[str, optuna.trial.Trial | None] = {}
         self.gave_up = ""
-        self._known: Iterator[Point] = map(space.encode, (default, *(c for c in seeds if c in space)))
+        self._known = deque(map(space.encode, (default, *(c for c in seeds if c in space))))
+        self._leads = Leads()
+        self._quiet = 0
+        self._everything: deque[Point] = deque()
+        self._sampler: BaseSampler | None = None
         self._study: optuna.Study | None = None
         self._distributions: dict[str, BaseDistribution] = {}
-        if counted and size <= budget:
+        if counted and size <= budget and exhaust:
             everything = list(map(space.encode, space))
             self._rng.shuffle(everything)
-            self._known = itertools.chain(self._known, everything)
+            self._everything.extend(everything)
         else:
             from tuner.search.base import distributions
 
-            self._study = _new_study(chosen.make(self._points, seed))
+            self._sampler = chosen.make(self._points, seed)
+            self._study = _new_study(self._sampler)
             self._distributions = distributions(space, chosen.ordered)
+
+    def lead(self, configs: Iterable[Config]) -> None:
+        """Have configurations tried before what the sampler proposes, the most promising first.
+
+        They come from somebody who does not know: when some in a row are no better than what was found before,
+        the others are left out.
+        """
+        self._leads.follow(map(self._points.space.encode, configs))
+
+    @property
+    def begun(self) -> bool:
+        """Whether the default and the seeds have been asked for."""
+        return not self._known
+
+    @property
+    def fixed(self) -> bool:
+        """Whether what is asked next is known, whatever is told until then."""
+        return bool(self._known) or (not self._leads and bool(self._everything))
+
+    @property
+    def satisfied(self) -> bool:
+        """Whether the sampler expects next to nothing of going on, as far as it can tell; see `GAIN`."""
+        return len(self._points.taken) >= LEAST and self._quiet >= QUIET
 
     def ask(self, count: int) -> list[dict[str, Value]]:
         """Propose up to `count` configurations to evaluate side by side; [] once there are no more."""
@@ -125,6 +165,7 @@ class Search:
             trial = self._running.pop(canonical(config))
         except KeyError:
             raise ValueError(f"({canonical(config)}) was not asked for, or was told before") from None
+        self._leads.told(self._points.space.encode(config), time_us)
         if self._study is None or trial is None:
             return
         import optuna
@@ -135,15 +176,29 @@ class Search:
             self._study.tell(trial, time_us)
 
     def _ask_one(self) -> dict[str, Value]:
-        point = next((p for p in self._known if p not in self._points.taken), None)
+        point = self._next_known()
         trial: optuna.trial.Trial | None = None
         if self._study is not None:
-            trial, point = self._trial_at(self._study, point) if point is not None else self._sampled_trial(self._study)
+            if point is not None:
+                trial, point = self._trial_at(self._study, point)
+            else:
+                trial, point = self._sampled_trial(self._study)
+                promise = getattr(self._sampler, "promise", None)
+                self._quiet = self._quiet + 1 if promise is not None and promise < GAIN else 0
         assert point is not None
         self._points.taken.add(point)
         config = self._points.config(point)
         self._running[canonical(config)] = trial
         return config
+
+    def _next_known(self) -> Point | None:
+        """The first point that is to be tried whatever the sampler thinks of it, and was not."""
+        for source in (self._known, self._leads.points, self._everything):
+            while source:
+                point = source.popleft()
+                if point not in self._points.taken:
+                    return point
+        return None
 
     def _sampled_trial(self, study: optuna.Study) -> tuple[optuna.trial.Trial, Point]:
         import optuna

@@ -32,6 +32,8 @@ STOPPED = {
     "time": "out of time",
     "space exhausted": "the whole space was tried",
     "none found": "no further legal tactic was found",
+    "nothing left": "next to nothing was left to gain, as far as the search can tell: on recorded tables such searches "
+    "ended within 1 % of the best in 59 of 60 cases (up to 600 tactics), in 22 of 41 (thousands of tactics)",
 }
 """Why a search ended, and how a reader is told."""
 
@@ -99,7 +101,7 @@ class JobData(Struct, frozen=True, kw_only=True):
             mean over the shapes that it is timed at, weighted alike.
         trials: how many there are, those of earlier runs included.
         resumed: how many of them an earlier run had finished.
-        stopped: why the search ended: "trials", "time" or "space exhausted".
+        stopped: why the search ended, a key of `STOPPED`.
         failures: how many trials failed, by class.
         cache, out: the tactic cache and the results folder.
         data: the problem; None in an older file.

@@ -68,12 +68,15 @@ class TrialRecord(Struct, frozen=True, omit_defaults=True):
         number: its place in the order of asking.
         tactic: the tactic's id.
         timing, failure: what became of it: one of the two.
+        heard: of this and of each other trial that was on the way then, by number, how many trials had been stored
+            and told to the search when it was asked for; empty where the order of asking tells that.
     """
 
     number: int
     tactic: int
     timing: Timing | None = None
     failure: Failure | None = None
+    heard: dict[int, int] = {}
 
 
 def identity_attributes(identity: StudyIdentity) -> dict[str, Any]:
@@ -92,22 +95,27 @@ def read_identity(attributes: Mapping[str, Any]) -> StudyIdentity | None:
         return None
 
 
-def trial_attributes(number: int, tactic: Tactic, outcome: Outcome) -> dict[str, Any]:
-    """The user attributes of a trial: its place in the order of asking, the tactic, and what became of it."""
-    if isinstance(outcome, Timing):
-        return dict(msgspec.to_builtins(TrialRecord(number, tactic.id, timing=outcome)))
-    return dict(msgspec.to_builtins(TrialRecord(number, tactic.id, failure=outcome)))
+def trial_attributes(number: int, tactic: Tactic, outcome: Outcome, heard: Mapping[int, int]) -> dict[str, Any]:
+    """The user attributes of a trial, see `TrialRecord`."""
+    timing, failure = (outcome, None) if isinstance(outcome, Timing) else (None, outcome)
+    record = TrialRecord(number, tactic.id, timing=timing, failure=failure, heard=dict(heard))
+    return dict(msgspec.to_builtins(record, str_keys=True))
 
 
 def read_trial(trial: optuna.trial.FrozenTrial, where: object) -> tuple[int, Tactic, Outcome]:
-    """Read number, tactic and outcome of a stored trial.
+    """Read number, tactic and outcome of a stored trial, as `read_record`."""
+    return read_record(trial, where)[:3]
+
+
+def read_record(trial: optuna.trial.FrozenTrial, where: object) -> tuple[int, Tactic, Outcome, Mapping[int, int]]:
+    """Read number, tactic, outcome and `TrialRecord.heard` of a stored trial.
 
     Raises:
         StorageError: when the trial is not one of tuner's; `where` names the storage.
     """
     tactic = Tactic(trial.params)
     try:
-        record = msgspec.convert(trial.user_attrs, TrialRecord)
+        record = msgspec.convert(trial.user_attrs, TrialRecord, str_keys=True)
         if record.tactic != tactic.id:
             raise ValueError(f"tactic {record.tactic} is not the id of ({tactic})")
         outcome = record.failure or record.timing
@@ -121,7 +129,7 @@ def read_trial(trial: optuna.trial.FrozenTrial, where: object) -> tuple[int, Tac
         raise StorageError(
             f"{where}: trial {trial.number} is not one of tuner's: {e}; move it away, or choose another"
         ) from e
-    return record.number, tactic, outcome
+    return record.number, tactic, outcome, record.heard
 
 
 def latest_trials(trials: Iterable[tuple[int, Tactic, Outcome]]) -> list[tuple[int, Tactic, Outcome]]:

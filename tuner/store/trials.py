@@ -64,8 +64,6 @@ def write_trials(path: Path, trials: Mapping[Problem, Sequence[Trial]], missing:
     Raises:
         StorageError: when the file cannot be written.
     """
-    import pandas as pd
-
     ended = [trial for finished in trials.values() for trial in finished]
     facts = {name for t in ended if isinstance(t.outcome, Timing) for name in t.outcome.facts}
     columns = param_columns(dict.fromkeys(name for t in ended for name in t.tactic.config), {*_FIRST, *_LAST, *facts})
@@ -82,11 +80,7 @@ def write_trials(path: Path, trials: Mapping[Problem, Sequence[Trial]], missing:
             else:
                 row |= {"status": outcome.kind.value, **config, "message": outcome.message}
             rows.append(row)
-    known = dict.fromkeys(name for row in rows for name in row)
-    frame = pd.DataFrame(rows, columns=[*_FIRST, *(c for c in known if c not in (*_FIRST, *_LAST)), *_LAST])
-    # A parameter that some tactics do not have would turn its integers into floats.
-    integers = {columns[n] for t in ended for n, v in t.tactic.config.items() if type(v) is int}
-    content = frame.astype(dict.fromkeys(sorted(integers), "Int64")).to_csv(index=False)
+    content = _written(rows)
     if missing:
         done = {data_of(p).id for p in trials if p not in missing}
         content = _with_earlier(path, content, done)
@@ -104,12 +98,17 @@ def _with_earlier(path: Path, content: str, done: Collection[str]) -> str:
     if not kept:
         return content
     rows = [row for found in {**now, **kept}.values() for row in found]
+    return _written(rows)
+
+
+def _written(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The table of some rows. What a row does not have, and what is no number, is left empty."""
     known = dict.fromkeys(name for row in rows for name in row)
     columns = [*_FIRST, *(c for c in known if c not in (*_FIRST, *_LAST)), *_LAST]
     written = io.StringIO()
     writer = csv.DictWriter(written, columns, restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({n: "" if isinstance(v, float) and math.isnan(v) else v for n, v in row.items()} for row in rows)
     return written.getvalue()
 
 

@@ -132,12 +132,15 @@ def with_overrides(
 ) -> Job:
     """A config with some values replaced by those given on the command line; None keeps a value.
 
+    Who names a number of trials gets that many: then no search ends before, unless its space is exhausted.
+
     Raises:
         ConfigError: as `load_config`, with "command line" in the place of a file.
     """
     where = "command line"
     search = {
         "trials": trials,
+        "stop": None if trials is None else False,
         "shared_trials": shared_trials,
         "timeout_s": timeout_s,
         "sampler": sampler,

@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Generator, Iterator
-from contextlib import closing
-from typing import Protocol
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from tuner.backends.base import Backend
 from tuner.errors import NoValidTacticError
 from tuner.kernel.problem import Problem
-from tuner.outcome import Failure, FailureClass, Outcome, Timing, caution
+from tuner.outcome import Failure, Outcome, Timing, caution
 from tuner.search import Search
-from tuner.search.tactic import Config, Tactic
+from tuner.search.tactic import Tactic
 from tuner.store.journal import Journal
 from tuner.store.results import Result, Trial, failures_by_class
+from tuner.tuning.course import Course, Leads
 from tuner.tuning.finalists import choose, shortlist
 from tuner.tuning.hints import hints
-
-
-class Progress(Protocol):
-    """Is told what happens during a run. All methods return at once."""
-
-    def started(self, problem: Problem, backend: Backend, trials: int) -> None:
-        """A search of up to `trials` trials begins."""
-
-    def trial(self, trial: Trial, resumed: bool) -> None:
-        """A trial ended, now or (resumed) in an earlier run."""
-
-    def note(self, message: str) -> None:
-        """Something a user should know."""
+from tuner.tuning.progress import Progress
 
 
 def finished_trials(journal: Journal) -> tuple[Trial, ...]:
@@ -48,6 +35,9 @@ def tune_problem(
     finalists: int,
     incumbent: Tactic | None,
     progress: Progress,
+    leads: Leads | None = None,
+    enough: Callable[[], bool] = lambda: False,
+    halted: Callable[[], bool] = lambda: False,
 ) -> Result:
     """Search for the fastest tactic of a problem and confirm it.
 
@@ -62,6 +52,7 @@ def tune_problem(
         incumbent: the tactic served so far, which wins a tie. It is tried even when the search missed it,
             so that a shorter search never makes worse what is served.
         progress: is told what happens.
+        leads, enough, halted: see `Course`.
 
     Raises:
         NoValidTacticError: when every tactic failed, or the default could not be judged, so that nothing can be
@@ -71,12 +62,12 @@ def tune_problem(
     progress.started(problem, backend, min(trials, space.size) if space.counted else trials)
     resumed = len(journal)
     default = problem.kernel.default_tactic
-    asked, stopped = _search(backend, journal, search, default, trials, deadline, progress)
+    course = Course(backend, journal, search, progress, leads=leads, enough=enough, halted=halted)
+    stopped = course.run(default, trials, deadline)
     if search.gave_up:
         progress.note(f"{problem}: {search.gave_up}")
     if incumbent is not None and incumbent not in journal:
-        for trial, again in _evaluate([(asked, incumbent)], backend, journal, {}):
-            progress.trial(trial, again)
+        course.evaluate(incumbent)
     done = finished_trials(journal)
     timings = {t.tactic: t.outcome for t in done if isinstance(t.outcome, Timing)}
     if not timings:
@@ -100,7 +91,9 @@ def tune_problem(
     doubtful = caution(confirmed[choice.winner].verified)
     if doubtful:
         progress.note(f"{problem}: the winner ({choice.winner}) is {doubtful}")
-    code = {t: backend.compiled(t.config) for t in (choice.winner, default) if t in confirmed}
+    known = [t for t in dict.fromkeys((choice.winner, default)) if t in confirmed]
+    with ThreadPoolExecutor(len(known)) as threads:  # each may wait for a disassembler
+        code = dict(zip(known, threads.map(lambda t: backend.compiled(t.config), known), strict=True))
     return Result(
         problem=problem,
         origin=origin,
@@ -113,79 +106,6 @@ def tune_problem(
         stopped=stopped,
         code={tactic: made for tactic, made in code.items() if made is not None},
     )
-
-
-def _search(
-    backend: Backend,
-    journal: Journal,
-    search: Search,
-    default: Tactic,
-    trials: int,
-    deadline: float,
-    progress: Progress,
-) -> tuple[int, str]:
-    """Ask, evaluate, store, tell, until a limit is reached; returns how many were asked for, and which limit."""
-    asked, late = 0, False
-    ids: dict[int, Tactic] = {}
-
-    def ask() -> list[tuple[int, Tactic]]:
-        nonlocal asked, late
-        late = 0 < asked < trials and time.monotonic() > deadline
-        configs = [] if late else search.ask(min(backend.batch, trials - asked))
-        batch = [(asked + i, Tactic(c)) for i, c in enumerate(configs)]
-        asked += len(batch)
-        backend.prepare([t.config for _, t in batch if t not in journal])
-        return batch
-
-    batch = ask()
-    while batch:
-        following = ask() if backend.ahead else None
-        for trial, resumed in _evaluate(batch, backend, journal, ids):
-            progress.trial(trial, resumed)
-            if time.monotonic() > deadline and default in journal:
-                return asked, "time"
-        for _, tactic in batch:
-            outcome = journal.outcome(tactic)
-            search.tell(tactic.config, outcome.time_us if isinstance(outcome, Timing) else None)
-        batch = ask() if following is None else following
-    if asked < trials:
-        return asked, "time" if late else "none found" if search.gave_up else "space exhausted"
-    return asked, "trials"
-
-
-def _evaluate(
-    batch: list[tuple[int, Tactic]], backend: Backend, journal: Journal, ids: dict[int, Tactic]
-) -> Iterator[tuple[Trial, bool]]:
-    """Yield the batch's trials as they end, and whether an earlier run had finished them.
-
-    What failed by no fault of the code is tried once more before it counts.
-    """
-    todo: list[tuple[int, Tactic]] = []
-    for number, tactic in batch:
-        twin = ids.setdefault(tactic.id, tactic)
-        if tactic in journal:
-            yield Trial(number, tactic, journal.outcome(tactic)), True
-        elif twin != tactic:
-            failure = Failure(FailureClass.CONSTRAINT, f"shares its id {tactic.id} with ({twin})")
-            journal.add(number, tactic, failure)
-            yield Trial(number, tactic, failure), False
-        else:
-            todo.append((number, tactic))
-    again: list[tuple[int, Tactic]] = []
-    for attempted in (todo, again):
-        with closing(_generator(backend, [t.config for _, t in attempted])) as outcomes:
-            for position, outcome in outcomes:
-                number, tactic = attempted[position]
-                if attempted is todo and isinstance(outcome, Failure) and not outcome.lasting:
-                    again.append((number, tactic))
-                    continue
-                journal.add(number, tactic, outcome)
-                yield Trial(number, tactic, outcome), False
-
-
-def _generator(backend: Backend, configs: list[Config]) -> Generator[tuple[int, Outcome], None, None]:
-    if configs:
-        yield from backend.evaluate(configs)
 
 
 def _require_judged(problem: Problem, default: Tactic, outcome: Outcome) -> None:

@@ -14,7 +14,8 @@ class SearchOptions(Struct, frozen=True, forbid_unknown_fields=True):
     """How a problem is searched.
 
     Attributes:
-        trials: budget per problem.
+        trials: the most trials per problem.
+        stop: whether a search ends before, when its sampler expects next to nothing of going on.
         shared_trials: budget of each further problem with the same data types and attributes, which starts from
             what was found for the ones before it; None: a quarter of `trials`, and at least 8.
         timeout_s: stop asking for new trials of a problem this many seconds after its turn came; None: never.
@@ -24,6 +25,7 @@ class SearchOptions(Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     trials: Count = 64
+    stop: bool = True
     shared_trials: Count | None = None
     timeout_s: Seconds | None = None
     sampler: str = DEFAULT_SAMPLER

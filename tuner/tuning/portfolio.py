@@ -15,6 +15,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from tuner.backends.base import Backend
+from tuner.backends.kept import Kept
 from tuner.backends.select import BackendChoice, open_backend
 from tuner.compile.blobs import Store, default_folder
 from tuner.errors import ConfigError, NoValidTacticError, StorageError
@@ -65,7 +66,8 @@ def find_portfolios(
     except OSError as e:
         raise StorageError(f"{out} cannot be made ({e.strerror}); choose another folder with --out") from e
     require_writable(cache)
-    found = [_find(config, group, choice, opened, within, note) for group in groups]
+    with closing(Kept()) as kept:
+        found = [_find(config, group, choice, opened, within, note, kept) for group in groups]
     update(cache, [entry for _, entry in found])
     portfolios = [portfolio for portfolio, _ in found]
     write_portfolios(out, portfolios)
@@ -121,7 +123,7 @@ def _rows(group: Sequence[Problem], whole: Problem, tactics: Sequence[Tactic]) -
 
 def _promises(problem: Problem, tactic: Tactic) -> list[str]:
     """What a tactic's code may rely on of its integers: their values, or what divides them."""
-    known = problem.argument_multiples(tactic.config)
+    known = [a for s in problem.steps(tactic.config) for a in s.problem.argument_multiples(s.config)]
     return [f"multiple of {a.factor}" if isinstance(a, Multiple) else str(a) for a in known]
 
 
@@ -152,13 +154,14 @@ def _find(
     cache: Cache,
     within: float,
     note: Callable[[str], None],
+    kept: Kept,
 ) -> tuple[Portfolio, Entry]:
     whole, source = spanning(group), kernel_hash(group[0].kernel)
 
     def opened(problem: Problem) -> closing[Backend]:
         return closing(
             open_backend(
-                choice, problem, config.setting, Store(default_folder()), proofs(cache.entries, problem.kernel)
+                choice, problem, config.setting, Store(default_folder()), proofs(cache.entries, problem.kernel), kept
             )
         )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 from dataclasses import dataclass
 
@@ -17,12 +16,10 @@ class Limits:
             for every thread, and so vary with the number of cores.
         file_bytes: the largest file it may write; what it prints is kept in memory until the next task. None: no
             limit of its own.
-        niceness: how far it stands back behind other processes.
     """
 
     memory_bytes: int | None = None
     file_bytes: int | None = None
-    niceness: int = 0
 
 
 UNLIMITED = Limits()
@@ -35,7 +32,6 @@ def keep_within(limits: Limits) -> None:
     if limits.file_bytes is not None:
         _lower(resource.RLIMIT_FSIZE, limits.file_bytes)
     _lower(resource.RLIMIT_CORE, 0)
-    os.nice(limits.niceness)
 
 
 def _lower(what: int, value: int) -> None:

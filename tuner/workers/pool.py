@@ -35,7 +35,7 @@ class WorkerPool:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         stop_in_child()
-        self._limits = Limits(memory_bytes, file_bytes=1 << 30, niceness=10)
+        self._limits = Limits(memory_bytes, file_bytes=1 << 30)
         self._died, self._exhausted = died, exhausted or died
         self._environment = dict(environment or {})
         self._threads = ThreadPoolExecutor(count or len(os.sched_getaffinity(0)), thread_name_prefix="tuner-worker")

@@ -4,9 +4,12 @@
 
 Tunes the first problem of every config on the GPU (but not what the cache holds), exports the winners as one
 bundle, and imports the bundle's plugin.py in a process that can import neither this package nor Triton.
-NVIDIA's Python layer (the bindings wheel) asks it for PTX and launches there, as an engine build would. These
-are then loaded and launched through the driver, at full size on random inputs, and compared with the float64
-reference. Both the winner and tactic 0, the default, are launched.
+Its functions add the layers of each operator to a network there, and NVIDIA's Python layer (the bindings wheel) asks
+each layer for PTX and launches, as an engine build would. These are then loaded and launched through the driver, layer
+after layer on the tensors that the network connects, at full size on random inputs, and compared with the float64
+reference. Both the winner and tactic 0 are launched: the default, or the winner again where there are several layers.
+What works in place is launched on one piece of memory, as where TensorRT honours the alias, and once more on two where
+its code does not depend on that.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import asdict, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +42,30 @@ for package in ("tuner", "triton", "torch"):
     except ImportError:
         continue
     sys.exit(f"{package} can be imported here")
-from rehearsal import bindings, builder
+from rehearsal import bindings, builder, network
 version = bindings.load().__version__
 module = runpy.run_path(sys.argv[1])
 plays = []
 for call in json.load(sys.stdin):
-    tensors = [builder.PlayedTensor(**t) for t in call["tensors"]]
-    both = builder.play(call["plugin"], tensors, call["attributes"], lambda offered: (0, *offered))
-    plays.append({"broken": [asdict(b) for b in both.broken], "played": [asdict(p) for p in both.played]})
+    played = network.PlayedNetwork(lambda offered: (0, *offered))
+    inputs = [played.add_input(builder.PlayedTensor(**t)) for t in call["tensors"]]
+    try:
+        made = module["OPERATORS"][call["plugin"]](played, *inputs, **call["attributes"])
+    except network.LayerBroken:
+        made = ()
+    layers = [
+        {
+            "plugin": layer.plugin,
+            "inputs": [t.number for t in layer.tensors],
+            "outputs": [t.number for t in layer.outputs],
+            "tensors": [asdict(t.played) for t in layer.outputs],
+            "aliases": layer.rehearsal.aliases,
+            "played": [asdict(p) for p in layer.rehearsal.played],
+        }
+        for layer in played.layers
+    ]
+    results = [t.number for t in (made if isinstance(made, tuple) else (made,))]
+    plays.append({"broken": [asdict(b) for b in played.broken], "layers": layers, "results": results})
 json.dump({"tensorrt": version, "plays": plays}, sys.stdout)
 """
 
@@ -88,20 +108,87 @@ def play(bundle: Path) -> dict[str, Any]:
     return {"calls": namespace["calls"], **json.loads(done.stdout)}
 
 
-def launch(problem: Any, played: dict[str, Any], seed: int) -> dict[str, Any]:
-    """Launch a played tactic on the GPU; None as the fault when its outputs are right."""
+def depends(layers: list[dict[str, Any]]) -> bool:
+    """Whether what works in place is right only where input and output are the same memory."""
+    from tuner.compile import ptx
+    from tuner.compile.pointers import pointer_uses
+
+    for layer in layers:
+        for output, _ in layer["aliases"]:
+            played = layer["played"]
+            position = len(layer["inputs"]) + len(played["launches"]["opt"]["extra"]) + output
+            use = pointer_uses(ptx.parse(played["code"]))[position]
+            if use.may_read or use.may_add or use.hidden:
+                return True
+    return False
+
+
+def plan(problem: Any, layers: list[dict[str, Any]], results: list[int]) -> Any:
+    """The launches of all layers, on the tensors that the network connects: inputs, outputs, and what is between."""
+    from tuner.backends.cuda.bench import LaunchPlan, StepLaunch, Workspace
+    from tuner.frontends.dtypes import DTYPES
+    from tuner.gate.inputs import poison
+    from tuner.gpu.driver import LaunchShape
+    from tuner.qdp.dtypes import NAMES, member
+
+    count, kernel = len(problem.kernel.inputs), problem.kernel
+    memory = {number: number for number in range(count)}  # what lies in the place of another tensor is that one
+    for layer in layers:
+        memory |= {number: number for number in layer["outputs"]}
+        memory |= {layer["outputs"][o]: memory[layer["inputs"][i]] for o, i in layer["aliases"]}
+    place = {i: i for i in range(count)}
+    # A layer alone also has scratch memory, which is no result.
+    for i, number in enumerate(layers[0]["outputs"] if len(layers) == 1 else results):
+        place[number] = place[memory[number]] = count + i
+    place |= {i: i for i in range(count)}
+    known = {member(name): name for name in NAMES}
+    workspace = []
+    for layer in layers:
+        for number, tensor in zip(layer["outputs"], layer["tensors"], strict=True):
+            if memory[number] not in place:
+                place[memory[number]] = count + len(kernel.outputs) + len(workspace)
+                dtype = known[tensor["dtype"]]
+                size = prod(tensor["opt"]) * DTYPES[dtype].itemsize
+                workspace.append(Workspace(f"{layer['plugin']} {number}", size, poison(dtype)))
+    steps = []
+    for layer in layers:
+        at = layer["played"]["launches"]["opt"]
+        shape = LaunchShape(tuple(at["grid"]), tuple(at["block"]), at["shared_bytes"])
+        inputs, outputs = (
+            tuple(place.get(number, place[memory[number]]) for number in layer[group])
+            for group in ("inputs", "outputs")
+        )
+        steps.append(StepLaunch(shape, tuple(at["extra"]), inputs, outputs))
+    return LaunchPlan(tuple(steps), tuple(workspace))
+
+
+def launch(problem: Any, layers: list[dict[str, Any]], results: list[int], apart: bool, seed: int) -> dict[str, Any]:
+    """Launch the played layers on the GPU; None as the fault when the outputs are right.
+
+    Args:
+        problem: what they compute.
+        layers: each with one tactic that was played.
+        results: the tensors that the network returns.
+        apart: whether outputs in the place of inputs get memory of their own, as where the alias is not honoured.
+        seed: of the inputs.
+    """
     from tuner.backends.cuda.bench import Bench
     from tuner.backends.cuda.cases import judge, make_case
-    from tuner.gpu.driver import LaunchShape
 
-    case, at = make_case(problem, seed), played["launches"]["opt"]
+    case = make_case(problem, seed)
+    if apart:
+        outputs = tuple(replace(output, alias=None) for output in case.workload.outputs)
+        case = replace(case, workload=replace(case.workload, outputs=outputs))
     bench = Bench(0)
     bench.place(0, case.workload)
-    handle = bench.load(played["code"].encode(), played["entry"], at["shared_bytes"])
-    evidence = bench.check(
-        handle, 0, LaunchShape(tuple(at["grid"]), tuple(at["block"]), at["shared_bytes"]), at["extra"]
-    )
-    return {"fault": judge(case, evidence), "compared": case.checked, "elements": case.elements, "launch": at}
+    handles = []
+    for layer in layers:
+        played = layer["played"]
+        shared = played["launches"]["opt"]["shared_bytes"]
+        handles.append(bench.load(played["code"].encode(), played["entry"], shared))
+    evidence = bench.check(handles, 0, plan(problem, layers, results))
+    launches = [layer["played"]["launches"]["opt"] for layer in layers]
+    return {"fault": judge(case, evidence), "compared": case.checked, "elements": case.elements, "launches": launches}
 
 
 def first_problems(folder: Path) -> list[Path]:
@@ -117,7 +204,7 @@ def first_problems(folder: Path) -> list[Path]:
         except TunerError as e:
             print(f"{path.stem}: {e}")
             continue
-        copy = folder / path.name
+        copy = folder / f"{path.parent.name}-{path.name}"  # two folders may have files of one name
         copy.write_text(dump_config(replace(job, problems=job.problems[:1])))
         found.append(copy)
     return found
@@ -161,18 +248,19 @@ def main() -> None:
     answers = play(out / "bundle")
     results = []
     for call, answer in zip(answers["calls"], answers["plays"], strict=True):
-        for played in answer["played"]:
-            with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-                json.dump({"call": call, "played": played}, file)
-                file.flush()
-                # One process each, so that a crash is this tactic's alone.
-                arguments = [sys.executable, __file__, "--launch", file.name, str(out / "configs")]
-                one = subprocess.run(arguments, capture_output=True, text=True)
-            text = one.stdout.strip().splitlines()
-            result = json.loads(text[-1]) if one.returncode == 0 and text else {"fault": one.stderr.strip()}
-            results.append({"call": call, "tactic": played["tactic"], "ptx_entry": played["entry"], **result})
+        runs = range(min((len(layer["played"]) for layer in answer["layers"]), default=0))
+        for layers in ([{**layer, "played": layer["played"][run]} for layer in answer["layers"]] for run in runs):
+            in_place = any(layer["aliases"] for layer in layers)
+            either = in_place and len(layers) == 1 and not depends(layers)
+            for apart in (False, True) if either else (False,):
+                named = {
+                    "call": call,
+                    "tactics": {layer["plugin"]: layer["played"]["tactic"] for layer in layers},
+                    **({"in_place": "two pieces of memory" if apart else "one piece of memory"} if in_place else {}),
+                }
+                results.append({**named, **launch_apart(out, call, layers, answer["results"], apart)})
         results += [
-            {"call": call, "tactic": b["tactic"], "fault": f"{b['rule']}: {b['message']}"} for b in answer["broken"]
+            {"call": call, "tactics": b["tactic"], "fault": f"{b['rule']}: {b['message']}"} for b in answer["broken"]
         ]
     write(
         out / "data.json",
@@ -187,15 +275,27 @@ def main() -> None:
     print(f"{len(results)} launches of {len(answers['calls'])} problems, {len(wrong)} wrong", wrong)
 
 
+def launch_apart(out: Path, call: str, layers: list[dict[str, Any]], results: list[int], apart: bool) -> dict[str, Any]:
+    """Launch in a process of its own, so that a crash is that of these tactics alone."""
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump({"call": call, "layers": layers, "results": results, "apart": apart}, file)
+        file.flush()
+        arguments = [sys.executable, __file__, "--launch", file.name, str(out / "configs")]
+        one = subprocess.run(arguments, capture_output=True, text=True)
+    text = one.stdout.strip().splitlines()
+    return dict(json.loads(text[-1])) if one.returncode == 0 and text else {"fault": one.stderr.strip()}
+
+
 def launch_one(path: Path, configs: Path) -> None:
-    """Launch one tactic that was written to a file."""
+    """Launch what was written to a file."""
     from tuner.qdp.bundle.folder import call_of
     from tuner.tuning.config import load_config
 
     data = json.loads(path.read_text())
     problems = [load_config(path).problems[0] for path in sorted(configs.glob("*.toml"))]
     problem = next(p for p in problems if call_of(p) == data["call"])
-    print(json.dumps({"problem": str(problem), **launch(problem, data["played"], seed=1)}))
+    found = launch(problem, data["layers"], data["results"], data["apart"], seed=1)
+    print(json.dumps({"problem": str(problem), **found}))
 
 
 if __name__ == "__main__":

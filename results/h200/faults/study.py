@@ -21,7 +21,7 @@ from tuner import Problem, Range, tune
 from tuner.kernel.loader import load_kernel
 from tuner.outcome import Timing
 from tuner.tuning.config import load_config
-from tuner.tuning.job import Silent
+from tuner.tuning.progress import Silent
 
 HERE = Path(__file__).resolve().parent
 SMALL = {"N": Range(1000, dry.SIZE, dry.SIZE + 37)}

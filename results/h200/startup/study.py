@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from common import Arguments, config, machine, write
 
 from tuner.backends.base import Backend
 from tuner.backends.cuda.backend import CudaBackend
+from tuner.backends.cuda.bench import Bench
+from tuner.backends.cuda.equipment import equip
 from tuner.compile.blobs import Store
 from tuner.compile.compiler import Compiler
 from tuner.gpu.present import describe
@@ -33,8 +36,8 @@ from tuner.store.journal import open_journal
 from tuner.store.results import Trial
 from tuner.store.study_data import StudyIdentity
 from tuner.tuning.config import load_config
-from tuner.tuning.job import Silent
 from tuner.tuning.loop import tune_problem
+from tuner.tuning.progress import Silent
 
 PROCESSES = (1, 2, 4, 10)
 ASSEMBLERS = (8, 4, 2, 1)
@@ -101,7 +104,9 @@ def tune(name: str, assemblers: int, store: Path) -> dict[str, Any]:
     device = describe([0])[0]
     clock.mark("driver started")
     compiler = Compiler(device.target, store=Store(store), workers=0, timeout_s=60.0, memory_bytes=8 << 30)
-    backend = Marked(problem, [device], compiler, ahead_processes=assemblers)
+    factory = partial(Bench, device.ordinal)
+    equipment = equip([device], [factory], compiler, (factory, assemblers))
+    backend = Marked(problem, equipment, closes=equipment)
     backend.clock = clock
     clock.mark("processes launched")
     _search(problem, backend, options, clock)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +13,18 @@ import pytest
 import triton
 import triton.language as tl
 
-from tuner import Kernel, Launch, Problem, Tensor, cdiv, choice
+from tuner import Kernel, Launch, Problem, Range, Tensor, ascending, cdiv, choice
 from tuner.backends.cuda.bench import Evidence
-from tuner.backends.cuda.cases import INPUT_ELEMENTS, OUTPUT_ELEMENTS, TILE_ELEMENTS, Case, cuttable, judge, make_case
+from tuner.backends.cuda.cases import (
+    INPUT_ELEMENTS,
+    OUTPUT_ELEMENTS,
+    TILE_ELEMENTS,
+    Case,
+    Cases,
+    cuttable,
+    judge,
+    make_case,
+)
 from tuner.errors import ConfigError
 from tuner.frontends.dtypes import DTYPES
 from tuner.kernel.loader import load_kernel
@@ -29,6 +39,11 @@ def unary(x_ptr, m, n, y_ptr, BLOCK: tl.constexpr):  # type: ignore[no-untyped-d
 
 @triton.jit  # type: ignore[untyped-decorator]
 def binary(a_ptr, b_ptr, m, n, c_ptr, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Never run here."""
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def ternary(x_ptr, at_ptr, scale_ptr, m, n, y_ptr, pairs_ptr, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
     """Never run here."""
 
 
@@ -169,3 +184,64 @@ def test_a_reference_that_raises_is_the_users_to_mend() -> None:
 
     with pytest.raises(ConfigError, match="raised ValueError"):
         make_case(Problem.of(kernel(unary, {"x": "M N"}, {"y": "M N"}, broken), {"M": 4, "N": 4}), seed=0)
+
+
+SEGMENTS = Kernel(
+    id="test::kernel",
+    source=ternary,
+    inputs={
+        "x": Tensor("fp32", "L D"),
+        "at": Tensor("i32", "B + 1", values=ascending(0, "L")),
+        "scale": Tensor("fp32", "D", values=lambda rng, dims: rng.uniform(1, 2, dims["D"])),
+    },
+    outputs={"y": Tensor("fp32", "B D"), "pairs": Tensor("fp32", "B cdiv(B, 2)")},
+    params=[choice("BLOCK", 16, 32)],
+    default={"BLOCK": 16},
+    launch=lambda L, D, BLOCK: Launch(grid=(cdiv(D, BLOCK),), args=(L, D)),
+    reference=lambda x, at, scale: (
+        np.array([x[a:b].sum(0) for a, b in itertools.pairwise(at)]) * scale,
+        np.zeros((len(at) - 1, len(at) // 2)),
+    ),
+)
+
+
+def test_inputs_whose_elements_follow_from_each_other_are_placed_and_taken_whole() -> None:
+    problem = Problem.of(SEGMENTS, {"L": 3000, "D": 700, "B": 40})
+    case = make_case(problem, seed=0)
+    assert cuttable(problem) == ()  # D stands in one output only
+    offsets = case.workload.inputs[1].tile.view(np.int32)
+    assert (offsets[0], offsets[-1], len(offsets)) == (0, 3000, 41)
+    assert case.workload.inputs[1].size == 4 * 41
+    scale = case.workload.inputs[2].tile.view(np.float32)
+    assert len(scale) == 700 and (scale >= 1).all()
+
+
+def test_dimensions_of_computed_extents_are_taken_whole_and_the_others_cut() -> None:
+    def peaks(x: Array) -> Array:
+        padded = np.pad(np.abs(x), ((0, 0), (0, -x.shape[1] % 8)))
+        return np.asarray(padded.reshape(len(x), -1, 8).max(axis=-1))
+
+    groups = kernel(unary, {"x": "M N"}, {"y": "M cdiv(N, 8)"}, peaks)
+    problem = Problem.of(groups, {"M": 9000, "N": 800})
+    assert cuttable(problem) == ("M",)
+    case = make_case(problem, seed=0)
+    assert case.part.sizes()["N"] == 800 and case.part.sizes()["M"] < 9000
+    assert judge(case, simulate(case, groups.reference)) is None
+
+    def last_wrong(x: Array) -> Array:
+        result = np.array(groups.reference(x))
+        result[-1, -1] += 1
+        return result
+
+    assert judge(case, simulate(case, last_wrong)) is not None
+
+
+def test_a_fault_at_a_size_between_says_who_chose_it() -> None:
+    problem = Problem.of(ROWS, {"M": Range(10, 64, 900), "N": 32})
+    cases = Cases(problem, 0, 0).to_check({"BLOCK": 16})
+    own = {10, 64, 900}
+    assert {c.problem.sizes()["M"] for c in cases} > own
+    for case in cases:
+        fault = judge(case, simulate(case, lambda x: x))
+        assert fault is not None
+        assert ("the gate chose these sizes itself" in fault) == (case.problem.sizes()["M"] not in own)

@@ -14,6 +14,7 @@ from fake_bench import FakeBench, FakeCompiler
 
 from tuner import Problem, Range, Timed
 from tuner.backends.cuda.backend import CudaBackend
+from tuner.backends.cuda.equipment import equip
 from tuner.backends.timing.plan import Confirmation
 from tuner.errors import ConfigError, UnavailableError
 from tuner.gpu.present import DeviceInfo
@@ -34,15 +35,13 @@ def config(block: int) -> dict[str, int]:
 def backend(
     codes: Mapping[int, Mapping[str, Any]], problem: Problem = PROBLEM, devices: int = 1, warm: bool = False
 ) -> Iterator[CudaBackend]:
-    made = CudaBackend(
-        problem,
+    equipment = equip(
         [replace(GPU, uuid=f"GPU-{i}", ordinal=i) for i in range(devices)],
+        [FakeBench] * devices,
         FakeCompiler(codes),
-        warm=warm,
-        factories=[FakeBench] * devices,
-        ahead_processes=1,
-        confirmation=Confirmation(max_rounds=40),
+        (FakeBench, 1),
     )
+    made = CudaBackend(problem, equipment, warm=warm, confirmation=Confirmation(max_rounds=40), closes=equipment)
     try:
         yield made
     finally:
@@ -152,13 +151,9 @@ def test_several_devices_share_the_tactics() -> None:
 
 
 def test_one_device_named_twice_takes_turns() -> None:
-    made = CudaBackend(
-        PROBLEM,
-        [GPU, GPU],
-        FakeCompiler({n: {"us": n} for n in range(100, 104)}),
-        factories=[FakeBench] * 2,
-        ahead_processes=1,
-    )
+    compiler = FakeCompiler({n: {"us": n} for n in range(100, 104)})
+    equipment = equip([GPU, GPU], [FakeBench] * 2, compiler, (FakeBench, 1))
+    made = CudaBackend(PROBLEM, equipment, closes=equipment)
     try:
         assert all(isinstance(o, Timing) for o in outcomes(made, list(range(100, 104))))
     finally:
@@ -168,7 +163,7 @@ def test_one_device_named_twice_takes_turns() -> None:
 def test_different_models_never_share_a_study() -> None:
     other = replace(GPU, ordinal=1, name="Another")
     with pytest.raises(ConfigError, match="GPU 0 is a Simulated and GPU 1 a Another"):
-        CudaBackend(PROBLEM, [GPU, other], FakeCompiler({}))
+        equip([GPU, other], [FakeBench] * 2, FakeCompiler({}), None)
 
 
 def test_a_problem_too_large_for_the_device_ends_the_run_with_a_reason() -> None:
@@ -223,3 +218,31 @@ def test_a_fault_while_one_of_several_shapes_is_timed_costs_one_trial() -> None:
         bad, good = outcomes(made, [64, 128])
         assert isinstance(bad, Failure)
         assert isinstance(good, Timing)
+
+
+def test_tactics_of_one_program_are_measured_once() -> None:
+    """Neither a parameter that the compiler ignores nor one that only a later launch reads costs time on the GPU."""
+    same = {"us": 130}
+    with backend({64: same, 96: {"us": 120}}) as made:
+        first, again, other = (
+            made.begin({"BLOCK_SIZE": b, "num_warps": w}).result() for b, w in ((64, 2), (64, 4), (96, 2))
+        )
+        assert isinstance(first, Timing) and isinstance(again, Timing) and isinstance(other, Timing)
+        assert again.samples_us == first.samples_us and other.samples_us != first.samples_us
+        assert (first.facts.get("measured_before"), again.facts.get("measured_before")) == (None, 1.0)
+        confirmed = made.confirm([{"BLOCK_SIZE": 64, "num_warps": w} for w in (2, 4)])
+        assert confirmed[0] == confirmed[1]
+
+
+def test_another_problem_takes_the_processes_over_and_finds_their_memory_free() -> None:
+    equipment = equip([GPU], [FakeBench], FakeCompiler({64: {"us": 130}}), (FakeBench, 1))
+    found = []
+    for size in (1 << 16, 1 << 17):
+        made = CudaBackend(Problem.of(KERNEL, {"N": size}), equipment)
+        outcome = made.begin(config(64)).result()
+        assert isinstance(outcome, Timing)
+        found.append(equipment.stations[0].call(10, FakeBench.identity))
+        made.close()
+        assert equipment.stations[0].call(10, FakeBench.identity) == (found[-1][0], 0)
+    equipment.close()
+    assert found[0] == found[1] and found[0][1] == 1

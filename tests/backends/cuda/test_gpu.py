@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ import pytest
 
 from tuner import Problem, Range
 from tuner.backends.cuda.backend import CudaBackend
-from tuner.backends.cuda.bench import Bench, Input, Output, Workload
+from tuner.backends.cuda.bench import Bench, Input, LaunchPlan, Output, StepLaunch, Workload
+from tuner.backends.cuda.equipment import equip
 from tuner.backends.cuda.probes import Probes
 from tuner.compile.artifact import Artifact, Resources
 from tuner.gpu import driver
@@ -112,7 +114,10 @@ class PtxCompiler:
 def backend(
     codes: Mapping[int, str], problem: Problem = PROBLEM, shared_bytes: int = 0, ordinals: tuple[int, ...] = (0,)
 ) -> Iterator[CudaBackend]:
-    made = CudaBackend(problem, describe(ordinals), PtxCompiler(codes, shared_bytes), ahead_processes=1)
+    devices = describe(ordinals)
+    factories = [partial(Bench, d.ordinal) for d in devices]
+    equipment = equip(devices, factories, PtxCompiler(codes, shared_bytes), (factories[0], 1))
+    made = CudaBackend(problem, equipment, closes=equipment)
     try:
         yield made
     finally:
@@ -162,13 +167,16 @@ def test_a_bench_repeats_tiles_poisons_outputs_and_launches_in_tensorrts_order()
     workload = Workload((Input(4 * n, tile.view(np.uint8)),), (Output(4 * n, b"\xff" * 4, True, samples),), 4 << 20)
     assert bench.place(0, workload) == 6
     handle = bench.load(GOOD.encode(), "increment", 0)
-    launch = LaunchShape((-(-n // 128), 1, 1), (128, 1, 1))
-    evidence = bench.check(handle, 0, launch, (n,))
+
+    def plan(count: int) -> LaunchPlan:
+        return LaunchPlan((StepLaunch(LaunchShape((-(-n // 128), 1, 1), (128, 1, 1)), (count,), (0,), (1,)),))
+
+    evidence = bench.check([handle], 0, plan(n))
     assert (evidence.unwritten, evidence.guards, evidence.changed) == ((0,), (0,), ())
     assert np.frombuffer(evidence.samples[0], np.float32).tolist() == [int(s) % 1009 + 1 for s in samples]
-    half = bench.check(handle, 0, launch, (n // 2,))
+    half = bench.check([handle], 0, plan(n // 2))
     assert half.unwritten == (n - n // 2,)
-    assert bench.time(handle, 0, launch, (n,), 12) > 0
+    assert bench.time([handle], 0, plan(n), 12) > 0
     bench.unload(handle)
     assert bench.healthy()
 

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from tuner.backends.tensorrt.inspection import chosen
-from tuner.compile.artifact import Artifact, Resources
+from tuner.compile.artifact import Artifact, Code, Resources
 
 NOTHING: dict[str, Any] = {f.name: {} if "Mapping" in str(f.type) else 0 for f in fields(Resources)}
 FIRST = Artifact("first ptx", "k", (32, 1, 1), 0, "sm_75", (7, 0), Resources(**NOTHING), b"", "none", 0.0)
-OFFERED = {901: FIRST, 902: replace(FIRST, ptx="second ptx")}
+SECOND = replace(FIRST, ptx="second ptx")
+OFFERED = {901: Code((FIRST,)), 902: Code((SECOND,))}
 
 
 def layers(*described: Any) -> str:
@@ -47,4 +48,10 @@ def test_an_engine_that_tells_of_both_or_none_leaves_it_open(plan: bytes) -> Non
 
 
 def test_tactics_of_the_same_code_cannot_be_told_apart_by_it() -> None:
-    assert chosen("{}", b"first ptx", {901: FIRST, 903: FIRST}) is None
+    assert chosen("{}", b"first ptx", {901: OFFERED[901], 903: OFFERED[901]}) is None
+
+
+def test_an_operator_of_several_launches_is_known_by_the_code_of_all_of_them() -> None:
+    known = {901: Code((FIRST, SECOND))}
+    assert chosen("{}", b"second ptx, first ptx", known) == 901
+    assert chosen("{}", b"first ptx", known) is None

@@ -29,6 +29,8 @@ RAISED = {
     "one name for two inputs": "Misuse: two inputs are called 'x'",
     "a plugin without aot": "Misuse: the plugin is compiled ahead of time",
     "no optimization profile": "EngineError: the engine is not built: no reason given ['IBuilder",
+    "an output in place without the preview feature": "EngineError: the engine is not built: no reason given [",
+    "an output in place at another address": "Misuse: 'turned' lies in the place of 'x' and has another address",
     "a config of another builder": "Misuse: the network or its config comes from another builder",
     "no addresses": "Misuse: 'y' has no address",
     "no shape": "Misuse: the shape of 'x' is not set",
@@ -57,7 +59,7 @@ def raised(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "SIMULATED_TENSORRT": str(folder / "scenario.json"),
     }
     command = [sys.executable, str(Path(__file__).parents[2] / "shared" / "misuse.py")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout.splitlines()[-1]))
 

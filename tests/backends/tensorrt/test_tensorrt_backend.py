@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chained import ONE_POINTER, PEAK, TOTAL, TWO_POINTERS
 from simulated import write_shims
 from workspace import KERNEL, STORE, Run, Workspace
 
@@ -42,6 +43,7 @@ class Engines:
         self,
         *,
         n: str = "65536",
+        dims: str = "",
         kernel: str = KERNEL,
         trials: int = 20,
         more: str = "",
@@ -53,7 +55,7 @@ class Engines:
         """Run `tuner tune`; `us` and `faults` by tactic."""
         folder = self.workspace.folder
         self.workspace.write(kernel, trials=trials, more=more)
-        job = (folder / "job.toml").read_text().replace("N = 4194304", f"N = {n}")
+        job = (folder / "job.toml").read_text().replace("N = 4194304", dims or f"N = {n}")
         (folder / "job.toml").write_text(job)
         told = {
             "kernel": str(folder / "kernel.py"),
@@ -206,6 +208,30 @@ def test_a_network_can_be_an_onnx_file_with_dynamic_inputs(engines: Engines) -> 
     run = engines.tune(n="{ min = 1, opt = 4096, max = 8192 }", trials=3, more=options)
     assert run.code == 0, run.err
     assert [f["network_us"] for i, f in engines.finalists.items() if i == DEFAULT.id] == [pytest.approx(50)]
+
+
+@pytest.mark.parametrize(
+    ("name", "kernel", "dims"), [("peak", PEAK, "M = 64, N = 500"), ("total", TOTAL, "M = 64, N = 500")]
+)
+def test_an_operator_of_several_launches_is_a_network_of_its_steps(
+    engines: Engines, name: str, kernel: str, dims: str
+) -> None:
+    run = engines.tune(kernel=kernel, trials=4, dims=dims, us={})
+    assert run.code == 0, run.err
+    rows = engines.trials
+    assert {row["status"] for row in rows.values()} == {"ok"}
+    assert {row["verified"] for row in rows.values()} == {"verified"}
+    # The plan holds the code of all steps, and the builder had nothing to choose.
+    assert {float(row["tactic_confirmed"]) for row in rows.values()} == {1.0}
+    assert all("builder_chose" not in facts for facts in engines.finalists.values())
+
+
+@pytest.mark.parametrize("kernel", [ONE_POINTER, TWO_POINTERS], ids=["one pointer", "two pointers"])
+def test_an_output_in_the_place_of_an_input_begins_anew_in_each_run(engines: Engines, kernel: str) -> None:
+    run = engines.tune(kernel=kernel, trials=2, us={})
+    assert run.code == 0, run.err
+    assert {row["status"] for row in engines.trials.values()} == {"ok"}
+    assert {row["verified"] for row in engines.trials.values()} == {"verified"}
 
 
 MISTAKES = [

@@ -145,6 +145,10 @@ class IBuilderConfig:
     _profiles: list[IOptimizationProfile]
     _cache: ITimingCache | None
     _verbosity: Any
+    _previews: set[Any]
+
+    def set_preview_feature(self, feature: Any, enable: bool) -> None:
+        (self._previews.add if enable else self._previews.discard)(feature)
 
     @property
     def profiling_verbosity(self) -> Any:
@@ -187,7 +191,7 @@ class Builder:
 
     def create_builder_config(self) -> IBuilderConfig:
         names_only = trt.ProfilingVerbosity.LAYER_NAMES_ONLY
-        state = {"pools": {}, "profiles": [], "cache": None, "verbosity": names_only}
+        state = {"pools": {}, "profiles": [], "cache": None, "verbosity": names_only, "previews": set()}
         return make(IBuilderConfig, builder=self, **state)  # type: ignore[no-any-return]
 
     def create_optimization_profile(self) -> IOptimizationProfile:
@@ -243,10 +247,15 @@ def _plugin(
     rehearsal = play(plugin_id, [known[t] for t in layer._inputs], attributes)
     if rehearsal.broken:
         raise RuntimeError(f"{rehearsal.broken[0].rule}: {rehearsal.broken[0].message}")
+    if rehearsal.aliases and trt.PreviewFeature.ALIASED_PLUGIN_IO_10_03 not in config._previews:
+        raise RuntimeError(
+            f"Aliased I/O used by plugin {plugin_id} but PreviewFeature::kALIASED_PLUGIN_IO_10_03 not enabled"
+        )
     chosen = _fastest(rehearsal.played, config)
     for tensor, (dtype, shapes) in zip(layer._outputs, rehearsal.outputs, strict=True):
         known[tensor] = PlayedTensor(dtype, shapes["min"], shapes["opt"], shapes["max"])
-    return {"plugin": plugin_id, "attributes": attributes, "tactic": chosen.tactic}, chosen.code.encode()
+    described = {"plugin": plugin_id, "attributes": attributes, "tactic": chosen.tactic, "aliases": rehearsal.aliases}
+    return described, chosen.code.encode()
 
 
 def _profiled(tensor: ITensor, config: IBuilderConfig) -> PlayedTensor:

@@ -141,7 +141,9 @@ def cuDriverGetVersion() -> tuple[CUresult, int]:
 
 
 def cuDeviceGetCount() -> tuple[CUresult, int]:
-    return OK, 1
+    from simulated import scenario
+
+    return OK, int(scenario.told().get("devices", 1))
 
 
 def cuDeviceGet(ordinal: int) -> tuple[CUresult, int]:
@@ -155,7 +157,7 @@ def cuDeviceGetName(length: int, device: int) -> tuple[CUresult, bytes]:
 
 
 def cuDeviceGetUuid(device: int) -> tuple[CUresult, Any]:
-    return OK, SimpleNamespace(bytes=bytes(16))
+    return OK, SimpleNamespace(bytes=bytes(15) + bytes([device]))
 
 
 def cuDeviceGetAttribute(attribute: CUdevice_attribute, device: int) -> tuple[CUresult, int]:

@@ -12,7 +12,9 @@ from simulated import cuda, scenario
 from simulated.builder import MAGIC, REAL
 from simulated.strict import Misuse, make, strict
 from tuner.frontends.dtypes import DTYPES
+from tuner.kernel.parts import Part
 from tuner.qdp.dtypes import from_tensorrt
+from tuner.search.call_by_name import names_of
 
 
 @strict(REAL.Runtime)
@@ -119,6 +121,7 @@ class IExecutionContext:
         for tensor in self._engine._io():
             if tensor["name"] not in self._addresses:
                 raise Misuse(f"{tensor['name']!r} has no address")
+        self._check_places()
         if stream_handle == 0:
             raise Misuse("the default stream is synchronised by TensorRT, which no capture survives")
         tactics = [layer["tactic"] for layer in self._engine._plan["layers"] if "tactic" in layer]
@@ -143,6 +146,19 @@ class IExecutionContext:
                 assert target is not None, f"{tensor['name']!r} is written beyond its memory"
                 target[:] = data.view(np.uint8).reshape(-1)
 
+    def _check_places(self) -> None:
+        """Where an output of the network lies in the place of an input of it, both have one address."""
+        tensors = self._engine._plan["tensors"]
+        for layer in self._engine._plan["layers"]:
+            for output, source in layer.get("aliases", ()):
+                one, other = tensors[layer["inputs"][source]], tensors[layer["outputs"][output]]
+                if (
+                    one["io"]
+                    and other["io"] is False
+                    and self._addresses[one["name"]] != self._addresses[other["name"]]
+                ):
+                    raise Misuse(f"{other['name']!r} lies in the place of {one['name']!r} and has another address")
+
     def _number(self, name: str) -> int:
         return next(i for i, t in enumerate(self._engine._plan["tensors"]) if t["name"] == name)
 
@@ -156,12 +172,21 @@ class IExecutionContext:
                     raise Misuse(f"the shape of {tensor['name']!r} is not set")
                 shape = shape or tuple(tensor["shapes"][0])
                 known[number] = (self._read(tensor, shape) if compute else None, shape)
+        named: dict[str, Any] = {}
         for layer in self._engine._plan["layers"]:
             arrays = [known[i][0] for i in layer["inputs"]]
-            values = self._values(layer, arrays) if compute else ()
+            part = _part(layer)
+            if part is not None:
+                named |= {name: array for name, array in zip(part.inputs, arrays, strict=True) if name not in named}
+                values = _step_values(part, named) if compute else ()
+            else:
+                values = self._values(layer, arrays) if compute else ()
             for i, number in enumerate(layer["outputs"]):
-                shape = known[layer["inputs"][0]][1]  # all layers keep the shape of their first input
-                known[number] = (values[i].astype(_numpy(tensors[number])) if compute else None, shape)
+                low, _, high = tensors[number]["shapes"]
+                # Layers of dynamic shapes keep that of their first input.
+                shape = tuple(low) if low == high else known[layer["inputs"][0]][1]
+                value = np.broadcast_to(values[i], shape).astype(_numpy(tensors[number])) if compute else None
+                known[number] = (value, shape)
         return known
 
     def _values(self, layer: dict[str, Any], arrays: list[Any]) -> tuple[Any, ...]:
@@ -179,6 +204,23 @@ class IExecutionContext:
         data = cuda.array(self._addresses[tensor["name"]], int(np.prod(shape)) * kind.itemsize)
         assert data is not None, f"{tensor['name']!r} is read beyond its memory"
         return data.view(kind).reshape(shape)
+
+
+def _part(layer: dict[str, Any]) -> Part | None:
+    """The launch of the scenario's kernel that a layer is, where that has several."""
+    return next((part for part in scenario.kernel().parts if part.kernel.id == layer.get("plugin")), None)
+
+
+def _step_values(part: Part, named: dict[str, Any]) -> tuple[Any, ...]:
+    """What a step makes: the operator's results from its inputs, and nothing of use for what is between the steps."""
+    kernel = scenario.kernel()
+    if not {*part.outputs} & {*kernel.outputs}:
+        return (np.zeros(()),) * len(part.outputs)
+    wide = {name: named[name].astype(np.float64) for name in kernel.inputs if name in named}
+    attributes = kernel.attributes
+    computed = kernel.reference(**{n: v for n, v in {**wide, **attributes}.items() if n in names_of(kernel.reference)})
+    results = dict(zip(kernel.results, computed if isinstance(computed, tuple) else (computed,), strict=True))
+    return tuple(np.asarray(results[name]) for name in part.outputs)
 
 
 def _numpy(tensor: dict[str, Any]) -> np.dtype[Any]:

@@ -20,7 +20,8 @@ def told() -> dict[str, Any]:
 
     "kernel" is a file; "us", "builder_us" and "faults" go by tactic id; "overhead_us" is added to every run;
     a "silent" inspector names no tactics, and one that "reports" says another id for some; "version" is TensorRT's,
-    and "device" the GPU's name. `simulated.launches` says what kernels need that are launched without TensorRT.
+    "device" the GPU's name, and "devices" how many there are.
+    `simulated.launches` says what kernels need that are launched without TensorRT.
     """
     path = os.environ.get("SIMULATED_TENSORRT")
     return dict(json.loads(Path(path).read_text())) if path else {}

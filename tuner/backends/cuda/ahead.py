@@ -25,10 +25,15 @@ LIMIT_S = 60.0
 
 
 class AheadCompiler:
-    """A pool of processes that have the driver compile."""
+    """A pool of processes that have the driver compile.
+
+    Attributes:
+        processes: how many there are.
+    """
 
     def __init__(self, factory: Factory, processes: int) -> None:
         """Start the processes; `factory` makes a `Bench`."""
+        self.processes = processes
         self._idle: SimpleQueue[Isolated] = SimpleQueue()
         self._all = [Isolated(factory, spare=False) for _ in range(processes)]
         for process in self._all:

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
+import msgspec
+
 from tuner.backends.base import Backend
-from tuner.backends.cuda.ahead import AheadCompiler
 from tuner.backends.cuda.bench import Bench
 from tuner.backends.cuda.cases import Cases
-from tuner.backends.cuda.isolated import Factory
+from tuner.backends.cuda.equipment import Equipment, equip, quiet_workers
 from tuner.backends.cuda.measurer import Measurer
 from tuner.backends.cuda.prepared import Prepared
-from tuner.backends.cuda.station import CodeLoader, Station
+from tuner.backends.cuda.station import CodeLoader
+from tuner.backends.kept import Closable, Kept
+from tuner.backends.model.predictor import Predictor
 from tuner.backends.setting import Opening
 from tuner.backends.timing.plan import CONFIRMATION, SCREENING, Confirmation, Screening
 from tuner.compile.artifact import Code
 from tuner.compile.compiler import Compiler, Compiles
-from tuner.gpu.present import DeviceInfo, describe, require_one_model
+from tuner.compile.steps import disassembled_steps
+from tuner.errors import ConfigError
+from tuner.gpu.catalog import find_device
+from tuner.gpu.present import DeviceInfo, describe
 from tuner.kernel.problem import Problem
 from tuner.outcome import Failure, Origin, Outcome, Timing
 from tuner.search.tactic import Config
@@ -33,51 +40,67 @@ L2_SIZES = 2
 class CudaBackend(Backend):
     """Times tactics on one GPU, or on several of one model; how is said at `Measurer`."""
 
-    batch = 16
-    ahead = True
+    steady = False
 
     def __init__(
         self,
         problem: Problem,
-        devices: Sequence[DeviceInfo],
-        compiler: Compiles,
+        equipment: Equipment,
         *,
         seed: int = 0,
         warm: bool = False,
         screening: Screening = SCREENING,
         confirmation: Confirmation = CONFIRMATION,
-        factories: Sequence[Factory] | None = None,
-        ahead_processes: int | None = None,
+        predictor: Predictor | None = None,
+        closes: Closable | None = None,
     ) -> None:
-        """Start the processes that own the devices.
+        """Measure with processes that are there.
 
         Args:
             problem: what to time.
-            devices: where; one may be named twice, and then takes turns.
-            compiler: makes the PTX, for the target of these devices. Closed with the backend.
+            equipment: the devices and the processes that own them and compile for them.
             seed: of the random inputs.
             warm: time launches that find their tensors in the L2 rather than evicted from it.
             screening, confirmation: how long and how precisely to time.
-            factories: what makes each device's `Bench`; another one simulates a device.
-            ahead_processes: those that have the driver compile PTX ahead; by default one for four CPUs: on 16, twice as
-                many took longer to start than they saved. 0 leaves it to whoever loads the PTX.
+            predictor: says what to try first; None: nothing does.
+            closes: what is closed with the backend.
         """
-        require_one_model(devices)
-        self._info, self._compiler, self._warm = devices[0], compiler, warm
-        factories = factories or [partial(Bench, d.ordinal) for d in devices]
-        stations = open_stations(devices, factories)
-        processes = max(1, (os.cpu_count() or 4) // 4) if ahead_processes is None else ahead_processes
-        self._prepared = Prepared(problem, compiler, AheadCompiler(factories[0], processes) if processes else None)
-        cases = Cases(problem, seed, rotated_bytes(devices[0], warm))
-        self._measurer = Measurer(devices, stations, self._prepared, cases, CodeLoader(), screening, confirmation)
+        self._problem, self._equipment, self._warm, self._closes = problem, equipment, warm, closes
+        self._predictor = predictor
+        self._prepared = Prepared(problem, equipment.compiler, equipment.ahead)
+        self._cases = Cases(problem, seed, rotated_bytes(equipment.devices[0], warm))
+        self._measurer = Measurer(
+            equipment.devices,
+            equipment.stations,
+            self._prepared,
+            self._cases,
+            CodeLoader(),
+            screening,
+            confirmation,
+            equipment.pace,
+        )
+        self.most = equipment.pace.most
+
+    @property
+    def width(self) -> int:  # type: ignore[override]
+        """As few as keep the GPUs busy."""
+        return self._equipment.pace.limit
 
     @property
     def origin(self) -> Origin:
-        return origin("cuda", self._info, self._compiler, self._measurer.driver(), self._warm)
+        equipment = self._equipment
+        return origin("cuda", equipment.devices[0], equipment.compiler, self._measurer.driver(), self._warm)
 
     def prepare(self, configs: Sequence[Config]) -> None:
         for config in configs:
             self._prepared.begin(config)
+        self._cases.begin(configs)
+
+    def begin(self, config: Config) -> Future[Outcome]:
+        return self._measurer.begin(config)
+
+    def foresee(self, config: Config) -> Future[Outcome] | None:
+        return None if self._predictor is None else self._predictor.submit(self._problem, config)
 
     def evaluate(self, configs: Sequence[Config]) -> Iterator[tuple[int, Outcome]]:
         return self._measurer.evaluate(configs)
@@ -92,17 +115,15 @@ class CudaBackend(Backend):
         return self._measurer.tied(a, b)
 
     def compiled(self, config: Config) -> Code | None:
+        """The code of a tactic, disassembled: this is of winners, which somebody looks at."""
         found = self._prepared.result(config)
-        return None if isinstance(found, Failure) else found
+        return None if isinstance(found, Failure) else disassembled_steps(found)
 
     def close(self) -> None:
         self._measurer.close()
-
-
-def open_stations(devices: Sequence[DeviceInfo], factories: Sequence[Factory]) -> list[Station]:
-    """Start a process for each device; two for the same device share its lock."""
-    locks = {d.uuid: threading.Lock() for d in devices}
-    return [Station(f, locks[d.uuid]) for f, d in zip(factories, devices, strict=True)]
+        self._equipment.forget()
+        if self._closes is not None:
+            self._closes.close()
 
 
 def rotated_bytes(device: DeviceInfo, warm: bool) -> int:
@@ -133,7 +154,44 @@ def origin(name: str, device: DeviceInfo, compiler: Compiles, driver: str, warm:
 
 def open_backend(opening: Opening) -> Backend:
     """Measure on the GPUs that were named, which have to be of one model."""
+    kept = opening.kept or Kept()
+    equipment = kept.get(("cuda", opening.devices), lambda: _equipped(opening, kept))
+    return CudaBackend(
+        opening.problem,
+        equipment,
+        seed=opening.setting.seed,
+        warm=opening.warm,
+        predictor=predictor(equipment),
+        closes=kept if opening.kept is None else None,
+    )
+
+
+def predictor(equipment: Equipment) -> Predictor | None:
+    """What predicts for the GPUs that are measured; None where they are of no known model."""
+    if not isinstance(equipment.compiler, Compiler):
+        return None
+    device = equipment.devices[0]
+    for name in (device.name, "sm_{}{}".format(*device.capability)):
+        with suppress(ConfigError):
+            return Predictor(find_device(name), equipment.compiler)
+    return None
+
+
+def _equipped(opening: Opening, kept: Kept) -> Equipment:
+    """Start the processes of a job on its GPUs.
+
+    Those that have the driver compile are one for four CPUs: on 16, twice as many took longer to start than they saved.
+    """
     devices = describe(opening.devices)
-    setting = opening.setting
-    compiler = Compiler.of(replace(devices[0].target, disassemble=False), setting.compile, opening.store)
-    return CudaBackend(opening.problem, devices, compiler, seed=setting.seed, warm=opening.warm)
+    factories = [partial(Bench, d.ordinal) for d in devices]
+    assemblers = max(1, (os.cpu_count() or 4) // 4 // kept.lanes)
+    return equip(devices, factories, measured_compiler(opening, devices, kept), (factories[0], assemblers))
+
+
+def measured_compiler(opening: Opening, devices: Sequence[DeviceInfo], kept: Kept) -> Compiler:
+    """The compiler that a job has for the GPUs that it measures; what their code is like is read of winners alone."""
+    options = opening.setting.compile
+    workers = quiet_workers(options.workers, len(devices) * kept.lanes)
+    limited = msgspec.structs.replace(options, workers=workers)
+    target = replace(devices[0].target, disassemble=False)
+    return kept.get(("compiler", target), lambda: Compiler.of(target, limited, opening.store))

@@ -161,6 +161,12 @@ class Bench:
         self.placed[key] = placed = Placed(workload, self.probes)
         return len(placed.sets)
 
+    def clear(self) -> None:
+        """Free the tensors of all workloads."""
+        while self.placed:
+            _, placed = self.placed.popitem()
+            placed.free()
+
     def load(self, image: bytes, entry: str, shared_bytes: int) -> int:
         """Load PTX text; returns a handle."""
         module = driver.load(image)
@@ -288,6 +294,13 @@ class Placed:
             driver.upload(self._positions[-1], output.samples)
             self._gathered.append(driver.alloc(max(len(output.samples) * len(output.poison), 8)))
 
+    def free(self) -> None:
+        """Give its memory back."""
+        for buffer in (b for s in self.sets for b in s.buffers):
+            driver.free(buffer.base)
+        for address in (*self._positions, *self._gathered, *self._begins.values()):
+            driver.free(address)
+
     def addresses(self) -> list[list[Address]]:
         """The addresses of inputs, then outputs, in each set."""
         return [[b.address for b in (*s.inputs, *s.outputs)] for s in self.sets]
@@ -337,6 +350,7 @@ class _Set:
     def __init__(self, workload: Workload) -> None:
         self.inputs = [_Buffer(i.size) for i in workload.inputs]
         self.outputs = [_Buffer(o.size) if o.alias is None else self.inputs[o.alias] for o in workload.outputs]
+        self.buffers = [*self.inputs, *(b for b in self.outputs if b not in self.inputs)]
         for i, buffer in zip(workload.inputs, self.inputs, strict=True):
             _repeat(buffer.address, i.size, i.tile.tobytes())
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -130,6 +131,17 @@ class Cases:
         self._problem, self._seed, self._rotate_bytes = problem, seed, rotate_bytes
         self._made: dict[tuple[tuple[str, ...], int], Case] = {}
         self._lock = threading.Lock()
+
+    def begin(self, configs: Sequence[Config]) -> None:
+        """Begin to make all cases of some tactics; a reference that fails is told to whoever asks for its case."""
+
+        def make() -> None:
+            with suppress(ConfigError):
+                self.timed()
+                for config in configs:
+                    self.to_check(config)
+
+        threading.Thread(target=make, daemon=True).start()
 
     def timed(self) -> list[tuple[Case, float]]:
         """Every size that is timed, with its share of a tactic's time."""

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from queue import SimpleQueue
 from statistics import median
 
+from tuner.backends.base import as_they_end
 from tuner.backends.cuda.bench import Bench
 from tuner.backends.cuda.cases import Cases
 from tuner.backends.cuda.mixed import Mixed
+from tuner.backends.cuda.pace import Pace
 from tuner.backends.cuda.prepared import Prepared
 from tuner.backends.cuda.station import FAULTS, PLACE_S, Loader, Runner, Station, failure
 from tuner.backends.timing.plan import Confirmation, Screening
@@ -42,8 +46,9 @@ class Measurer:
         loader: Loader,
         screening: Screening,
         confirmation: Confirmation,
+        pace: Pace,
     ) -> None:
-        """Take over what it takes to measure; all of it is closed with this object.
+        """Take over what it takes to measure. Processes are not closed with this object: the next problem needs them.
 
         Args:
             devices, stations: the GPUs, and the processes that own them, in the same order.
@@ -51,61 +56,77 @@ class Measurer:
             cases: what to check and time them on.
             loader: how they get onto a device.
             screening, confirmation: how long and how precisely to time.
+            pace: says how many tactics should be on the way.
         """
+        self.pace = pace
         self._info, self._stations = devices[0], stations
         self._nvml = [Nvml(d.uuid) for d in devices]
         self._prepared, self._cases, self._loader = prepared, cases, loader
         self._screening, self._confirmation = screening, confirmation
         self._empty_us: float | None = None
         self._incumbent_us: float | None = None
+        self._lock = threading.Lock()  # of the incumbent's time and of the programs
+        self._programs: dict[Hashable, Future[Outcome]] = {}
+        self._queue: SimpleQueue[tuple[Config, Future[CompiledSteps], Future[Outcome]] | None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
 
-    def evaluate(self, configs: Sequence[Config]) -> Iterator[tuple[int, Outcome]]:
-        """Yield outcomes as they come: what is compiled next is measured next, on whichever device is free."""
-        queue: SimpleQueue[int | None] = SimpleQueue()
-        done: SimpleQueue[tuple[int, Outcome | Exception]] = SimpleQueue()
-        stop = threading.Event()
+    def begin(self, config: Config) -> Future[Outcome]:
+        """Begin to compile a tactic; what is compiled next is measured next, on whichever device is free."""
+        outcome: Future[Outcome] = Future()
+        if not self._threads:
+            for pair in zip(self._stations, self._nvml, strict=True):
+                self._threads.append(threading.Thread(target=self._work, args=pair, daemon=True))
+                self._threads[-1].start()
 
-        def work(station: Station, nvml: Nvml) -> None:
-            while (i := queue.get()) is not None and not stop.is_set():
+        def ready(compiled: Future[CompiledSteps]) -> None:
+            self.pace.ready(self._queue.qsize())
+            self._queue.put((config, compiled, outcome))
+
+        self._prepared.begin(config).add_done_callback(ready)
+        return outcome
+
+    def _work(self, station: Station, nvml: Nvml) -> None:
+        """Measure what is compiled, until there is nothing more to come."""
+        first = True
+        while True:
+            waited, order = self._queue.empty(), self._queue.get()
+            if order is None:
+                return
+            config, compiled, outcome = order
+            self.pace.taken(waited and not first)
+            first = False
+            if outcome.set_running_or_notify_cancel():
                 try:
-                    done.put((i, self._trial(station, nvml, configs[i], self._prepared.result(configs[i]))))
-                except Exception as e:
-                    done.put((i, e))
-
-        threads = [
-            threading.Thread(target=work, args=pair, daemon=True)
-            for pair in zip(self._stations, self._nvml, strict=True)
-        ]
-        for thread in threads:
-            thread.start()
-        try:
-            for i, config in enumerate(configs):
-                self._prepared.begin(config).add_done_callback(lambda _, i=i: queue.put(i))  # type: ignore[misc]
-            for _ in configs:
-                i, outcome = done.get()
-                if isinstance(outcome, Exception):
-                    raise outcome
-                yield i, outcome
-        finally:
-            stop.set()
-            for _ in threads:
-                queue.put(None)
-            for thread in threads:
-                thread.join()
+                    outcome.set_result(self._once(station, nvml, config, compiled.result()))
+                except BaseException as e:  # whoever waits for it would wait forever
+                    outcome.set_exception(e)
 
     def confirm(self, configs: Sequence[Config]) -> list[Outcome]:
-        """Time the finalists in turns. One that fails now is left out, and the others start over."""
+        """Time the finalists in turns. One that fails now is left out, and the others start over.
+
+        Of those that are the same code, launched in the same way, one is timed for all.
+        """
         for config in configs:
             self._prepared.begin(config)
         compiled = [self._prepared.result(c) for c in configs]
         outcomes: dict[int, Outcome] = {i: r for i, r in enumerate(compiled) if isinstance(r, Failure)}
+        first: dict[Hashable, int] = {}
+        codes = {i: code for i, code in enumerate(compiled) if isinstance(code, Code)}
+        same = {i: first.setdefault(self._program(configs[i], code), i) for i, code in codes.items()}
         while len(outcomes) < len(configs):
-            rest = {i: (configs[i], a) for i, a in enumerate(compiled) if i not in outcomes and isinstance(a, Code)}
+            outcomes |= {i: outcomes[j] for i, j in same.items() if j in outcomes}
+            rest = {i: (configs[i], a) for i, a in codes.items() if same[i] == i and i not in outcomes}
+            if not rest:
+                continue
             try:
                 outcomes.update(self._confirm(rest))
             except _FinalistFailed as e:
                 outcomes[e.position] = e.failure
         return [outcomes[i] for i in range(len(configs))]
+
+    def evaluate(self, configs: Sequence[Config]) -> Iterator[tuple[int, Outcome]]:
+        """Yield outcomes as they come."""
+        return as_they_end(self.begin, configs)
 
     def near(self, a: Timing, b: Timing) -> bool:
         """Whether two tactics that were screened, each on its own, may be equally fast."""
@@ -121,15 +142,48 @@ class Measurer:
         return self._nvml[0].driver()
 
     def close(self) -> None:
-        """Stop the processes that compile and those that own the devices."""
-        self._prepared.close()
+        """Finish what is being measured, and take the problem's tensors off the devices."""
+        for _ in self._threads:
+            self._queue.put(None)
+        for thread in self._threads:
+            thread.join()
         for station in self._stations:
-            station.close()
+            station.clear()
 
-    def _trial(self, station: Station, nvml: Nvml, config: Config, compiled: CompiledSteps) -> Outcome:
-        """Check one tactic, then screen it."""
+    def _once(self, station: Station, nvml: Nvml, config: Config, compiled: CompiledSteps) -> Outcome:
+        """Check and screen a tactic, or say what another of the same code took that is launched in the same way."""
         if isinstance(compiled, Failure):
             return compiled
+        program = self._program(config, compiled)
+        with self._lock:
+            twin, mine = self._programs.get(program), Future[Outcome]()
+            if twin is None:
+                self._programs[program] = mine
+        if twin is not None:
+            outcome = twin.result()
+            if outcome.lasting and isinstance(outcome, Timing):
+                return replace(outcome, facts={**outcome.facts, "measured_before": 1.0})
+            return outcome if outcome.lasting else self._trial(station, nvml, config, compiled)
+        try:
+            outcome = self._trial(station, nvml, config, compiled)
+        except BaseException as e:
+            mine.set_exception(e)
+            raise
+        mine.set_result(outcome)
+        if not outcome.lasting:
+            with self._lock:
+                del self._programs[program]
+        return outcome
+
+    def _program(self, config: Config, code: Code) -> Hashable:
+        """What a device does for a tactic: the code, and how it is launched at every size that it is tried at."""
+        sizes = [case.problem for case, _ in self._cases.timed()] + [c.problem for c in self._cases.to_check(config)]
+        launches = [step.problem.launch(step.config) for problem in sizes for step in problem.steps(config)]
+        shapes = [(artifact.block, artifact.shared_bytes) for artifact in code.steps]
+        return code.digest, *shapes, *((x.grid, x.args) for x in launches)
+
+    def _trial(self, station: Station, nvml: Nvml, config: Config, compiled: Code) -> Outcome:
+        """Check one tactic, then screen it."""
         with station.lock:
             self._loader.refresh(station)
             try:
@@ -146,8 +200,9 @@ class Measurer:
             except FAULTS as e:
                 return failure(e)
         timing = _timing(series, facts)
-        if self._incumbent_us is None or timing.time_us < self._incumbent_us:
-            self._incumbent_us = timing.time_us
+        with self._lock:
+            if self._incumbent_us is None or timing.time_us < self._incumbent_us:
+                self._incumbent_us = timing.time_us
         return timing
 
     def _confirm(self, finalists: Mapping[int, tuple[Config, Code]]) -> dict[int, Outcome]:

@@ -23,8 +23,8 @@ class Prepared:
 
         Args:
             problem: whose tactics.
-            compiler: makes the PTX. Closed with this object.
-            ahead: has the driver compile the PTX; None leaves it to whoever loads it. Closed with this object.
+            compiler: makes the PTX.
+            ahead: has the driver compile the PTX; None leaves it to whoever loads it.
         """
         self._problem, self._compiler, self._ahead = problem, compiler, ahead
         self._begun: dict[str, Future[CompiledSteps]] = {}
@@ -63,12 +63,6 @@ class Prepared:
     def result(self, config: Config) -> CompiledSteps:
         """What became of a tactic, as soon as it is known."""
         return self.begin(config).result()
-
-    def close(self) -> None:
-        """Stop the processes that compile."""
-        if self._ahead is not None:
-            self._ahead.close()
-        self._compiler.close()
 
 
 @contextmanager

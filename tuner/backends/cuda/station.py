@@ -89,9 +89,20 @@ class Station:
                 ) from e
         return self._sets[key]
 
+    def clear(self) -> None:
+        """Take all tensors off the device, for those of another problem."""
+        placed, self._cases, self._sets = bool(self._sets), {}, {}
+        if placed:
+            with self.lock, suppress(DriverError, WorkerError):  # after which the process is a new one
+                self.call(PLACE_S, Bench.clear)
+
     def restart(self) -> None:
         """Go on in a clean process, because memory may have been overwritten."""
         self._process.replace()
+
+    def stop(self) -> None:
+        """Begin to end the process."""
+        self._process.stop()
 
     def close(self) -> None:
         """End the process."""

@@ -14,18 +14,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from tuner.backends.base import Backend
-from tuner.backends.cuda.backend import open_stations, origin, rotated_bytes
+from tuner.backends.cuda.backend import measured_compiler, origin, predictor, rotated_bytes
 from tuner.backends.cuda.cases import Cases
-from tuner.backends.cuda.isolated import Factory
+from tuner.backends.cuda.equipment import Equipment, equip
 from tuner.backends.cuda.measurer import Measurer
 from tuner.backends.cuda.prepared import Prepared
 from tuner.backends.cuda.station import FAULTS
+from tuner.backends.kept import Closable, Kept
+from tuner.backends.model.predictor import Predictor
 from tuner.backends.setting import Opening
 from tuner.backends.tensorrt.bench import EngineBench
 from tuner.backends.tensorrt.loader import EngineBuilder, EngineLoader, EngineOptions
@@ -34,11 +37,11 @@ from tuner.backends.tensorrt.order import Built, Host
 from tuner.backends.tensorrt.runner import network_case, network_runner, unload_engine
 from tuner.backends.timing.plan import CONFIRMATION, SCREENING, Confirmation, Screening
 from tuner.backends.timing.sampling import Series, confirm
-from tuner.compile.artifact import Artifact
+from tuner.compile.artifact import Code
 from tuner.compile.blobs import default_folder
-from tuner.compile.compiler import Compiler, Compiles
+from tuner.compile.steps import disassembled_steps
 from tuner.gpu.conditions import Nvml
-from tuner.gpu.present import DeviceInfo, describe, require_one_model
+from tuner.gpu.present import describe
 from tuner.kernel.problem import Problem
 from tuner.kernel.references import ProblemSpec
 from tuner.outcome import Failure, Origin, Outcome, Timing
@@ -49,35 +52,50 @@ from tuner.search.tactic import Config, Tactic
 class TensorrtBackend(Backend):
     """Times tactics on one GPU, or on several of one model, each in an engine of its own."""
 
-    batch = 16
-    ahead = True
+    steady = False
 
     def __init__(
         self,
         problem: Problem,
-        devices: Sequence[DeviceInfo],
-        compiler: Compiles,
+        equipment: Equipment,
         options: EngineOptions,
         *,
         seed: int = 0,
         warm: bool = False,
         screening: Screening = SCREENING,
         confirmation: Confirmation = CONFIRMATION,
-        factories: Sequence[Factory] | None = None,
+        predictor: Predictor | None = None,
+        closes: Sequence[Closable] = (),
     ) -> None:
-        """Start the processes that own the devices; as for the cuda backend, but for `options`."""
-        require_one_model(devices)
-        self._problem, self._info, self._compiler, self._options = problem, devices[0], compiler, options
+        """Measure with processes that are there; as for the cuda backend, but for `options`.
+
+        The stations of the equipment make an `EngineBench` of this very problem.
+        """
+        self._problem, self._info, self._options = problem, equipment.devices[0], options
+        self._compiler, self._predictor = equipment.compiler, predictor
         self._seed, self._warm, self._confirmation = seed, warm, confirmation
-        spec = ProblemSpec.of(problem)
-        factories = factories or [partial(EngineBench, d.ordinal, spec) for d in devices]
-        stations = open_stations(devices, factories)
-        self._station, self._probe = stations[0], Nvml(devices[0].uuid).read
-        self._prepared = Prepared(problem, compiler, ahead=None)  # TensorRT takes PTX
+        self._equipment, self._closes = equipment, closes
+        self._station, self._probe = equipment.stations[0], Nvml(self._info.uuid).read
+        self._prepared = Prepared(problem, equipment.compiler, ahead=None)  # TensorRT takes PTX
         self._builder = EngineBuilder(problem, self._prepared, options)
         loader = EngineLoader(problem, self._builder, options.host is not None)
-        cases = Cases(problem, seed, rotated_bytes(devices[0], warm))
-        self._measurer = Measurer(devices, stations, self._prepared, cases, loader, screening, confirmation)
+        cases = Cases(problem, seed, rotated_bytes(self._info, warm))
+        self._measurer = Measurer(
+            equipment.devices,
+            equipment.stations,
+            self._prepared,
+            cases,
+            loader,
+            screening,
+            confirmation,
+            equipment.pace,
+        )
+        self.most = equipment.pace.most
+
+    @property
+    def width(self) -> int:  # type: ignore[override]
+        """As few as keep the GPUs busy."""
+        return self._equipment.pace.limit
 
     @property
     def origin(self) -> Origin:
@@ -89,6 +107,12 @@ class TensorrtBackend(Backend):
     def prepare(self, configs: Sequence[Config]) -> None:
         for config in configs:
             self._prepared.begin(config)
+
+    def begin(self, config: Config) -> Future[Outcome]:
+        return self._measurer.begin(config)
+
+    def foresee(self, config: Config) -> Future[Outcome] | None:
+        return None if self._predictor is None else self._predictor.submit(self._problem, config)
 
     def evaluate(self, configs: Sequence[Config]) -> Iterator[tuple[int, Outcome]]:
         return self._measurer.evaluate(configs)
@@ -124,12 +148,14 @@ class TensorrtBackend(Backend):
     def tied(self, a: Timing, b: Timing) -> bool:
         return self._measurer.tied(a, b)
 
-    def compiled(self, config: Config) -> Artifact | None:
+    def compiled(self, config: Config) -> Code | None:
         found = self._prepared.result(config)
-        return None if isinstance(found, Failure) else found
+        return None if isinstance(found, Failure) else disassembled_steps(found)
 
     def close(self) -> None:
         self._measurer.close()
+        for thing in self._closes:
+            thing.close()
 
     def engine(self, configs: Sequence[Config], fresh: bool = False) -> Built:
         """Build an engine whose builder chooses among these; its report.
@@ -147,7 +173,12 @@ class TensorrtBackend(Backend):
         return built
 
     def builder_choice(self, configs: Sequence[Config]) -> Tactic | None:
-        """What TensorRT's builder chooses when it is offered all these; None when it fails or does not tell."""
+        """What TensorRT's builder chooses when it is offered all these; None when it fails or does not tell.
+
+        Of an operator of several launches it chooses nothing: the layers are given a tactic.
+        """
+        if self._problem.kernel.parts:
+            return None
         try:
             chosen = self.engine(configs).chosen
         except FAULTS:
@@ -169,12 +200,25 @@ class TensorrtBackend(Backend):
 
 
 def open_backend(opening: Opening) -> Backend:
-    """Time engines on the GPUs that were named, which have to be of one model."""
-    devices = describe(opening.devices)
-    setting = opening.setting
-    compiler = Compiler.of(replace(devices[0].target, disassemble=False), setting.compile, opening.store)
-    options = _engine_options(setting.tensorrt, devices[0].name)
-    return TensorrtBackend(opening.problem, devices, compiler, options, seed=setting.seed, warm=opening.warm)
+    """Time engines on the GPUs that were named, which have to be of one model.
+
+    The processes that own the GPUs have the problem's plugin registered, so that each problem starts its own.
+    """
+    devices, setting, kept = describe(opening.devices), opening.setting, opening.kept or Kept()
+    compiler = measured_compiler(opening, devices, kept)
+    spec = ProblemSpec.of(opening.problem)
+    equipment = equip(devices, [partial(EngineBench, d.ordinal, spec) for d in devices], compiler, None)
+    closes: list[Closable] = [*equipment.stations, *([kept] if opening.kept is None else [])]
+    engines = _engine_options(setting.tensorrt, devices[0].name)
+    return TensorrtBackend(
+        opening.problem,
+        equipment,
+        engines,
+        seed=setting.seed,
+        warm=opening.warm,
+        predictor=predictor(equipment),
+        closes=closes,
+    )
 
 
 def _engine_options(options: TensorrtOptions, device: str) -> EngineOptions:

@@ -16,6 +16,7 @@ from tuner.backends.tensorrt.offer import CurrentOffer
 from tuner.backends.tensorrt.order import Built, Order, Shape
 from tuner.gpu import driver
 from tuner.kernel.references import ProblemSpec
+from tuner.qdp.chains import register_chain
 from tuner.qdp.library import require
 from tuner.qdp.plugin import register
 from tuner.search.tactic import Tactic
@@ -37,7 +38,8 @@ class EngineBench(Bench):
         require()
         self._problem = spec.load()
         self._offer = CurrentOffer(self._problem)
-        self._plugin = register(self._problem.kernel, self._offer)
+        kernel = self._problem.kernel
+        self._plugin = register_chain(kernel, self._offer) if kernel.parts else register(kernel, self._offer)
         self._log = Log()
         self._logger = make_logger(self._log)
         self._stream = driver.stream()
@@ -52,8 +54,8 @@ class EngineBench(Bench):
             EngineError: with everything that TensorRT and the plugin's functions said.
             ConfigError: when the network cannot be made, whatever the tactic.
         """
-        self._offer.change(order.offered, order.artifacts)
-        self._plugin.errors.clear()
+        self._offer.change(order.offered, order.codes)
+        self._plugin.forget()
         self._log.take()
         cache = order.timing_cache
         before = cache.read_bytes() if cache.exists() and not order.fresh else b""
@@ -64,7 +66,7 @@ class EngineBench(Bench):
         kernel = self._problem.kernel
         names = (*kernel.inputs, *kernel.outputs) if order.host is None else ()
         try:
-            plan = build(self._logger, define, order.workspace_bytes, before)
+            plan = build(self._logger, define, self._plugin.configure, order.workspace_bytes, before)
             engine = Engine(self._logger, plan.data, names)
         except (EngineError, ValueError, TypeError, RuntimeError) as e:
             raise self._refusal("TensorRT builds no engine", e) from None
@@ -86,8 +88,12 @@ class EngineBench(Bench):
         return placed.evidence(self.probes)
 
     def time_engine(self, handle: int, key: int, shapes: Sequence[Shape], launches: int) -> float:
-        """Microseconds that runs back to back take; their number is a multiple of that of the sets."""
-        loaded, sets = self._engines[handle], self.placed[key].addresses()
+        """Microseconds that runs back to back take; their number is a multiple of that of the sets.
+
+        What they change in place is restored before, in no time that counts.
+        """
+        loaded, placed = self._engines[handle], self.placed[key]
+        sets = placed.addresses()
         self._reshape(loaded, shapes)
         if launches not in loaded.graphs:
             for addresses in sets:  # what a first run at a shape still has to do cannot be captured
@@ -99,6 +105,7 @@ class EngineBench(Bench):
                     self._run(loaded.engine, sets[i % len(sets)])
 
             loaded.graphs[launches] = driver.CapturedGraph(self._stream, runs)
+        placed.restore()
         return loaded.graphs[launches].run()
 
     def unload_engine(self, handle: int) -> None:
@@ -131,7 +138,7 @@ class EngineBench(Bench):
 
     def _report(self, handle: int, order: Order, plan: Plan, engine: Engine, cache_bytes: int) -> Built:
         layers = engine.describe()
-        known = {Tactic(c).id: a for c, a in order.artifacts}  # with the default, which should not be in there
+        known = {Tactic(c).id: code for c, code in order.codes}  # with the default, which should not be in there
         return Built(
             handle=handle,
             seconds=plan.seconds,

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 Define: TypeAlias = "Callable[[trt.INetworkDefinition], Mapping[str, Profile]]"
 """Fills an empty network; returns the shapes of dynamic inputs."""
 
+Configure: TypeAlias = "Callable[[trt.IBuilderConfig], None]"
+"""Tells a builder what the layers of the network need."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -33,12 +36,15 @@ class Plan:
     timing_cache: bytes
 
 
-def build(logger: trt.ILogger, define: Define, workspace_bytes: int, timing_cache: bytes = b"") -> Plan:
+def build(
+    logger: trt.ILogger, define: Define, configure: Configure, workspace_bytes: int, timing_cache: bytes = b""
+) -> Plan:
     """Build an engine of a strongly typed network, with a description of every layer.
 
     Args:
         logger: is told what happens.
         define: fills the network.
+        configure: tells the builder's config what its layers need.
         workspace_bytes: scratch memory that layers may use.
         timing_cache: what earlier builds measured; one of another device or version is started anew.
 
@@ -53,6 +59,7 @@ def build(logger: trt.ILogger, define: Define, workspace_bytes: int, timing_cach
     profiles = define(network)
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace_bytes)
+    configure(config)
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
     if profiles:
         profile = builder.create_optimization_profile()

@@ -7,16 +7,17 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tuner.compile.artifact import Artifact
+from tuner.compile.artifact import Code
 
 
-def chosen(layers: str, plan: bytes, known: Mapping[int, Artifact]) -> int | None:
+def chosen(layers: str, plan: bytes, known: Mapping[int, Code]) -> int | None:
     """The id of the chosen tactic; None where the engine does not tell, or tells of several.
 
     The engine inspector is asked first: the value of a layer's "Tactic…" field is looked for among the
     ids of the plugin, which are 31-bit hashes, so that nothing else is likely to have the same
     value. An inspector that does not name custom tactics leaves the plan itself, which holds the PTX of
-    the chosen tactic, where no two tactics have the same PTX.
+    the chosen tactic, where no two tactics have the same PTX. Of an operator of several launches the inspector names
+    the tactics of its steps, which are others, so that the plan alone tells.
 
     Args:
         layers: the engine inspector's description, as JSON.
@@ -29,7 +30,7 @@ def chosen(layers: str, plan: bytes, known: Mapping[int, Artifact]) -> int | Non
         described = {}
     named = {value for value in _tactic_values(described) if value in known}
     if not named:
-        named = {i for i, a in known.items() if a.ptx.encode() in plan}
+        named = {i for i, code in known.items() if all(a.ptx.encode() in plan for a in code.steps)}
     return named.pop() if len(named) == 1 else None
 
 

@@ -13,7 +13,7 @@ from tuner.backends.cuda.station import PLACE_S, Loader, Runner, Station, longes
 from tuner.backends.tensorrt.bench import EngineBench
 from tuner.backends.tensorrt.order import Built, Host, Order
 from tuner.backends.tensorrt.runner import LoadedEngine, build_engine, declared_shapes, unload_engine
-from tuner.compile.artifact import Artifact
+from tuner.compile.artifact import Code
 from tuner.errors import ConfigError
 from tuner.kernel.problem import Problem
 from tuner.outcome import Failure, FailureClass, TacticError
@@ -66,9 +66,9 @@ class EngineBuilder:
         """The default's code goes along, in case TensorRT asks for tactic 0."""
         wanted = dict.fromkeys(map(Tactic, [*configs, self._default]))
         outcomes = {t: self._prepared.result(t.config) for t in wanted}
-        artifacts = tuple((t.config, o) for t, o in outcomes.items() if not isinstance(o, Failure))
+        codes = tuple((t.config, o) for t, o in outcomes.items() if not isinstance(o, Failure))
         options = self._options
-        order = Order(tuple(configs), artifacts, host, options.workspace_bytes, options.timing_cache, fresh)
+        order = Order(tuple(configs), codes, host, options.workspace_bytes, options.timing_cache, fresh)
         return build_engine(station, order, options.build_timeout_s)
 
 
@@ -92,9 +92,7 @@ class EngineLoader(Loader):
             if station.call(PLACE_S, EngineBench.worn):
                 station.restart()
 
-    def runner(
-        self, station: Station, artifact: Artifact, config: Config, case: Case, incumbent_us: float | None
-    ) -> Runner:
+    def runner(self, station: Station, code: Code, config: Config, case: Case, incumbent_us: float | None) -> Runner:
         """Build the tactic's engine. The first one is built twice, to see what the timing cache is worth."""
         facts: dict[str, float] = {}
         if not self._compared:

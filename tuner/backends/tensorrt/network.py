@@ -12,18 +12,21 @@ from tuner.errors import ConfigError, did_you_mean
 from tuner.kernel.loader import import_file
 from tuner.kernel.problem import Problem
 from tuner.qdp.dtypes import to_tensorrt
-from tuner.qdp.tables import call_values
 
 if TYPE_CHECKING:
     import tensorrt as trt
 
+    from tuner.qdp.chains import PluginChain
     from tuner.qdp.plugin import Plugin
 
 
-def add_alone(network: trt.INetworkDefinition, plugin: Plugin, problem: Problem) -> Mapping[str, Profile]:
-    """Make the plugin the network's only layer; returns the profiles of dynamic inputs.
+def add_alone(network: trt.INetworkDefinition, plugin: Plugin | PluginChain, problem: Problem) -> Mapping[str, Profile]:
+    """Make the operator all that is in the network; returns the profiles of dynamic inputs.
 
     Inputs and outputs are named as the kernel's tensors.
+
+    Raises:
+        ConfigError: when TensorRT does not add a layer.
     """
     profiles: dict[str, Profile] = {}
     inputs = []
@@ -33,17 +36,15 @@ def add_alone(network: trt.INetworkDefinition, plugin: Plugin, problem: Problem)
         inputs.append(network.add_input(name, to_tensorrt(problem.dtype(tensor)), shape))
         if -1 in shape:
             profiles[name] = profile
-    layer = network.add_plugin(plugin(*inputs, **call_values(problem)), aot=True)
-    if layer is None:
-        raise EngineError("TensorRT does not add the plugin's layer", ())
-    for i, name in enumerate(problem.kernel.outputs):
-        output = layer.get_output(i)
+    for name, output in plugin.place(network, inputs, problem).items():
         output.name = name
         network.mark_output(output)
     return profiles
 
 
-def add_host(network: trt.INetworkDefinition, plugin: Plugin, host: Host, logger: trt.ILogger) -> Mapping[str, Profile]:
+def add_host(
+    network: trt.INetworkDefinition, plugin: Plugin | PluginChain, host: Host, logger: trt.ILogger
+) -> Mapping[str, Profile]:
     """Fill the network with the user's; returns the profiles of dynamic inputs.
 
     Raises:
@@ -69,7 +70,7 @@ def _inputs(network: trt.INetworkDefinition) -> list[Any]:
     return [network.get_input(i) for i in range(network.num_inputs)]
 
 
-def _call(path: Path, name: str, network: trt.INetworkDefinition, plugin: Plugin) -> None:
+def _call(path: Path, name: str, network: trt.INetworkDefinition, plugin: Plugin | PluginChain) -> None:
     """Call the function of a Python file that adds inputs, layers and outputs."""
     function = getattr(import_file(path), name, None)
     if not callable(function):

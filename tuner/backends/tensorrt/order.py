@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from tuner.compile.artifact import Artifact
+from tuner.compile.artifact import Code
 from tuner.search.tactic import Config
 
 Shape: TypeAlias = tuple[int, ...]
@@ -33,8 +33,9 @@ class Order:
     """An engine to build.
 
     Attributes:
-        offered: configurations among which the builder may choose; usually one.
-        artifacts: the code of the offered tactics and of the default, each with its configuration.
+        offered: configurations among which the builder may choose; usually one, and always one of an operator of
+            several launches, whose layers are given it.
+        codes: the code of the offered tactics and of the default, each with its configuration.
         host: the network around the plugin; None: the plugin is the only layer.
         workspace_bytes: scratch memory that the builder's own layers may use.
         timing_cache: file that the builder's timings are read from and left in.
@@ -42,7 +43,7 @@ class Order:
     """
 
     offered: tuple[Config, ...]
-    artifacts: tuple[tuple[Config, Artifact], ...]
+    codes: tuple[tuple[Config, Code], ...]
     host: Host | None
     workspace_bytes: int
     timing_cache: Path

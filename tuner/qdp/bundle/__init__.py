@@ -1,5 +1,6 @@
 """Write a folder that serves tactics to TensorRT by itself.
 
+- `chains`: what a bundle holds of an operator of several launches: a plugin for each, and what their layers are given
 - `contents`: what a bundle holds of one problem on one device
 - `export`: a folder that serves frozen tactics to TensorRT with neither this package nor Triton installed
 - `folder`: what the files of a bundle hold: PTX, plugin.py, manifest.json. Equal contents give equal bytes

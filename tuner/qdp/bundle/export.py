@@ -16,6 +16,7 @@ import msgspec
 from tuner.compile.blobs import Store, default_folder
 from tuner.compile.compiler import Compiler
 from tuner.compile.options import CompileOptions
+from tuner.compile.steps import submit_steps
 from tuner.errors import ConfigError, NoValidTacticError
 from tuner.gpu.target import Target
 from tuner.kernel.identity import kernel_hash
@@ -72,7 +73,7 @@ def export_bundle(
 
 def _judged(held: Held, proven: Mapping[str, str]) -> Held:
     """The same, and verified where a GPU has found all the code that it serves correct."""
-    if held.entry.verified == VERIFIED or not all(artifact.digest in proven for _, artifact in held.tactics):
+    if held.entry.verified == VERIFIED or not all(code.digest in proven for _, code in held.tactics):
         return held
     return replace(held, entry=msgspec.structs.replace(held.entry, verified=VERIFIED))
 
@@ -145,7 +146,7 @@ def _compiled(found: list[tuple[Problem, Entry]]) -> Iterator[Held]:
                 compilers[entry.capability] = compiler
                 stack.callback(compiler.close)
             for config in configs_of(problem, entry):
-                compilers[entry.capability].submit(problem, config)
+                submit_steps(compilers[entry.capability], problem, config)
         for problem, entry in found:
             assert entry.capability is not None
             yield hold(problem, entry, compilers[entry.capability])

@@ -25,6 +25,8 @@ class BundledTensor(Struct, frozen=True):
 
     Attributes:
         dtype: a dtype variable or TensorRT's name of a data type.
+        alias: of an output, the input in whose place it lies; "" for memory of its own.
+        scratch: whether it is memory that nobody reads afterwards.
         shape: as the kernel declares it, for people.
         extents: the shape as terms of dimensions and attributes, a first one of any number of dimensions as ``*name``;
             none in an older bundle.
@@ -33,6 +35,8 @@ class BundledTensor(Struct, frozen=True):
     dtype: str
     shape: str
     extents: tuple[Term, ...] = ()
+    alias: str = ""
+    scratch: bool = False
 
 
 class BundledTactic(Struct, frozen=True):
@@ -40,7 +44,8 @@ class BundledTactic(Struct, frozen=True):
 
     Attributes:
         id, config: the tactic.
-        time_us, statistic: microseconds per launch, and what that is of the samples; None for a default that failed.
+        time_us, statistic: microseconds per launch, and what that is of the samples; None for a default that failed,
+            and for a step of an operator, which is timed as a whole.
         entry: the name of the kernel in the PTX.
         ptx: the file in the bundle.
         ptx_version, target: what the PTX says it is for.
@@ -85,7 +90,7 @@ class BundledProblem(Struct, frozen=True):
         default: the kernel's default.
         times, verified, environment, compiler: where the times and the code come from.
         source: the hash of the kernel's source.
-        data: the problem; None in an older bundle.
+        data: the problem; None in an older bundle, and for a step of an operator.
     """
 
     problem: str
@@ -126,11 +131,76 @@ class BundledKernel(Struct, frozen=True):
     tables: dict[str, tuple[str, ...]] = {}
 
 
+class BundledStep(Struct, frozen=True):
+    """A layer of an operator of several launches: its plugin, and the operator's tensors that it takes and makes."""
+
+    plugin: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+class BundledChoice(Struct, frozen=True):
+    """What the layers of an operator are given for one problem on one device.
+
+    Attributes:
+        problem, device, capability, portable, types, attributes, dims, times, verified, environment, compiler, source,
+            data: as for `BundledProblem`.
+        shapes: the smallest and the largest extents of each input.
+        config: the tactic.
+        steps: the attributes of each layer.
+        time_us, statistic: as for `BundledTactic`, of the whole.
+    """
+
+    problem: str
+    device: str
+    capability: tuple[int, int] | None
+    portable: bool
+    types: dict[str, str]
+    attributes: dict[str, Attribute]
+    dims: dict[str, tuple[int, int, int]]
+    shapes: dict[str, tuple[tuple[int, int], ...]]
+    config: dict[str, Value]
+    steps: tuple[dict[str, Attribute], ...]
+    time_us: float | None
+    statistic: str | None
+    times: BundledTimes
+    verified: str
+    environment: dict[str, str]
+    compiler: str
+    source: str
+    data: ProblemData | None = None
+
+
+class BundledChain(Struct, frozen=True):
+    """An operator of several launches.
+
+    Attributes:
+        inputs, outputs, attributes, solutions, tables: as for `BundledKernel`.
+        steps: its layers, in order.
+        problems: what they are given.
+    """
+
+    inputs: dict[str, BundledTensor]
+    outputs: dict[str, BundledTensor]
+    attributes: dict[str, Attribute]
+    steps: tuple[BundledStep, ...]
+    problems: tuple[BundledChoice, ...] = ()
+    solutions: tuple[tuple[str, str, int, Term], ...] = ()
+    tables: dict[str, tuple[str, ...]] = {}
+
+
 class Manifest(Struct, frozen=True, kw_only=True):
-    """The content of the file: kernels by plugin id, and the SHA-256 of every other file by its name."""
+    """The content of the file.
+
+    Attributes:
+        kernels: what is behind each plugin, by its id.
+        files: the SHA-256 of every other file by its name.
+        chains: the operators of several launches, each launch of which is one of the plugins.
+    """
 
     format: Literal["qdp-tuner bundle"] = FORMAT
     version: Literal[1] = VERSION
     made_by: str
     kernels: dict[str, BundledKernel]
     files: dict[str, str]
+    chains: dict[str, BundledChain] = {}

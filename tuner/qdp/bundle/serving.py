@@ -12,6 +12,7 @@ import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import tensorrt as trt
@@ -78,6 +79,9 @@ def describe(plugin: str, inputs: Sequence[Any], attributes: Mapping[str, Any]) 
     sizes, leading = _sizes(kernel, shapes, attributes), _leading(kernel, shapes)
     outputs = []
     for tensor in kernel["outputs"].values():
+        if tensor["alias"]:  # of the descriptor itself: TensorRT knows no copy of it
+            outputs.append(dict(zip(kernel["inputs"], inputs, strict=True))[tensor["alias"]].aliased())
+            continue
         rest = [_evaluate(term, sizes) for term in tensor["extents"][_variadic(tensor) :]]
         shape = [*leading[tensor["extents"][0]], *rest] if _variadic(tensor) else rest
         outputs.append(trtp.from_shape_expr(tuple(shape), types[tensor["dtype"]]))
@@ -110,9 +114,99 @@ def launch(plugin: str, inputs: Sequence[Any], attributes: Mapping[str, Any], ta
     return chosen["entry"], PTX[chosen["ptx"]], params, extra
 
 
+def add(operator: str, network: Any, tensors: Sequence[Any], attributes: Mapping[str, Any], problem: str = "") -> Any:
+    """Add the layers of an operator to a network; returns its output tensor, or a tuple of several."""
+    chain = MANIFEST["chains"].get(operator)
+    whole = chain or MANIFEST["kernels"][operator]
+    if len(tensors) != len(whole["inputs"]):
+        raise BundleError(f"{operator} takes {len(whole['inputs'])} tensors: {', '.join(whole['inputs'])}")
+    known = whole["attributes"] | {n: w[0] for n, w in whole["tables"].items() if n not in whole["attributes"]}
+    for name in attributes:
+        if name not in known:
+            raise BundleError(f"{operator} has no attribute {name!r}; it has {', '.join(known) or 'none'}")
+    given = {n: _position(whole["tables"].get(n), n, attributes.get(n, v)) for n, v in known.items()}
+    steps: list[dict[str, Any]] = [
+        {"plugin": operator, "inputs": list(whole["inputs"]), "outputs": list(whole["outputs"])}
+    ]
+    values = [given]
+    if chain is not None:
+        steps, values = chain["steps"], _choose(operator, chain, tensors, given, problem)["steps"]
+    found = dict(zip(whole["inputs"], tensors, strict=True))
+    for step, chosen in zip(steps, values, strict=True):
+        namespace, name = step["plugin"].split("::")
+        make = getattr(getattr(trtp.op, namespace), name)
+        layer = network.add_plugin(make(*(found[n] for n in step["inputs"]), **chosen), aot=True)
+        if layer is None:
+            raise BundleError(f"{step['plugin']}: TensorRT does not add the layer; its log says why")
+        found |= {n: layer.get_output(i) for i, n in enumerate(step["outputs"])}
+    results = tuple(found[n] for n, tensor in whole["outputs"].items() if not tensor["scratch"])
+    return results[0] if len(results) == 1 else results
+
+
+def configure(config: Any) -> None:
+    """Have a builder take what the plugins need: outputs in the place of inputs are a preview feature."""
+    if any(tensor["alias"] for kernel in MANIFEST["kernels"].values() for tensor in kernel["outputs"].values()):
+        config.set_preview_feature(trt.PreviewFeature.ALIASED_PLUGIN_IO_10_03, True)
+
+
+def _position(words: Sequence[str] | None, name: str, value: Any) -> Any:
+    """What an attribute is passed as: a word as its position."""
+    if words is None or not isinstance(value, str):
+        return value
+    if value not in words:
+        raise BundleError(f"{name}={value!r} is none of {', '.join(words)}")
+    return words.index(value)
+
+
+def _choose(
+    operator: str, chain: dict[str, Any], tensors: Sequence[Any], attributes: Mapping[str, Any], problem: str
+) -> dict[str, Any]:
+    """What the layers of an operator are given: TensorRT asks for shapes before it chooses tactics, so it is now."""
+    shapes = [tuple(tensor.shape) for tensor in tensors]
+    if not problem and all(-1 not in shape for shape in shapes):
+        fixed = [SimpleNamespace(dtype=t.dtype, shape=_Fixed(s)) for t, s in zip(tensors, shapes, strict=True)]
+        return _fitting(operator, chain, fixed, attributes)
+    types = {t["dtype"]: tensor.dtype.name for t, tensor in zip(chain["inputs"].values(), tensors, strict=True)}
+    meant = {n: v for n, v in _meant(chain, attributes).items() if n in chain["attributes"]}
+    fitting = [
+        held
+        for held in chain["problems"]
+        if problem in ("", held["problem"])
+        and types.items() <= held["types"].items()
+        and {n: repr(v) for n, v in held["attributes"].items()} == {n: repr(v) for n, v in meant.items()}
+        and all(_covers(ends, shape) for ends, shape in zip(held["shapes"].values(), shapes, strict=True))
+    ]
+    labels = dict.fromkeys(held["problem"] for held in fitting)
+    if len(labels) != 1:
+        known = "; ".join(labels or dict.fromkeys(held["problem"] for held in chain["problems"]))
+        asked = ", ".join(map(str, shapes))
+        what = "several problems fit" if labels else "no problem fits"
+        raise BundleError(f"{operator}: {what} {asked}; say which as problem=…: {known}")
+    return _on_device(operator, fitting)[0]
+
+
+def _covers(ends: Sequence[Sequence[int]], shape: Sequence[int]) -> bool:
+    """Whether a tensor of a network, of which some extents are unknown (-1), may have the extents of a problem."""
+    return len(ends) == len(shape) and all(
+        a < b if d == -1 else a <= d <= b for (a, b), d in zip(ends, shape, strict=True)
+    )
+
+
+class _Fixed(tuple[int, ...]):
+    """A shape that is known."""
+
+    is_dynamic = False
+
+
 def _find(plugin: str, inputs: Sequence[Any], attributes: Mapping[str, Any]) -> dict[str, Any]:
     """The problem of the manifest that these tensors are an instance of, for this device."""
-    kernel = MANIFEST["kernels"][plugin]
+    return _fitting(plugin, MANIFEST["kernels"][plugin], inputs, attributes)
+
+
+def _fitting(
+    plugin: str, kernel: dict[str, Any], inputs: Sequence[Any], attributes: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The problem of a kernel or a chain that these tensors are an instance of, for this device."""
     meant = _meant(kernel, attributes)
     types = {name: dtype.name for name, dtype in _types(kernel, inputs, meant).items()}
     attributes = {name: value for name, value in meant.items() if name in kernel["attributes"]}

@@ -86,7 +86,7 @@ class RehearsedChain:
             for tensor in problem.kernel.inputs.values()
         ]
         with suppress(LayerBroken):  # which rule it is, is among what was learned of the layer
-            self._plugin.add(network, *inputs, problem=problem)  # type: ignore[arg-type]
+            self._plugin.add(network, *inputs, problem=problem)
         return network.layers
 
     def _step_broken(self, layer: PlayedLayer, step: StepProblem, target: Target) -> Iterator[Broken]:

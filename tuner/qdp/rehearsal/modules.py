@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,14 @@ from tuner.kernel.loader import import_file
 from tuner.qdp.rehearsal.builder import DEFAULT, Broken, Rehearsal, play
 from tuner.qdp.rehearsal.call import Call, example, parse
 from tuner.qdp.rehearsal.calling import in_layer
+from tuner.qdp.rehearsal.network import LayerBroken, PlayedNetwork
 from tuner.qdp.rehearsal.rules import examine
 
 CALLS = "REHEARSAL"
 """The variable in which a module may keep the calls to play, as a list of texts."""
+
+OPERATORS = "OPERATORS"
+"""The variable in which a module may keep functions that add operators of several layers to a network, by id."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +35,14 @@ class LoadedModule:
     Attributes:
         plugins: ids, each with a call to copy and complete.
         calls: those that the module itself names.
+        operators: what adds the layers of operators that are several plugins, by the operators' ids.
         broken: what NVIDIA's layer said when it refused a registration.
     """
 
     plugins: Mapping[str, str]
     calls: tuple[str, ...]
     broken: Broken | None = None
+    operators: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
 
 
 @contextmanager
@@ -87,7 +93,39 @@ def load_module(path: Path, device: Device) -> LoadedModule:
     calls = variables.get(CALLS, ())
     if not isinstance(calls, list | tuple) or not all(isinstance(call, str) for call in calls):
         raise ConfigError(f"{path}: {CALLS} is {calls!r}; give a list of texts, such as {list(plugins.values())}")
-    return LoadedModule(plugins, tuple(calls))
+    operators = variables.get(OPERATORS, {})
+    if not isinstance(operators, dict) or not all(map(callable, operators.values())):
+        raise ConfigError(f"{path}: {OPERATORS} is {operators!r}; give a table of functions by the operators' ids")
+    return LoadedModule(plugins, tuple(calls), operators={n: f for n, f in operators.items() if n not in plugins})
+
+
+def rehearse_operator(
+    text: str, add: Callable[..., Any], tactics: int | None, device: Device | None
+) -> list[tuple[str, Rehearsal, tuple[Broken, ...]]]:
+    """Play a call of an operator of several layers as a network of them.
+
+    Args:
+        text: as `tuner.qdp.rehearsal.call.parse` reads it.
+        add: adds the layers to a network, given it, the tensors and the attributes.
+        tactics, device: as for `rehearse_call`.
+
+    Returns:
+        For each layer that was added, its plugin, what was played of it, and all broken rules.
+
+    Raises:
+        ConfigError: when the call cannot be read, or no layer is added.
+    """
+    call = parse(text)
+    network = PlayedNetwork(lambda offered: (offered or (DEFAULT,))[:tactics])
+    inputs = [network.add_input(tensor) for tensor in call.tensors]
+    try:
+        add(network, *inputs, **call.attributes)
+    except LayerBroken:
+        pass  # which rule it is, is among what was learned of the layer
+    except Exception as e:
+        raise ConfigError(f"call {text!r}: {type(e).__name__}: {e}") from e
+    target = None if device is None else device.target
+    return [(layer.plugin, layer.rehearsal, examine(layer.rehearsal, target)) for layer in network.layers]
 
 
 def rehearse_call(text: str, tactics: int | None, device: Device | None) -> tuple[Rehearsal, tuple[Broken, ...]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 from .bindings import NetworkTensor, load
@@ -14,12 +15,16 @@ from .builder import WHICH, Broken, ChooseTactics, PlayedTensor, Rehearsal, offe
 
 
 class PlayedNetworkTensor(NetworkTensor):
-    """A tensor of a played network: shape and type as TensorRT shows them, and what they are at each end."""
+    """A tensor of a played network: shape and type as TensorRT shows them, and what they are at each end.
 
-    def __init__(self, played: PlayedTensor) -> None:
+    Attributes:
+        number: its place in the order in which tensors came into the network.
+    """
+
+    def __init__(self, played: PlayedTensor, number: int) -> None:
         trt = load()
         self.name = ""
-        self.played = played
+        self.played, self.number = played, number
         self.dtype = getattr(trt.DataType, played.dtype)
         self.shape = trt.Dims([a if a == b else -1 for a, b in zip(played.min, played.max, strict=True)])
 
@@ -31,17 +36,18 @@ class PlayedLayer:
     Attributes:
         plugin: its id.
         tensors, attributes: what it was called with.
+        outputs: what it makes.
         rehearsal: what the builder learned of it.
     """
 
     plugin: str
-    tensors: tuple[PlayedTensor, ...]
+    tensors: tuple[PlayedNetworkTensor, ...]
     attributes: Mapping[str, Any]
+    outputs: tuple[PlayedNetworkTensor, ...] = field(repr=False)
     rehearsal: Rehearsal
-    _outputs: tuple[PlayedNetworkTensor, ...] = field(repr=False)
 
     def get_output(self, index: int) -> PlayedNetworkTensor:
-        return self._outputs[index]
+        return self.outputs[index]
 
 
 class LayerBroken(Exception):  # noqa: N818
@@ -56,7 +62,7 @@ class PlayedNetwork:
     """
 
     def __init__(self, choose: ChooseTactics = offered_or_default) -> None:
-        self._choose = choose
+        self._choose, self._numbers = choose, count()
         self.layers: list[PlayedLayer] = []
 
     @property
@@ -66,7 +72,7 @@ class PlayedNetwork:
 
     def add_input(self, tensor: PlayedTensor) -> PlayedNetworkTensor:
         """An input. Unlike TensorRT's, it knows its optimization profile."""
-        return PlayedNetworkTensor(tensor)
+        return PlayedNetworkTensor(tensor, next(self._numbers))
 
     def add_plugin(self, func: Callable[..., Any], aot: bool = False) -> PlayedLayer:
         """Play a plugin on the tensors that it is called with.
@@ -75,11 +81,11 @@ class PlayedNetwork:
             LayerBroken: when it breaks a rule before it has outputs.
         """
         inputs, _, plugin = func(load().QuickPluginCreationRequest.STRICT_AOT)
-        name, tensors = f"{plugin.plugin_namespace}::{plugin.plugin_name}", tuple(t.played for t in inputs)
-        rehearsal = play(name, tensors, dict(plugin.attrs), self._choose)
-        outputs = [PlayedTensor(dtype, *(shapes[which] for which in WHICH)) for dtype, shapes in rehearsal.outputs]
-        made = tuple(map(PlayedNetworkTensor, outputs))
-        self.layers.append(PlayedLayer(name, tensors, dict(plugin.attrs), rehearsal, made))
+        name, attributes = f"{plugin.plugin_namespace}::{plugin.plugin_name}", dict(plugin.attrs)
+        rehearsal = play(name, [tensor.played for tensor in inputs], attributes, self._choose)
+        made = [PlayedTensor(dtype, *(shapes[which] for which in WHICH)) for dtype, shapes in rehearsal.outputs]
+        outputs = tuple(PlayedNetworkTensor(tensor, next(self._numbers)) for tensor in made)
+        self.layers.append(PlayedLayer(name, tuple(inputs), attributes, outputs, rehearsal))
         if rehearsal.broken:
             raise LayerBroken(f"{name}: {rehearsal.broken[0].rule}: {rehearsal.broken[0].message}")
         return self.layers[-1]
