@@ -92,7 +92,9 @@ def test_what_no_kernel_does_is_left_to_do(project: Path) -> None:
 
 @pytest.mark.skipif(TORCH, reason="torch knows what it is")
 def test_what_the_stand_in_for_torch_does_not_have_is_named(project: Path) -> None:
-    done = command(project, "adopt", "mine:running", "--call", "f(fp32[M=64, N=1024])", "--id", "my::op", "--out", "op.py")
+    done = command(
+        project, "adopt", "mine:running", "--call", "f(fp32[M=64, N=1024])", "--id", "my::op", "--out", "op.py"
+    )
 
     assert done.returncode == 2
     assert "Tensor.cumsum is not among what stands for torch; install torch" in done.stderr

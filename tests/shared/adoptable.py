@@ -1,6 +1,6 @@
 """Host functions as people write them, and what makes them files."""
 
-SOURCE = '''
+SOURCE = """
 import torch
 import triton
 import triton.language as tl
@@ -84,4 +84,4 @@ def whole_rows(x, y):
 
 def running(x):
     return add_(x, x.cumsum(0))
-'''
+"""

@@ -54,13 +54,14 @@ def adopt(function: str, call: str, *, kernel_id: str, out: Path, target: str = 
         target: the GPU that answers, by name.
 
     Raises:
-        ConfigError: when there is no such function, the call does not read, the function cannot be run, or a file exists.
+        ConfigError: when there is no such function, the call does not read, the function cannot be run, or a file
+            exists.
         StorageError: when a file cannot be written.
     """
     config, test, seen_from_there = writing.places(out)
-    for path in (out, config, test):
-        if path.exists() or path.is_symlink():
-            raise ConfigError(f"{path} exists and is left as it is; name another file with --out")
+    for place in (out, config, test):
+        if place.exists() or place.is_symlink():
+            raise ConfigError(f"{place} exists and is left as it is; name another file with --out")
     read_call = parse_call(call)
     device = find_device(target)
     module, path, root = _located(function)
@@ -90,7 +91,11 @@ def adopt(function: str, call: str, *, kernel_id: str, out: Path, target: str = 
         (module, path.partition(".")[0]),
         missing,
     )
-    files = {out: text, config: writing.config(found, seen_from_there), test: writing.test(found, kernel_id, seen_from_there)}
+    files = {
+        out: text,
+        config: writing.config(found, seen_from_there),
+        test: writing.test(found, kernel_id, seen_from_there),
+    }
     for place, content in files.items():
         try:
             place.parent.mkdir(parents=True, exist_ok=True)

@@ -57,7 +57,7 @@ class Branches:
 
 def _plain(function: Any) -> Any:
     """The function itself: of `torch.autograd.Function.apply`, the forward of the class."""
-    owner = getattr(function, "__self__", None)
+    owner: Any = getattr(function, "__self__", None)
     if getattr(function, "__name__", "") == "apply" and hasattr(owner, "forward"):
         return inspect.unwrap(owner.forward)
     return inspect.unwrap(function)

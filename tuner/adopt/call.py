@@ -57,7 +57,9 @@ class HostCall:
 
     def bound(self, parameters: tuple[str, ...]) -> dict[str, Any]:
         """Every argument by the name of the parameter that takes it, or by its position."""
-        by_position = {parameters[i] if i < len(parameters) else f"argument{i}": a for i, a in enumerate(self.arguments)}
+        by_position = {
+            parameters[i] if i < len(parameters) else f"argument{i}": a for i, a in enumerate(self.arguments)
+        }
         return {**by_position, **self.named}
 
 
@@ -201,9 +203,11 @@ def _evaluate(node: ast.expr, sizes: Mapping[str, int]) -> int:
         case ast.Name(id=name) if name in sizes:
             return sizes[name]
         case ast.Name(id=name):
-            raise ConfigError(f"dimension {name} has no size; write {name}=8192 in one place{did_you_mean(name, sizes)}")
+            raise ConfigError(
+                f"dimension {name} has no size; write {name}=8192 in one place{did_you_mean(name, sizes)}"
+            )
         case ast.BinOp(left, op, right) if type(op) in _OPERATORS:
             return INTEGER_OPERATORS[_OPERATORS[type(op)]](_evaluate(left, sizes), _evaluate(right, sizes))
         case ast.Call(func=ast.Name(id="cdiv" | "max" | "min" as name), args=[left, right]):
-            return INTEGER_OPERATORS[name](_evaluate(left, sizes), _evaluate(right, sizes))  # type: ignore[index]
+            return INTEGER_OPERATORS[name](_evaluate(left, sizes), _evaluate(right, sizes))
     raise ConfigError(f"{ast.unparse(node)!r} is no extent; it is made of dimensions, numbers, + - * // and cdiv")

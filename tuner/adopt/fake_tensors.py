@@ -61,8 +61,8 @@ class FakeTensors:
         before = {n: FakeTensor.__dict__[n] for n in ("data_ptr", "contiguous") if n in FakeTensor.__dict__}
         touch_gpu = fake_tensor.init_gpu_context
         fake_tensor.init_gpu_context = lambda device: None  # there is none, though `torch.cuda` says so
-        FakeTensor.data_ptr = lambda tensor: self._address(tensor)  # type: ignore[method-assign]
-        FakeTensor.contiguous = _contiguous  # type: ignore[method-assign]
+        FakeTensor.data_ptr = lambda tensor: self._address(tensor)
+        FakeTensor.contiguous = _contiguous
         try:
             yield
         finally:
@@ -81,7 +81,7 @@ class FakeTensors:
     def _address(self, tensor: Any) -> int:
         view = self.view_of(tensor)
         assert view is not None
-        return (view.memory + 1) * _ADDRESS_STEP + view.offset * tensor.element_size()
+        return (view.memory + 1) * _ADDRESS_STEP + view.offset * int(tensor.element_size())
 
     def _number(self, tensor: Any) -> int | None:
         return self._numbers.get(tensor.untyped_storage()._cdata)
@@ -139,7 +139,7 @@ def _contiguous(tensor: Any, **_: Any) -> Any:
 def _watcher(tensors: FakeTensors) -> Any:
     from torch.utils._python_dispatch import TorchDispatchMode
 
-    class Watcher(TorchDispatchMode):
+    class Watcher(TorchDispatchMode):  # type: ignore[misc]
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             result = func(*args, **(kwargs or {}))
             tensors.seen(func, args, kwargs or {}, result)

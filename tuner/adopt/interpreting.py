@@ -126,7 +126,7 @@ def _on_gpu_by_name(torch: Any) -> Iterator[None]:
             return torch.device("cpu")
         return "cpu" if isinstance(value, str) and value.partition(":")[0] == "cuda" else value
 
-    class ByName(TorchFunctionMode):
+    class ByName(TorchFunctionMode):  # type: ignore[misc]
         def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             if func is is_cuda:
                 return True
@@ -142,7 +142,7 @@ def _on_gpu_by_name(torch: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _interpreter_put_right() -> Iterator[None]:
-    """Have the interpreter know libdevice and count loops, and pass floats as Triton's launcher does: as fp32 scalars."""
+    """Have the interpreter know libdevice, count loops, and pass floats as Triton's launcher does: as fp32 scalars."""
     import numpy as np
     import triton.language as tl
     from triton.runtime import interpreter

@@ -53,7 +53,12 @@ def import_with_stand_ins(module: str) -> tuple[ModuleType, tuple[str, ...]]:
                 return importlib.import_module(module), tuple(missing)
         except ModuleNotFoundError as e:
             top = (e.name or "").partition(".")[0]
-            if not top or top in missing or len(missing) >= _MOST or top in (module.partition(".")[0], "tuner", "triton"):
+            if (
+                not top
+                or top in missing
+                or len(missing) >= _MOST
+                or top in (module.partition(".")[0], "tuner", "triton")
+            ):
                 raise
             missing.append(top)
             for name in set(sys.modules) - known:  # imported in part: once more from the start
@@ -152,6 +157,8 @@ def stand_in(name: str, called: Callable[[], Any] | None = None) -> Any:
     def init(self: Any, *_: Any, **__: Any) -> None:
         """Nothing is kept."""
 
-    return _Kind(name, (), {"_standing_for": name, "__init__": init, "__module__": __name__, "__qualname__": name, "_called": called})
-
-
+    return _Kind(
+        name,
+        (),
+        {"_standing_for": name, "__init__": init, "__module__": __name__, "__qualname__": name, "_called": called},
+    )

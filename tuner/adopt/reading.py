@@ -59,7 +59,8 @@ class _Reading:
         self.base = self.tapes[0]
         self.given = self.call.bound(self.parameters)
         found.notes += [
-            f"{size} is one dimension, {letter}, wherever the call has it" for letter, size in self.call.lettered.items()
+            f"{size} is one dimension, {letter}, wherever the call has it"
+            for letter, size in self.call.lettered.items()
         ]
         self.uses = self._uses()
         self.names = Names(first, self.uses_of_memory(), self.given, dict(self.call.sizes))
@@ -67,7 +68,9 @@ class _Reading:
         found.sizes = {self.names.dims[d]: size for d, size in self.call.sizes.items()}
         for old, new in self.names.dims.items():
             if old != new:
-                found.notes.append(f"dimension {old} is called {new} here, since the kernel has something else called {old}")
+                found.notes.append(
+                    f"dimension {old} is called {new} here, since the kernel has something else called {old}"
+                )
         for dim, step in self.watched.steps.items():
             if step != 1:
                 found.steps[self.names.dims[dim]] = step
@@ -133,7 +136,9 @@ class _Reading:
                 if param in restored:
                     reads = writes = True
                 if reads or writes or adds:
-                    found.setdefault(value.memory, []).append(_Use(number, param, reads, writes or adds, adds, use.hidden))
+                    found.setdefault(value.memory, []).append(
+                        _Use(number, param, reads, writes or adds, adds, use.hidden)
+                    )
                 else:
                     found.setdefault(value.memory, []).append(_Use(number, param, True, False, False, False))
                     self.result.notes.append(f"{launch.name}: the code neither reads nor writes {param}")
@@ -152,7 +157,9 @@ class _Reading:
             tensor = FoundTensor(name, INPUT, self._type_of(memory), self._shape_of(memory, name))
             written = [u for u in uses if u.writes]
             tensor.result = results.index(memory) if memory in results else None
-            if allocation.origin in (ARGUMENT, COMPUTED) and not (allocation.origin == COMPUTED and _first_writes(uses)):
+            if allocation.origin in (ARGUMENT, COMPUTED) and not (
+                allocation.origin == COMPUTED and _first_writes(uses)
+            ):
                 tensor.values = self._values_of(memory)
                 if allocation.origin == COMPUTED:
                     found.ask(
@@ -185,7 +192,12 @@ class _Reading:
 
     def _alias(self, tensor: FoundTensor, written: Sequence[_Use]) -> None:
         changed = FoundTensor(
-            self.names.free(f"{tensor.name}_out"), OUTPUT, tensor.dtype, tensor.shape, alias=tensor.name, result=tensor.result
+            self.names.free(f"{tensor.name}_out"),
+            OUTPUT,
+            tensor.dtype,
+            tensor.shape,
+            alias=tensor.name,
+            result=tensor.result,
         )
         self.result.tensors[changed.name] = changed
         for use in written:
@@ -246,8 +258,8 @@ class _Reading:
     def _check_integers(self, tensor: FoundTensor) -> None:
         if tensor.dtype in ("i32", "i64", "i16", "u8", "i8") and not tensor.values:
             self.result.ask(
-                f"{tensor.name} holds integers: say what they are with values=…, such as ascending(0, \"N\"), "
-                "below(\"N\") or permutation(\"N\"); without, they are small numbers, negative ones among them"
+                f'{tensor.name} holds integers: say what they are with values=…, such as ascending(0, "N"), '
+                'below("N") or permutation("N"); without, they are small numbers, negative ones among them'
             )
 
     # -- data types --------------------------------------------------------------------------------
@@ -259,7 +271,9 @@ class _Reading:
             return
         tape, swapped = other
         if _outline(tape) != _outline(self.base):
-            self.result.ask(f"with {', '.join(swapped.values())} the function launches other kernels: {_launches(tape)}")
+            self.result.ask(
+                f"with {', '.join(swapped.values())} the function launches other kernels: {_launches(tape)}"
+            )
             return
         for given, becomes in swapped.items():
             variable = self.names.free_variable()
@@ -270,10 +284,9 @@ class _Reading:
     def _type_of(self, memory: int) -> str:
         """The variable of a tensor whose type follows, or its type."""
         seen = self.base.memory[memory].dtype
-        if seen in self.variables and self.watched.other_types is not None:
-            if self.watched.other_types[0].memory[memory].dtype != seen:
-                return self.variables[seen]
-        return seen
+        other = self.watched.other_types
+        follows = seen in self.variables and other is not None and other[0].memory[memory].dtype != seen
+        return self.variables[seen] if follows else seen
 
     # -- launches ------------------------------------------------------------------------------------
 
@@ -314,9 +327,7 @@ class _Reading:
             return
         (found.outputs if use.writes else found.inputs)[param] = name
 
-    def _argument(
-        self, found: FoundLaunch, number: int, param: str, seen: Sequence[Any], fitter: Fitter
-    ) -> None:
+    def _argument(self, found: FoundLaunch, number: int, param: str, seen: Sequence[Any], fitter: Fitter) -> None:
         """A run-time argument that is no tensor."""
         if all(type(v) is int for v in seen):
             text = fitter.fit([int(v) for v in seen])
@@ -343,7 +354,9 @@ class _Reading:
         source = self._scalar_behind(number, param, value)
         name = param
         if self.result.attributes.get(name, value) != value:
-            self.result.ask(f"{found.name}: {param} is {value!r}, and {self.result.attributes[name]!r} in another launch")
+            self.result.ask(
+                f"{found.name}: {param} is {value!r}, and {self.result.attributes[name]!r} in another launch"
+            )
         found.attributes[name] = value
         if source:
             self.result.scalars[source] = name
@@ -353,17 +366,16 @@ class _Reading:
         for name, given in self.given.items():
             if type(given) is type(value) and given == value:
                 other = self.watched.other_scalars
-                if isinstance(value, float) and other is not None and len(other.launches) > number:
-                    if other.launches[number].arguments.get(param) == value:
-                        continue
-                return name
+                known = isinstance(value, float) and other is not None and len(other.launches) > number
+                if not known or other.launches[number].arguments.get(param) != value:  # type: ignore[union-attr]
+                    return name
         return ""
 
     def _reciprocal(self, seen: Sequence[float]) -> str | None:
         """1 / N and 1 / sqrt(N), as scales are."""
         for dim, sizes in self.sizes.items():
-            for text, made in ((f"1.0 / {dim}", lambda n: 1 / n), (f"{dim} ** -0.5", lambda n: n**-0.5)):
-                if all(abs(v - made(n)) <= 1e-6 * abs(v) for v, n in zip(seen, sizes, strict=True)):
+            for text, power in ((f"1.0 / {dim}", -1.0), (f"{dim} ** -0.5", -0.5)):
+                if all(abs(v - n**power) <= 1e-6 * abs(v) for v, n in zip(seen, sizes, strict=True)):
                     return text
         return None
 
@@ -376,7 +388,9 @@ class _Reading:
             self.result.ask(f"{found.name}: constant {param} was {_series(seen)}")
         elif any(v != value for v in seen):
             integers = [v for v in seen if type(v) is int]
-            text = Fitter(self.sizes).fit(integers, powers=True) if len(integers) == len(seen) else self._reciprocal(seen)
+            text = (
+                Fitter(self.sizes).fit(integers, powers=True) if len(integers) == len(seen) else self._reciprocal(seen)
+            )
             if text is None:
                 self.result.ask(f"{found.name}: constant {param} was {_series(seen)} at {self._at()}")
                 text = repr(value)
@@ -387,11 +401,17 @@ class _Reading:
             low, high = max(min(16, value), value // 4), min(value * 4, 65536)
             found.params[param] = f'powers_of_two("{param}", {low}, {max(high, value)})'
             found.default[param] = value
-        elif source := self._scalar_behind(number, param, value) if isinstance(value, float) or param in self.given else "":
+        elif (
+            source := self._scalar_behind(number, param, value)
+            if isinstance(value, float) or param in self.given
+            else ""
+        ):
             found.attributes[param] = value
             self.result.scalars[source] = param
         else:
-            dim = next((d for d, s in self.sizes.items() if set(s) == {value} and type(value) is int and value > 1), None)
+            dim = next(
+                (d for d, s in self.sizes.items() if set(s) == {value} and type(value) is int and value > 1), None
+            )
             if dim is None:
                 found.constants[param] = repr(value)
             elif dim != param:
@@ -399,10 +419,9 @@ class _Reading:
 
     def _type_text(self, number: int, param: str, value: DataType) -> str:
         other = self.watched.other_types
-        if value.name in self.variables and other is not None:
-            if other[0].launches[number].arguments[param] != value:
-                return f'DType("{self.variables[value.name]}")'
-        return f'DType("{value.name}")'
+        known = value.name in self.variables and other is not None
+        follows = known and other[0].launches[number].arguments[param] != value  # type: ignore[index]
+        return f'DType("{self.variables[value.name] if follows else value.name}")'
 
     def _grid(
         self, found: FoundLaunch, number: int, fitter: Fitter, constants: Mapping[str, tuple[int, ...]]
@@ -440,7 +459,9 @@ class _Reading:
             found.default["num_stages"] = stages
         if any(o["num_warps"] != warps for o in seen):
             found_warps = _series([o["num_warps"] for o in seen])
-            self.result.notes.append(f"{found.name}: the function sets num_warps by size ({found_warps} seen); tuned here")
+            self.result.notes.append(
+                f"{found.name}: the function sets num_warps by size ({found_warps} seen); tuned here"
+            )
         if seen[0]["num_ctas"] > 1:
             self.result.ask(f"{found.name}: num_ctas was {seen[0]['num_ctas']}; TensorRT launches no clusters")
 

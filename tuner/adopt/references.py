@@ -34,7 +34,8 @@ def reference(found: Found, call: HostCall, parameters: tuple[str, ...], owner: 
     if why:
         names = ", ".join(t.name for t in found.of(OUTPUT))
         return (
-            f"{head}\n    # TODO: {names} in numpy; the arguments are float64. The function itself cannot serve:\n    # {why}.\n"
+            f"{head}\n    # TODO: {names} in numpy; the arguments are float64. The function itself cannot serve:\n"
+            f"    # {why}.\n"
             f'    raise NotImplementedError("fill in the reference of {names}")'
         )
     arguments = []
@@ -45,8 +46,8 @@ def reference(found: Found, call: HostCall, parameters: tuple[str, ...], owner: 
     spelt = ", ".join(arguments)
     chosen = f"({', '.join(map(str, results))},)" if len(results) > 1 else str(results[0])
     return (
-        "# TODO: numpy would be faster, and say what is meant: this is the function itself, on Triton's interpreter, in\n"
-        f"# float32.\nHOST = on_interpreter({owner}, results={chosen})\n\n\n{head}\n    return HOST({spelt})"
+        "# TODO: numpy would be faster, and say what is meant: this is the function itself, on Triton's interpreter,\n"
+        f"# in float32.\nHOST = on_interpreter({owner}, results={chosen})\n\n\n{head}\n    return HOST({spelt})"
     )
 
 

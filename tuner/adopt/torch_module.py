@@ -3,7 +3,8 @@
 It has, and nothing else is followed:
 
 - data types: those of `tuner.frontends.dtypes`, by torch's names, with `itemsize` and `is_floating_point`
-- making tensors: `empty`, `empty_like`, `empty_strided`, `zeros`, `zeros_like`, `ones`, `ones_like`, `full`, `full_like`
+- making tensors: `empty`, `empty_like`, `empty_strided`, `zeros`, `zeros_like`, `ones`, `ones_like`, `full`,
+  `full_like`
 - of a tensor: `shape`, `size`, `stride`, `ndim`, `dim`, `numel`, `nelement`, `dtype`, `device`, `is_cuda`,
   `requires_grad`, `element_size`, `itemsize`, `data_ptr`, `storage_offset`, `is_contiguous`, `contiguous`, `detach`,
   `view`, `reshape`, `view_as`, `flatten`, `squeeze`, `unsqueeze`, `transpose`, `permute`, `t`, `T`, `zero_`, `fill_`,
@@ -71,7 +72,9 @@ class StandInTensor:
     device = StandInDevice()
     grad = None
 
-    def __init__(self, dtype: StandInDType, shape: Sequence[int], memory: int, strides: Sequence[int] | None = None) -> None:
+    def __init__(
+        self, dtype: StandInDType, shape: Sequence[int], memory: int, strides: Sequence[int] | None = None
+    ) -> None:
         self.dtype, self.shape, self.memory = dtype, StandInSize(map(int, shape)), memory
         self._strides = tuple(strides) if strides is not None else _row_major(self.shape)
 
@@ -155,15 +158,11 @@ class StandInTensor:
     def squeeze(self, dim: int | None = None) -> StandInTensor:
         gone = [i for i, s in enumerate(self.shape) if s == 1 and (dim is None or i == dim % self.ndim)]
         kept = [i for i in range(self.ndim) if i not in gone]
-        return StandInTensor(
-            self.dtype, [self.shape[i] for i in kept], self.memory, [self._strides[i] for i in kept]
-        )
+        return StandInTensor(self.dtype, [self.shape[i] for i in kept], self.memory, [self._strides[i] for i in kept])
 
     def permute(self, *dims: Any) -> StandInTensor:
         order = list(_flat(dims))
-        return StandInTensor(
-            self.dtype, [self.shape[i] for i in order], self.memory, [self._strides[i] for i in order]
-        )
+        return StandInTensor(self.dtype, [self.shape[i] for i in order], self.memory, [self._strides[i] for i in order])
 
     def transpose(self, first: int, second: int) -> StandInTensor:
         order = list(range(self.ndim))

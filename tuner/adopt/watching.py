@@ -88,7 +88,7 @@ def watch(
         before = "".join(f"; before that, {problem}" for problem in driver.tape.problems)
         raise ConfigError(f"the function cannot be run as called: {_said(e)}{before}") from e
     watched = Watched([first])
-    steps = {dim: 1 for dim in call.sizes}
+    steps = dict.fromkeys(call.sizes, 1)
     tapes = run.all(call.sizes, steps)
     if isinstance(tapes, Exception):
         for dim in call.sizes:
@@ -169,12 +169,15 @@ class _Runs:
             return None
         swapped = {name: others[name] for name in used}
         try:
-            return self.at(self.call.sizes, call=_with(self.call, lambda t: replace(t, dtype=swapped.get(t.dtype, t.dtype)))), swapped
+            return self.at(
+                self.call.sizes, call=_with(self.call, lambda t: replace(t, dtype=swapped.get(t.dtype, t.dtype)))
+            ), swapped
         except Exception:
             return None
 
     def with_other_scalars(self) -> Tape | None:
         """The given sizes with every floating point number of the call a little larger."""
+
         def larger(value: Any) -> Any:
             return value + 0.0625 if isinstance(value, float) else value
 

@@ -19,7 +19,14 @@ _SMALL = 3
 
 
 def declaration(
-    found: Found, kernel_id: str, function: str, call: str, imports: str, reference: str, host: tuple[str, str], missing: Sequence[str]
+    found: Found,
+    kernel_id: str,
+    function: str,
+    call: str,
+    imports: str,
+    reference: str,
+    host: tuple[str, str],
+    missing: Sequence[str],
 ) -> str:
     """The text of the Python file that declares the operator.
 
@@ -123,9 +130,7 @@ def _imports(launches: Iterable[FoundLaunch], host: tuple[str, str] | None, miss
 
 def _comments(mark: str, lines: Iterable[str]) -> Iterator[str]:
     for line in lines:
-        yield "\n".join(
-            textwrap.wrap(_one_line(mark + line), _WIDTH, initial_indent="# ", subsequent_indent="#   ")
-        )
+        yield "\n".join(textwrap.wrap(_one_line(mark + line), _WIDTH, initial_indent="# ", subsequent_indent="#   "))
 
 
 def _one_line(text: str) -> str:
@@ -250,7 +255,12 @@ def _tolerances(found: Found) -> list[str]:
     if not floats:
         return []
     pairs = (f'        "{t}": Tolerance(rtol={_FLOATS[t]}, atol={_FLOATS[t]}),' for t in floats)
-    return ["    # TODO: how exact it has to be: a few units in the last place here", "    tolerances={", *pairs, "    },"]
+    return [
+        "    # TODO: how exact it has to be: a few units in the last place here",
+        "    tolerances={",
+        *pairs,
+        "    },",
+    ]
 
 
 def _dtype_of(found: Found, tensor: FoundTensor) -> str:
@@ -287,7 +297,7 @@ def _chain(found: Found, kernel_id: str) -> str:
 
 
 def _step(found: Found, launch: FoundLaunch, shared: list[str]) -> list[str]:
-    inputs = [t for t in launch.inputs.values()]
+    inputs = list(launch.inputs.values())
     outputs = [_written(found, t, launch) for t in launch.outputs.values()]
     own = [text for n, text in launch.params.items() if n not in shared]
     lines = [

@@ -14,7 +14,9 @@ from tuner.cli.common import common_options, print_json
 @click.option("--call", required=True, help="Its arguments, e.g. 'f(fp16[M=8192, N=4096], fp16[N], eps=1e-6)'.")
 @click.option("--id", "kernel_id", required=True, metavar="NAMESPACE::NAME", help="The plugin id.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The Python file to write.")
-@click.option("--target", default="h200", show_default=True, help="GPU that answers when the module asks: h200, sm_90, …")
+@click.option(
+    "--target", default="h200", show_default=True, help="GPU that answers when the module asks: h200, sm_90, …"
+)
 @common_options
 def adopt(function: str, call: str, kernel_id: str, out: Path, target: str, as_json: bool) -> None:
     """Declare what a host function launches, by watching it.
