@@ -170,9 +170,9 @@ def test_the_manifest_of_a_bundle_is_read() -> None:
     manifest = msgspec.json.decode(data, type=Manifest)
     written = json.loads(msgspec.json.encode(manifest))
     kernel = written["kernels"]["example::increment"]
-    assert kernel.pop("solutions") == []
+    assert kernel.pop("solutions") == [] and kernel.pop("tables") == {} and written.pop("chains") == {}
     for tensor in (*kernel["inputs"].values(), *kernel["outputs"].values()):
-        assert tensor.pop("extents") == []
+        assert (tensor.pop("extents"), tensor.pop("alias"), tensor.pop("scratch")) == ([], "", False)
     for problem in kernel["problems"]:
         assert problem.pop("data") is None
     assert written == json.loads(data)
