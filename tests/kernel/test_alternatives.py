@@ -120,6 +120,18 @@ def test_the_hash_follows_each_source(kernel: Kernel, tmp_path: Path) -> None:
         assert kernel_hash(load_kernel("edited.py:kernel", tmp_path)) != kernel_hash(kernel)
 
 
+def test_scratch_that_each_source_takes_belongs_to_the_hash(tmp_path: Path) -> None:
+    code = FILE.replace("n, y_ptr, BLOCK", "n, y_ptr, scratch_ptr, BLOCK").replace(
+        '"y": Tensor("T", "*N")', '"y": Tensor("T", "*N"), "scratch": Tensor("i8", "512", scratch=True)'
+    )
+    code = code[: code.index("theirs = ")] + 'kernel = alternatives("test::twice", triton=ours, also=ours)\n'
+    hashes = set()
+    for size in ("512", "1024"):
+        (tmp_path / f"of_{size}.py").write_text(code.replace("512", size))
+        hashes.add(kernel_hash(load_kernel(f"of_{size}.py:kernel", tmp_path)))
+    assert len(hashes) == 2
+
+
 @pytest.mark.parametrize(
     ("config", "said"),
     [

@@ -32,7 +32,7 @@ def kernel_hash(kernel: Kernel) -> str:
         ConfigError: when the source of a function, or something that it refers to, cannot be read.
     """
     # How large scratch memory is that no parameter takes follows from the space.
-    outputs = {n: t for n, t in kernel.outputs.items() if not t.scratch or n in kernel.passed[1].values()}
+    outputs = {n: t for n, t in kernel.outputs.items() if not t.scratch or _takes(kernel, n)}
     tensors = [[[name, t.dtype, *t.dims, *_kind(t)] for name, t in group.items()] for group in (kernel.inputs, outputs)]
     parts = [_text(kernel), source_text(kernel.launch), tensors]
     if kernel.constants is not None:
@@ -70,6 +70,11 @@ def _text(kernel: Kernel) -> str:
     if kernel.parts:
         return json.dumps([[p.name, p.inputs, p.outputs, kernel_hash(p.kernel)] for p in kernel.parts])
     return kernel.code.text()
+
+
+def _takes(kernel: Kernel, output: str) -> bool:
+    """Whether the code, or that of every alternative, has a parameter for an output."""
+    return all(output in k.passed[1].values() for k in kernel.alternatives.values() or (kernel,))
 
 
 def _kind(tensor: Tensor) -> list[str]:
