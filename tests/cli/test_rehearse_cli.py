@@ -9,7 +9,8 @@ from workspace import KERNEL, Workspace
 
 from tuner.tuning.config import load_config
 
-CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.toml"))
+SHIPPED = Path(__file__).parents[2] / "configs"
+CONFIGS = sorted([*SHIPPED.glob("*.toml"), *SHIPPED.glob("chains/*.toml")])
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)

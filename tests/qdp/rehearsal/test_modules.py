@@ -31,7 +31,7 @@ def broken(run: Run) -> list[tuple[str, str]]:
 def test_the_module_without_mistakes_passes(workspace: Workspace) -> None:
     run = rehearse(workspace, ())
     assert run.code == 0, run.out + run.err
-    played = {"what": CALL, "tactics": 2, "counted": True, "played": [3, 7], "broken": []}
+    played = {"what": CALL, "tactics": 2, "counted": True, "played": [3, 7], "aliases": [], "broken": []}
     assert run.document["rehearsals"] == [played]
 
 
