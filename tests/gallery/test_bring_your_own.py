@@ -8,9 +8,7 @@ import pytest
 from tuner import Problem, load_kernel, tune
 
 PAGE = (Path(__file__).parents[2] / "kernels/README.md").read_text()
-EXAMPLES = {
-    title: code for title, code in re.findall(r"^## ([^\n]+)\n(?:(?!^## ).)*?```python\n(.*?)```", PAGE, re.M | re.S)
-}
+EXAMPLES = dict(re.findall(r"^## ([^\n]+)\n(?:(?!^## ).)*?```python\n(.*?)```", PAGE, re.M | re.S))
 SIZES = {"M": 5, "N": 1000, "P": 7}
 
 

@@ -417,7 +417,13 @@ class _Reading:
             self._share(text)
             if text != param:  # a constant that is called like a dimension is that dimension
                 found.constants[param] = text
-        elif type(value) is int and value > 1 and value & (value - 1) == 0 and _BLOCK.fullmatch(param):
+        elif (
+            not found.tuned
+            and type(value) is int
+            and value > 1
+            and value & (value - 1) == 0
+            and _BLOCK.fullmatch(param)
+        ):
             low, high = max(min(16, value), value // 4), min(value * 4, 65536)
             found.params[param] = f'powers_of_two("{param}", {low}, {max(high, value)})'
             found.default[param] = value
