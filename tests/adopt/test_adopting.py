@@ -73,6 +73,7 @@ def test_several_launches_are_a_chain_with_a_workspace(project: Path) -> None:
     assert '"partial": Tensor("fp32", "M cdiv(N, TILE)"),' in text
     assert text.index('"parts",') < text.index('"whole",')
     assert '"P": cdiv(N, TILE)' in text
+    assert '"WIDE": next_power_of_2(cdiv(N, TILE))' in text
     assert 'powers_of_two("TILE", 64, 1024)' in text
 
 

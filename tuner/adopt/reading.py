@@ -229,8 +229,9 @@ class _Reading:
     def _shape_of(self, memory: int, name: str) -> str:
         constants = self._all_constants()
         extents = []
-        for axis in range(len(self.base.memory[memory].shape)):
-            seen = tuple(t.memory[memory].shape[axis] for t in self.tapes)
+        shapes = self._shapes(memory)
+        for axis in range(len(shapes[0])):
+            seen = tuple(shape[axis] for shape in shapes)
             text = Fitter(self.sizes, constants).fit(seen)
             if text is None:
                 self.result.ask(f"extent {axis} of {name} was {_series(seen)} at {self._at()}")
@@ -239,6 +240,22 @@ class _Reading:
         self._share(" ".join(extents))
         self._check_views(memory, name)
         return _as_shape(extents)
+
+    def _shapes(self, memory: int) -> list[tuple[int, ...]]:
+        """The shape of a tensor in every run: as it is returned, where it is, or else as it was made."""
+        made = [t.memory[memory].shape for t in self.tapes]
+        place = next((i for i, v in enumerate(self.base.returned) if v.memory == memory), None)
+        if place is None or self.base.memory[memory].origin == ARGUMENT:
+            return made
+        views = [t.returned[place] for t in self.tapes if place < len(t.returned)]
+        as_returned = len(views) == len(made) and all(
+            v.memory == memory
+            and v.whole
+            and _elements(v.shape) == _elements(m)
+            and len(v.shape) == len(views[0].shape)
+            for v, m in zip(views, made, strict=True)
+        )
+        return [v.shape for v in views] if as_returned else made
 
     def _check_views(self, memory: int, name: str) -> None:
         """Say where a kernel gets something else than the whole tensor from its start."""
@@ -389,15 +406,24 @@ class _Reading:
         elif any(v != value for v in seen):
             integers = [v for v in seen if type(v) is int]
             text = (
-                Fitter(self.sizes).fit(integers, powers=True) if len(integers) == len(seen) else self._reciprocal(seen)
+                Fitter(self.sizes, self._blocks_before(number)).fit(integers, powers=True)
+                if len(integers) == len(seen)
+                else self._reciprocal(seen)
             )
             if text is None:
                 self.result.ask(f"{found.name}: constant {param} was {_series(seen)} at {self._at()}")
                 text = repr(value)
             self._doubt(f"{found.name}: constant {param}", text, seen)
+            self._share(text)
             if text != param:  # a constant that is called like a dimension is that dimension
                 found.constants[param] = text
-        elif type(value) is int and value > 1 and value & (value - 1) == 0 and _BLOCK.fullmatch(param):
+        elif (
+            not found.tuned
+            and type(value) is int
+            and value > 1
+            and value & (value - 1) == 0
+            and _BLOCK.fullmatch(param)
+        ):
             low, high = max(min(16, value), value // 4), min(value * 4, 65536)
             found.params[param] = f'powers_of_two("{param}", {low}, {max(high, value)})'
             found.default[param] = value
@@ -474,6 +500,11 @@ class _Reading:
                 if all(type(v) is int and v > 1 for v in seen):
                     found.setdefault(param, seen)
         return dict(sorted(found.items(), key=lambda item: not _BLOCK.fullmatch(item[0])))
+
+    def _blocks_before(self, number: int) -> dict[str, tuple[int, ...]]:
+        """The blocks of the launches before one: what they leave behind may depend on them."""
+        before = self._constants(number - 1) if number else {}
+        return {name: seen for name, seen in before.items() if _BLOCK.fullmatch(name)}
 
     def _all_constants(self) -> dict[str, tuple[int, ...]]:
         return self._constants(len(self.base.launches) - 1) if self.base.launches else {}

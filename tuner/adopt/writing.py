@@ -272,7 +272,7 @@ def _tiles(found: Found, launch: FoundLaunch) -> list[str]:
     pairs: dict[str, str] = {}
     for axis in launch.grid:
         for dim, by in re.findall(r"cdiv\((\w+), (\w+)\)", axis):
-            if dim in found.sizes and (by in launch.params):
+            if dim in found.sizes and by in launch.params:
                 pairs.setdefault(dim, by)
     return [f"    tiles={_dict(pairs)},"] if pairs else []
 
