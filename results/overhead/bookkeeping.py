@@ -30,7 +30,7 @@ from tuner.search.tactic import Config, Tactic
 from tuner.store.journal import open_journal
 from tuner.store.study_data import StudyIdentity
 
-TRIALS, RUNS = (200, 2000), 3
+TRIALS, RUNS = (200, 2000), 1
 REOPENED = 10_000
 SPACE = Space(
     (

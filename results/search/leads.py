@@ -118,6 +118,7 @@ def main() -> None:
                 missed.append(round(ratios[(end or len(ratios)) - 1], 4))
             rows.append({"table": name, "size": table.space.size, "prediction": how, "trials": until, "ended": ended})
             rows[-1]["ratio_at_end"] = missed
+        write_lines(given.out / "leads.json", rows)
         print(name, {r["prediction"]: round(fmean(r["trials"]), 1) for r in rows[-len(makers) :]}, flush=True)
     for path in given.tables:
         table = read_table(path)
@@ -131,6 +132,7 @@ def main() -> None:
         rows.append({"table": table.name, "size": table.space.size, "ended": ended, "ratio_at_end": missed})
         rows[-1]["ratio_at_64"] = final
         print(table.name, ended, missed, flush=True)
+    write_lines(given.out / "leads.json", rows)
     for how in makers:
         of = [r for r in rows if r.get("prediction") == how]
         print(f"{how:9} trials to 1 %: {fmean(n for r in of for n in r['trials']):.2f}", flush=True)
@@ -141,7 +143,6 @@ def main() -> None:
         for e, m in zip(r["ended"], r["ratio_at_end"], strict=True)
     ]
     print(f"ended after {median(e or TRIALS for e, _ in ends)} in the median", flush=True)
-    write_lines(given.out / "leads.json", rows)
 
 
 if __name__ == "__main__":
