@@ -190,7 +190,7 @@ def test_shipped_configs_load(path: Path) -> None:
 def test_given_values_override_and_others_stay(folder: Path) -> None:
     config = load(folder, HEAD + PROBLEM + "[search]\nseed = 5\n[compile]\nworkers = 3\n")
     changed = with_overrides(config, trials=9, timeout_s=1.5)
-    assert changed.search == SearchOptions(trials=9, timeout_s=1.5, seed=5)
+    assert changed.search == SearchOptions(trials=9, stop=False, timeout_s=1.5, seed=5)
     assert changed.compile == config.compile
     assert with_overrides(config, workers=1).compile == CompileOptions(workers=1)
     assert with_overrides(config) == config
