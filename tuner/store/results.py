@@ -37,8 +37,8 @@ STOPPED = {
 """Why a search ended, and how a reader is told."""
 
 CERTAINTY = {
-    "nothing left": "On recorded tables 62 of 62 searches that ended so, led by predictions, were within 1 % of the "
-    "best; it is less sure in spaces of thousands that no prediction leads"
+    "nothing left": "On the recorded tables that the rule was chosen on, 62 of 62 searches that ended so, led by "
+    "predictions, were within 1 % of the best; it is less sure in spaces of thousands that no prediction leads"
 }
 """How sure that is, where it is the search's own opinion; from results/search."""
 
