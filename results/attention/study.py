@@ -19,7 +19,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "h200" / "suite")]
+sys.path.insert(0, str(Path(__file__).parents[1] / "h200" / "suite"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 import dry
 from common import ROOT, Arguments, machine, write
 from device import check, measure, start
@@ -187,7 +188,8 @@ def main() -> None:
     study.close()
     write(given.out / "machine.json", {**machine(), "missing": missing})
     failed = [task for task, row in study.lines.items() if row.get("error") or row.get("fault")]
-    print(f"{len(study.lines)} tasks, {missing} missing, {len(failed)} failed in {time.monotonic() - began:.0f} s", failed)
+    seconds = time.monotonic() - began
+    print(f"{len(study.lines)} tasks, {missing} missing, {len(failed)} failed in {seconds:.0f} s", failed)
 
 
 if __name__ == "__main__":

@@ -66,6 +66,8 @@ def adopt(function: str, call: str, *, kernel_id: str, out: Path, target: str = 
     device = find_device(target)
     module, path, root = _located(function)
     with_torch = importlib.util.find_spec("torch") is not None
+    if out.stem == module.partition(".")[0]:
+        raise ConfigError(f"{out} would hide module {module} from itself; name another file with --out")
     tensors = _tensors(with_torch)
     with _on_path(root):
         with stage(device, tensors) as driver:

@@ -342,6 +342,10 @@ class _Reading:
         use = next((u for u in self.uses.get(view.memory, ()) if (u.launch, u.param) == (number, param)), None)
         if name is None or use is None:
             return
+        if name in (*found.inputs.values(), *found.outputs.values()):
+            self.result.ask(
+                f"{found.name}: {param} gets {name}, which another parameter gets too; a launch passes it once"
+            )
         (found.outputs if use.writes else found.inputs)[param] = name
 
     def _argument(self, found: FoundLaunch, number: int, param: str, seen: Sequence[Any], fitter: Fitter) -> None:
@@ -492,12 +496,16 @@ class _Reading:
             self.result.ask(f"{found.name}: num_ctas was {seen[0]['num_ctas']}; TensorRT launches no clusters")
 
     def _constants(self, number: int) -> dict[str, tuple[int, ...]]:
-        """Integers compiled into a launch, and into those before it, at each run; its own and blocks first."""
+        """The tuned integers of a launch, and of those before it, at each run; its own and blocks first."""
         found: dict[str, tuple[int, ...]] = {}
         for place in (number, *range(number)):
-            for param in self.base.launches[place].constants:
+            launch = self.base.launches[place]
+            configs = configs_of(place_of(launch.function)[2])
+            tuned = {name for config in configs for name in config.kwargs}
+            for param in launch.constants:
                 seen = tuple(t.launches[place].arguments[param] for t in self.tapes)
-                if all(type(v) is int and v > 1 for v in seen):
+                block = not configs and len(set(seen)) == 1 and _BLOCK.fullmatch(param)
+                if (param in tuned or block) and all(type(v) is int and v > 1 for v in seen):
                     found.setdefault(param, seen)
         return dict(sorted(found.items(), key=lambda item: not _BLOCK.fullmatch(item[0])))
 
