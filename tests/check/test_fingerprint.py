@@ -68,6 +68,8 @@ def test_another_launch_is_other_code(original: tuple[Artifact, Launch]) -> None
     artifact, launch = original
     assert fingerprint(artifact, replace(launch, grid=(7, 1, 1))) != fingerprint(artifact, launch)
     assert fingerprint(artifact, replace(launch, args=(7,))) != fingerprint(artifact, launch)
+    named = Launch((3,), {"n": 5})
+    assert replace(named, grid=(7,)) == Launch((7,), {"n": 5}), "a copy keeps the names"
     assert fingerprint(replace(artifact, shared_bytes=128), launch) != fingerprint(artifact, launch)
 
 

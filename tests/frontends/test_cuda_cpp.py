@@ -66,8 +66,6 @@ def test_constants_may_follow_and_be_types() -> None:
     named = MACROS.replace("x[i] + x[i]", "T(float(x[i]) * 2)")
     followed = compile_tactic(double(CudaCpp(code, "twice"), "fp16", constants=follows), TACTIC, H100)
     assert followed.ptx == compile_tactic(double(CudaCpp(named, "twice"), "fp16"), TACTIC, H100).ptx
-    with pytest.raises(ConfigError, match=r"absent is for parameters of Triton functions; CUDA C\+\+ has none such"):
-        double(CudaCpp(code, "twice"), absent=("n",))
 
 
 def test_ptx_is_lowered_to_what_the_driver_knows() -> None:

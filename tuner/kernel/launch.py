@@ -35,16 +35,19 @@ class Launch:
         args: tuple[Int, ...] | Mapping[str, Int] = (),
         block: tuple[int, ...] | None = None,
         shared_bytes: int = 0,
+        names: tuple[str, ...] | None = None,
     ) -> None:
-        """Check it.
+        """Check it. `names` is for copies: whoever writes a launch gives `args` by name instead.
 
         Raises:
             ConfigError: for what is of another type or size.
         """
-        named = isinstance(args, Mapping)
         values = tuple(args.values()) if isinstance(args, Mapping) else args
+        names = tuple(args) if isinstance(args, Mapping) else names
         _check_integers("grid", grid, grid)
         _check_integers("args", args, values)
+        if names is not None and len(names) != len(values):
+            raise ConfigError(f"args={values!r} in a Launch are not as many as their names, {names!r}")
         if not 1 <= len(grid) <= 3:
             raise ConfigError(f"a Launch has a grid of 1 to 3 entries, not {len(grid)}")
         if block is not None:
@@ -54,7 +57,7 @@ class Launch:
         for name, value in (
             ("grid", grid),
             ("args", values),
-            ("names", tuple(args) if named else None),
+            ("names", names),
             ("block", block),
             ("shared_bytes", shared_bytes),
         ):
