@@ -13,10 +13,12 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
 PLACES = {
+    "adopt/interpreting.py": "how a launch reaches its interpreter",
     "compile/assembler.py": "its assembler",
     "frontends/triton_stages.py": "its compiler",
     "frontends/triton_arguments.py": "its parameters",
     "frontends/triton.py": "what its cache asks of the environment",
+    "frontends/gluon.py": "what it makes of a Gluon function",
     "gate/internals.py": "its interpreter",
     "gpu/stand_in_driver.py": "its driver",
     "kernel/autotune.py": "its autotuner",
