@@ -4,9 +4,9 @@ Where the numbers come from, and which are not facts:
 
 - `Architecture`: the table "Technical Specifications per Compute Capability" of NVIDIA's CUDA C++
   Programming Guide; tensor rates per SM are not used, see `Device.tensor_tflops`.
-- SMs, clocks, L2 sizes and peak rates: NVIDIA's data sheets and whitepapers (A100 2020, GA102 2021,
-  Ada 2022, H100 2022, B200 2024). Peaks are dense, with fp32 accumulation. The H200's L2 is what its
-  driver reports.
+- SMs, clocks, L2 sizes, memory sizes, bus widths and peak rates: NVIDIA's data sheets and whitepapers (A100
+  2020, GA102 2021, Ada 2022, H100 2022, B200 2024). Peaks are dense, with fp32 accumulation. The H200's L2
+  is what its driver reports.
 - `copy_gbps`: measured on an H200 (4302 GB/s read plus written, 0.896 of the data sheet). For every
   other device it is the data sheet times that same fraction.
 - `l2_gbps`: 5120 bytes per clock for A100 (whitepaper). All others are estimates: the same per clock for H100
