@@ -273,3 +273,60 @@ def test_where_this_package_keeps_what_a_kernel_uses_leaves_no_trace(tmp_path: P
         *("# Launch = tuner.Launch", "# ROWS = object 1", "# cdiv = tuner.cdiv"),
         "# state = dict('min': 1, 'opt': 2, 'max': 3)",
     ]
+
+
+AUTOTUNED = """\
+import os
+
+import triton
+import triton.language as tl
+
+WIDE = ({wide},)
+LIMIT: tl.constexpr = tl.constexpr({limit})
+
+
+def asked():
+    return int(os.environ.get("ASKED_FOR", 64))
+
+
+def configs():
+    return [triton.Config({{"B": b}}) for b in (asked(), *WIDE)]
+
+
+@triton.autotune(configs(), key=["n"])
+@triton.heuristics({{"EVEN": lambda args: args["n"] % asked() == 0}})
+@triton.jit({options})
+def f(x_ptr, n, B: tl.constexpr, EVEN: tl.constexpr):
+    o = tl.program_id(0) * B + tl.arange(0, B)
+    tl.store(x_ptr + o, {stored}, mask=o < n)
+"""
+
+
+def autotuned(folder: Path, **changes: str) -> object:
+    """The compiled function under decorators that read the environment, as a file with some changes defines it."""
+    (folder / f"f{len(list(folder.iterdir()))}.py").write_text(
+        AUTOTUNED.format(**{"wide": "128", "limit": "7", "options": "", "stored": "LIMIT", **changes})
+    )
+    return import_file(max(folder.glob("f*.py"))).f.fn.fn
+
+
+def test_what_decorators_of_a_compiled_function_read_is_not_its_code(tmp_path: Path) -> None:
+    before = source_text(autotuned(tmp_path))
+    assert source_text(autotuned(tmp_path, wide="256")) == before
+    assert source_text(autotuned(tmp_path, limit="8")) != before
+    assert source_text(autotuned(tmp_path, options="noinline=True")) != before
+
+
+def test_what_the_code_itself_reads_is_refused_under_such_decorators_too(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"f \(.*\) reads os\.environ\.get, which gives it more"):
+        source_text(autotuned(tmp_path, stored="os.environ.get('A', 1)"))
+    with pytest.raises(ConfigError, match=r"asked \(.*\) reads os\.environ\.get, which gives it more"):
+        source_text(autotuned(tmp_path, stored="asked()"))
+
+
+def test_a_function_that_is_not_compiled_is_read_with_its_decorators(tmp_path: Path) -> None:
+    (tmp_path / "g.py").write_text(
+        "import os\n\n\ndef kept(key):\n    return lambda g: g\n\n\n@kept(os.environ.get('A'))\ndef g():\n    return 1\n"
+    )
+    with pytest.raises(ConfigError, match=r"g \(.*\) reads os\.environ\.get, which gives it more"):
+        source_text(import_file(tmp_path / "g.py").g)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
+import copy
 import linecache
 import symtable
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import CodeType, FunctionType
@@ -40,12 +41,14 @@ class Definition:
     Attributes:
         text: the source, without comments, docstrings and layout.
         chains: every outside name that is read, with the attributes taken from it: ``a.b.c`` is (a, b, c).
+        decorating: those that the decorators alone read.
         imports: what is imported when it is called.
         free: the names of its closure.
     """
 
     text: str
     chains: tuple[tuple[str, ...], ...]
+    decorating: frozenset[tuple[str, ...]]
     imports: tuple[Import, ...]
     free: tuple[str, ...]
 
@@ -68,14 +71,28 @@ def definition_of(function: FunctionType) -> Definition:
 
 def _define(function: FunctionType) -> Definition:
     node = _find(function)
-    text = ast.unparse(node)
-    outside = set(_outside_names(symtable.symtable(text, "<kernel>", "exec")))
     chains = sorted(set(_chains(node)))
-    read = tuple(chain for chain in chains if chain[0] in outside)
-    return Definition(text, read, tuple(_imports(node, chains)), function.__code__.co_freevars)
+    read = _read_outside(node, chains)
+    decorating = frozenset(read).difference(_read_outside(bare := _undecorated(node), _chains(bare)))
+    imports = tuple(_imports(node, chains))
+    return Definition(ast.unparse(node), read, decorating, imports, function.__code__.co_freevars)
+
+
+def _undecorated(node: FunctionNode) -> FunctionNode:
+    if isinstance(node, ast.Lambda):
+        return node
+    bare = copy.copy(node)
+    bare.decorator_list = []
+    return bare
 
 
 # -- the names a function reads ------------------------------------------------------------------
+
+
+def _read_outside(node: FunctionNode, chains: Iterable[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
+    """Those of a definition's dotted names that it looks up outside of itself."""
+    outside = set(_outside_names(symtable.symtable(ast.unparse(node), "<kernel>", "exec")))
+    return tuple(chain for chain in chains if chain[0] in outside)
 
 
 def _outside_names(table: symtable.SymbolTable) -> Iterator[str]:

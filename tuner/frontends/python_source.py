@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path, PurePath
 from types import (
     BuiltinFunctionType,
@@ -121,6 +122,7 @@ class _Walk:
         self._numbers: dict[int, int] = {}
         self._met: list[tuple[str, Any, str]] = []  # also keeps the values alive, so that no id is used twice
         self._open: list[int] = []
+        self._compiled: set[int] = set()  # functions that Triton compiles
         self._where = where
 
     def text(self, value: Any) -> str:
@@ -189,6 +191,8 @@ class _Walk:
 
     def _parts(self, title: str, parts: Any) -> str:
         """An object by its parts; a single function in it stands for itself."""
+        if isinstance(parts.get("fn"), FunctionType):
+            self._compiled.add(id(parts["fn"]))
         if list(parts) == ["fn"] and not title:
             inner = parts["fn"]
             return in_library(inner.__module__, inner.__qualname__) or self.describe(inner)
@@ -294,6 +298,8 @@ class _Walk:
         definition = definition_of(function)
         reader = describe(function)
         lines: set[str] = set()
+        if id(function) in self._compiled:
+            definition = _as_compiled(function, definition)
         for name, value in _references(function, definition):
             self._where = f"{reader} reads {name}"
             if value is _OUTSIDE:
@@ -339,6 +345,20 @@ def _references(function: FunctionType, definition: Definition) -> Iterator[tupl
             yield name, _OUTSIDE
     for statement in definition.imports:
         yield from _imported(function, statement)
+
+
+def _as_compiled(function: FunctionType, definition: Definition) -> Definition:
+    """A definition with what Triton compiles of it: body and signature.
+
+    What the decorators make is declared beside it: configs are the space, and heuristics are hashed on their own.
+    """
+    aside = {chain for chain in definition.decorating if not _of_triton(function.__globals__.get(chain[0]))}
+    return replace(definition, chains=tuple(chain for chain in definition.chains if chain not in aside))
+
+
+def _of_triton(value: Any) -> bool:
+    module = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
+    return str(module).partition(".")[0] == "triton"
 
 
 def _followed(chain: tuple[str, ...], value: Any) -> Iterator[tuple[str, Any]]:
