@@ -324,3 +324,42 @@ def test_a_size_that_would_take_too_many_operations_is_left_out(made: Made) -> N
     text = MEANS.replace('whole_tiles={"S": "TILE"}', "constraints=[Constraint('s', lambda S: S % 256 == 0, 'x')]")
     answer = verdict(made(text, {"E": Range(1, 100, 200), "S": 512}), operations=2000)
     assert getattr(answer, "kind", answer) == "verified", answer
+
+
+HALF = (
+    HEAD
+    + """
+from tuner import next_power_of_2
+
+
+@triton.jit
+def twice(x_ptr, y_ptr, n_cols, WIDE: tl.constexpr):
+    row, at = tl.program_id(0), tl.arange(0, WIDE)
+    inside = at < n_cols
+    tl.store(y_ptr + row * n_cols + at, 2 * tl.load(x_ptr + row * n_cols + at, mask=inside), mask=inside)
+
+
+kernel = Kernel(
+    id="test::twice",
+    source=twice,
+    inputs={"x": Tensor("fp32", "M N")},
+    outputs={"y": Tensor("fp32", "M N")},
+    params=[powers_of_two("num_warps", 1, 2)],
+    default={"num_warps": 1},
+    constants=lambda N: {"WIDE": max(16, next_power_of_2(N))},
+    launch=lambda M, N: Launch(grid=(M,), args={"n_cols": N}),
+    reference=lambda x: 2 * x,
+)
+"""
+)
+
+
+@pytest.mark.parametrize("width", ["next_power_of_2(N)", "next_power_of_2(N + 1) // 2"])
+def test_a_constant_that_is_wrong_at_the_size_of_the_problem_alone_is_found(tmp_path: Path, width: str) -> None:
+    (tmp_path / "twice.py").write_text(HALF.replace("next_power_of_2(N))", f"{width})"))
+    found = verdict(Problem.of(load_kernel("twice.py", tmp_path), {"M": 4096, "N": 1000}))
+    if "//" in width:
+        assert isinstance(found, Failure)
+        assert "N=1000" in found.message
+    else:
+        assert found.verified == "verified"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from math import isqrt, lcm, prod
+from typing import cast
 
 from tuner.errors import ConfigError
 from tuner.gate.drawing import impossible
@@ -19,6 +20,9 @@ Extents = tuple[Extent, ...]
 
 MAX_ELEMENTS = 1 << 20
 """Elements in all tensors of an instance. Half as many take a softmax 0.05 to 0.1 s on the interpreter."""
+
+_FEW = 64
+"""Programs of an instance at a size of the problem's own."""
 
 _UNTILED = 3
 """The step assumed of a dimension without a tile. Odd, so that nothing divides by accident."""
@@ -54,6 +58,29 @@ def instances(problem: Problem, config: Config) -> list[Problem]:
     found = list({data_of(p).key: p for p in [*chain(*legal), *_fit(problem, within, config)]}.values())
     found = found or _legal(problem, [_at(problem, "opt")], config)
     return sorted((p for p in found if elements(p) <= MAX_ELEMENTS), key=elements)
+
+
+def own_sizes(problem: Problem, config: Config) -> list[Problem]:
+    """Each dimension without a tile at the problem's own size while the others are small, where few programs do.
+
+    A constant, a loop or a workspace may follow from such a size, and shows its edges at no small one.
+    Left out are those of `instances`, and those above `MAX_ELEMENTS`.
+    """
+    steps = {d: _Steps.of(problem, d, config) for d in problem.kernel.dims}
+    small, own = {d: s.below for d, s in steps.items()}, _at(problem, "opt")
+    tiles = problem.kernel.resolve(config)[0].tiles
+    known = {data_of(p).key for p in instances(problem, config)}
+    found = _fit(problem, [{**small, d: own[d]} for d in steps if d not in tiles], config)
+    return [
+        p
+        for p in found
+        if data_of(p).key not in known and elements(p) <= MAX_ELEMENTS and programs(p, config) <= _FEW
+    ]
+
+
+def programs(problem: Problem, config: Config) -> int:
+    """How many programs all launches of a tactic have."""
+    return sum(prod(cast(tuple[int, ...], s.problem.launch(s.config).grid)) for s in problem.steps(config))
 
 
 def device_instances(problem: Problem, config: Config) -> list[Problem]:

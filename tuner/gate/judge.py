@@ -19,7 +19,7 @@ from tuner.kernel.problem import Problem
 from tuner.kernel.tensor import Tensor, Tolerance
 from tuner.search.call_by_name import call
 
-VERSION = 6
+VERSION = 7
 """Goes up whenever a verdict could change: with the instances, the inputs or the comparison."""
 
 

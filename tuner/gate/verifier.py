@@ -24,7 +24,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -35,7 +35,7 @@ from tuner.frontends.dtypes import itemsize
 from tuner.frontends.python_source import source_hash
 from tuner.gate import aggregates
 from tuner.gate.inputs import make_inputs, tensors_of
-from tuner.gate.instances import instances, sizes_note
+from tuner.gate.instances import instances, own_sizes, programs, sizes_note
 from tuner.gate.judge import VERSION, judge
 from tuner.kernel.identity import drawn_text, kernel_hash, reference_hash
 from tuner.kernel.parts import StepProblem
@@ -62,6 +62,9 @@ LARGE_BYTES = 1 << 31
 
 _LAUNCH = 5
 """How many times the operations of one program at full size a launch at a small size may take."""
+
+_OWN = 10
+"""How many times the operations of a launch at a size of the problem's own a launch at a small size may take."""
 
 _FAILURES = {"wrong": FailureClass.CORRECTNESS, "endless": FailureClass.TIMEOUT, "raised": FailureClass.RUNTIME}
 
@@ -211,7 +214,7 @@ def _key(problem: Problem, config: Config, effort: _Effort) -> str:
     """Everything that a verdict depends on, as one hash."""
     kernel, _ = problem.kernel.resolve(config)
     outputs = {problem.dtype(t) for t in kernel.results.values()}
-    checked = instances(problem, config)
+    checked = [*instances(problem, config), *own_sizes(problem, config)]
     parts = [
         [VERSION, [importlib.metadata.version(package) for package in _PACKAGES]],
         [effort.seed, effort.operations],
@@ -261,19 +264,23 @@ def _run(problem: Problem, config: Config, effort: _Effort) -> Verdict:
     from tuner.gate import interpreter
 
     checked_sizes, each = 0, 0.0
-    for instance in instances(problem, config):
-        steps = instance.steps(config)
-        programs = sum(prod(cast(tuple[int, ...], s.problem.launch(s.config).grid)) for s in steps)
-        if each * programs > effort.operations * len(steps):
+    small, brief = instances(problem, config), replace(effort, operations=effort.operations // _OWN)
+    for instance in [*small, *(own_sizes(problem, config) if small else ())]:
+        count = programs(instance, config)
+        if each * count > effort.operations * len(instance.steps(config)):
             continue  # so many programs would take more, whether or not each of them ends
         note = sizes_note(problem, instance)
         try:
-            found = _interpret(instance, config, effort)
+            found = _interpret(instance, config, effort if instance in small else brief)
         except ConfigError as e:
+            if instance not in small:
+                continue  # a reference that takes no such mixture
             raise ConfigError(f"{e}{note}") from e
+        if isinstance(found, Verdict) and found.kind == "endless" and instance not in small:
+            continue  # a long loop over a size of the problem's own, which ended at small ones
         if isinstance(found, Verdict):
             return msgspec.structs.replace(found, why=f"{found.why}{note}")
-        checked_sizes, each = checked_sizes + 1, max(each, found / programs)
+        checked_sizes, each = checked_sizes + 1, max(each, found / count)
     if not checked_sizes:
         return Verdict("unverified", "no small size is legal for this tactic")
     checked = f"interpreted at {checked_sizes} small size{'s' * (checked_sizes > 1)}"

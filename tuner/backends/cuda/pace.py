@@ -5,6 +5,11 @@ from __future__ import annotations
 import threading
 
 
+_FIRST = 8
+"""On the way to each GPU at first. With so many a search finds nearly what one finds that asks one at a time; with two
+the GPU idles until the limit has risen, for seconds where kernels are light."""
+
+
 class Pace:
     """A limit that rises when a GPU waited for a tactic, and falls when tactics wait for a GPU. Any thread may report.
 
@@ -17,9 +22,9 @@ class Pace:
     """
 
     def __init__(self, devices: int, compilers: int) -> None:
-        """Begin with one on each GPU and one for it that compiles meanwhile."""
+        """Never less than one on each GPU and one for it that compiles meanwhile."""
         self.least, self.most = 2 * devices, max(2 * devices, compilers + devices)
-        self.limit = self.least
+        self.limit = min(self.most, _FIRST * devices)
         self._devices = devices
         self._lock = threading.Lock()
 
