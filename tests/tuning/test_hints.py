@@ -8,7 +8,8 @@ import sys
 import pytest
 from workspace import KERNEL, STORE, Workspace
 
-ORDER = "in this order: input 'x' to x_ptr, an extra integer of the launch to y_ptr, output 'y' to n"
+BY_PLACE = KERNEL.replace("x_ptr", "src").replace("y_ptr", "dst")  # names that tell nothing
+ORDER = "in this order: input 'x' to src, an extra integer of the launch to dst, output 'y' to n"
 SIZES = "the gate chose these sizes itself, to reach every edge of a tile; the problem has N=4194304 T=fp32: where"
 START = "outputs start uninitialised, in TensorRT too"
 
@@ -16,7 +17,6 @@ START = "outputs start uninitialised, in TensorRT too"
 @pytest.mark.parametrize(
     ("old", "new", "said", "unsaid"),
     [
-        ("x_ptr, n, y_ptr,", "x_ptr, y_ptr, n,", [ORDER], [SIZES, START]),
         (STORE, f"    undefined()\n{STORE}", ["undefined"], ["in this order", SIZES, START]),
         (
             "tl.store(y_ptr + offsets, y,",
@@ -32,7 +32,7 @@ START = "outputs start uninitialised, in TensorRT too"
         ),
         (", mask=mask) * factor", ") * factor", ["out of bounds", SIZES], [START]),
     ],
-    ids=["order", "no order", "adds", "skips", "no mask"],
+    ids=["no order", "adds", "skips", "no mask"],
 )
 def test_a_hint(workspace: Workspace, old: str, new: str, said: list[str], unsaid: list[str]) -> None:
     assert old in KERNEL
@@ -42,6 +42,14 @@ def test_a_hint(workspace: Workspace, old: str, new: str, said: list[str], unsai
     last = run.err.splitlines()[-1]
     assert all(text in last for text in said), last
     assert not any(text in last for text in unsaid), last
+
+
+def test_the_order_of_parameters_that_are_told_by_place(workspace: Workspace) -> None:
+    assert "src, n, dst," in BY_PLACE
+    workspace.write(BY_PLACE.replace("src, n, dst,", "src, dst, n,"), trials=2)
+    run = workspace.tune()
+    assert (run.code, run.out) == (1, "")
+    assert ORDER in run.err.splitlines()[-1]
 
 
 def test_a_reference_that_fails_at_a_size_of_the_gate(workspace: Workspace) -> None:
