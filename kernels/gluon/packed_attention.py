@@ -9,6 +9,8 @@ Values are finite: the tensor cores multiply a neighbour's values by the weight 
 full.
 """
 
+from itertools import pairwise
+
 import numpy as np
 import triton
 import triton.language as tl
@@ -212,7 +214,7 @@ def _attend(
             total = gl.sum(gl.reshape(weights, [ROWS, BLOCK_N // 8, 8]), 1)
             factors = gl.convert_layout(weights.to(dtype), of_weights)
             result = gl.zeros([ROWS, D], gl.float32, of_result)
-            for n in range(end - 1):
+            for _ in range(end - 1):
                 before = slot
                 before_phase = phase
                 done += 1
@@ -233,7 +235,9 @@ def _attend(
                 shrink = gl.exp2(top - higher)
                 top = higher
                 part = gl.sum(gl.reshape(weights, [ROWS, BLOCK_N // 8, 8]), 1)
-                total = total * gl.expand_dims(gl.convert_layout(shrink, gl.SliceLayout(1, total.type.layout)), 1) + part
+                total = (
+                    total * gl.expand_dims(gl.convert_layout(shrink, gl.SliceLayout(1, total.type.layout)), 1) + part
+                )
                 factors = gl.convert_layout(weights.to(dtype), of_weights)
                 # Long passed: a branch that keeps the assembler from waiting before the exponentials.
                 mbarrier.wait(v_full.index(before), before_phase)
@@ -406,7 +410,7 @@ def packed_attention_triton(
 
 def reference(q, k, v, offsets, causal):
     y = np.empty_like(q)
-    for begin, end in zip(offsets[:-1], offsets[1:], strict=True):
+    for begin, end in pairwise(offsets):
         seen = np.tri(end - begin, dtype=bool) if causal else True
         for head, group in np.ndindex(q.shape[1:3]):
             scores = q[begin:end, head, group] @ k[begin:end, head].T / np.sqrt(q.shape[-1])
