@@ -1,12 +1,13 @@
 """Attention in Gluon beside torch's: is it right, and how long does it take.
 
-    python results/attention/study.py --out FOLDER [--budget-s S] [--known FOLDER]
+    python results/attention/study.py --out FOLDER [--budget-s S] [--known FOLDER] [--only equal|varlen]
 
 Every kind of attention is checked first: all tactics that are timed later, at lengths on and beside their tiles,
 against torch in fp32; three launches have to agree to the bit. Tactics that fail are not timed. Then each row times the
 remaining tactics briefly, and the fastest of them beside the Triton alternative, torch's SDPA on cuDNN and on
-FlashAttention, and cuBLAS, in the same rounds. Every task is a line of `samples.jsonl` as soon as it is done. When the
-budget is over nothing new begins; `--known` takes the lines of a run before and repeats none of its tasks.
+FlashAttention, and cuBLAS, in the same rounds; packed sequences beside SDPA of nested tensors. Every task is a line of
+`samples.jsonl` as soon as it is done. When the budget is over nothing new begins; `--known` takes the lines of a run
+before and repeats none of its tasks.
 """
 
 from __future__ import annotations
@@ -19,13 +20,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "h200" / "suite"))
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.extend(str(Path(__file__).parents[1] / folder) for folder in (".", "h200/suite"))
+import device
 import dry
+import packed
 from common import ROOT, Arguments, machine, write
-from device import check, measure, start
 
-KERNEL = "attention.py"
 LONGEST = 16384
 TIMEOUT_S = 60.0
 MEMORY_BYTES = 1 << 40
@@ -41,12 +41,14 @@ class Kind:
     causal: bool
     T: str = "bf16"
     window: int = 0
+    check = staticmethod(device.check)
+    measure = staticmethod(device.measure)
 
     def problem(self, B: Any, S: Any) -> Any:
         from tuner import load_kernel
         from tuner.kernel.problem import Problem
 
-        kernel = load_kernel(KERNEL, ROOT / "kernels" / "gluon")
+        kernel = load_kernel("attention.py", ROOT / "kernels" / "gluon")
         attributes = {"causal": self.causal, "window": self.window}
         return Problem.of(kernel, {"B": B, "G": self.G, "S": S, "D": self.D}, {"T": self.T}, attributes)
 
@@ -54,6 +56,32 @@ class Kind:
         from tuner.kernel.problem import Range
 
         return self.problem((Range(1, 1, 64), Range(1, 8, 64)), Range(1, 4096, LONGEST))
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What code for packed sequences is compiled for, whatever their number and lengths."""
+
+    D: int
+    H: int
+    G: int
+    causal: bool
+    T: str = "bf16"
+    check = staticmethod(packed.check)
+    measure = staticmethod(packed.measure)
+
+    def problem(self, B: Any, N: Any) -> Any:
+        from tuner import load_kernel
+        from tuner.kernel.problem import Problem
+
+        kernel = load_kernel("packed_attention.py", ROOT / "kernels" / "gluon")
+        sizes = {"B": B, "N": N, "H": self.H, "G": self.G, "D": self.D}
+        return Problem.of(kernel, sizes, {"T": self.T}, {"causal": self.causal})
+
+    def any_length(self) -> Any:
+        from tuner.kernel.problem import Range
+
+        return self.problem(Range(1, 8, 256), Range(1, LONGEST, 4 * LONGEST))
 
 
 ROWS = (
@@ -71,6 +99,14 @@ ROWS = (
     (Kind(128, 8, True, window=1024), (1, 8), 8192),
 )
 """Kind, batch x heads of keys and values, length; the first four are the goals."""
+
+PACKED_ROWS = (
+    (Packed(128, 16, 1, False), 8, 16384),
+    (Packed(128, 16, 1, True), 8, 16384),
+    (Packed(128, 8, 4, True), 8, 16384),
+    (Packed(128, 16, 1, True), 64, 32768),
+)
+"""Kind, number of sequences, tokens of all of them."""
 
 TASKS = (
     {"BLOCK_N": 128, "STAGES": 2, "CONSUMERS": 2},
@@ -145,7 +181,7 @@ def _pool() -> Any:
     from tuner.workers.pool import WorkerPool
 
     pool = WorkerPool(1, memory_bytes=MEMORY_BYTES, died=FailureClass.RUNTIME)
-    pool.submit(start, timeout_s=TIMEOUT_S)
+    pool.submit(device.start, timeout_s=TIMEOUT_S)
     return pool
 
 
@@ -165,7 +201,7 @@ def run(study: Study, rows: Any) -> int:
             if isinstance(artifact, Failure):
                 print(kind, config, artifact.message.splitlines()[0])
                 continue
-            row = study.once(f"check {kind} {name}", check, ProblemSpec.of(kinds[kind]), config, artifact)
+            row = study.once(f"check {kind} {name}", kind.check, ProblemSpec.of(kinds[kind]), config, artifact)
             if row is None:
                 missing += 1
             elif not row.get("error") and not row.get("fault"):
@@ -173,7 +209,7 @@ def run(study: Study, rows: Any) -> int:
         gluon = [n for n, (config, _) in right.items() if config["source"] == "gluon"]
         if gluon:
             problem = kind.problem(B, S)
-            missing += study.once(f"time {problem.label}", measure, ProblemSpec.of(problem), right) is None
+            missing += study.once(f"time {problem.label}", kind.measure, ProblemSpec.of(problem), right) is None
     return missing
 
 
@@ -182,14 +218,18 @@ def main() -> None:
     arguments = Arguments(__doc__)
     arguments.add_argument("--budget-s", type=float, default=220.0, help="seconds after which nothing new begins")
     arguments.add_argument("--known", type=Path, help="folder of a run before, whose tasks are not repeated")
+    arguments.add_argument("--only", choices=("equal", "varlen"), help="sequences of one length, or packed ones")
     given = arguments.read()
     study = Study(given.out, given.known, began + given.budget_s)
-    missing = run(study, ROWS[:1] if given.dry else ROWS)
+    parts = {"equal": ROWS, "varlen": PACKED_ROWS}
+    chosen = [rows[: 1 if given.dry else None] for name, rows in parts.items() if given.only in (None, name)]
+    missing = run(study, [row for rows in chosen for row in rows])
     study.close()
     write(given.out / "machine.json", {**machine(), "missing": missing})
     failed = [task for task, row in study.lines.items() if row.get("error") or row.get("fault")]
-    seconds = time.monotonic() - began
-    print(f"{len(study.lines)} tasks, {missing} missing, {len(failed)} failed in {seconds:.0f} s", failed)
+    print(
+        f"{len(study.lines)} tasks, {missing} missing, {len(failed)} failed in {time.monotonic() - began:.0f} s", failed
+    )
 
 
 if __name__ == "__main__":

@@ -74,3 +74,21 @@ def test_attention_in_gluon_keeps_everything_in_registers(D: int, attributes: di
         assert artifact.block == (128 * (consumers + 1), 1, 1)
         assert (tactic, artifact.resources.spill_store_bytes, artifact.resources.local_bytes) == (tactic, 0, 0)
         assert any(shape.startswith("HGMMA.64x") for shape in artifact.resources.loop_tensor_shapes)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_packed_attention_in_gluon_keeps_everything_in_registers(causal: bool) -> None:
+    kernel = load_config(FOLDER / "packed_attention_gluon.toml").problems[0].kernel
+    usual = {"source": "gluon", **kernel.alternatives["gluon"].default}
+    for D, tactic in ((128, usual), (64, {**usual, "CONSUMERS": 3, "STAGES": 3})):
+        sizes = {"B": Range(1, 8, 256), "N": Range(1, 16384, 65536), "H": 8, "G": 4, "D": D}
+        artifact = compile_tactic(Problem.of(kernel, sizes, {"T": "bf16"}, {"causal": causal}), tactic, Target((9, 0)))
+        assert (artifact.resources.spill_store_bytes, artifact.resources.local_bytes) == (0, 0)
+
+
+def test_packed_attention_in_triton_is_right_on_the_interpreter(workspace: Workspace) -> None:
+    config = FOLDER / "packed_attention_gluon.toml"
+    run = workspace.run("tune", str(config), "--backend", "model", "--trials", "1", "--json")
+    assert run.code == 0, run.err
+    (job,) = run.document["jobs"]
+    assert job["winner"]["verified"] == "verified"

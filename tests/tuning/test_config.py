@@ -400,7 +400,10 @@ BAD_VALUES = {
         HEAD + PROBLEM + "attributes = { factor = 1 }\n",
         "problem: attributes.factor: 1 is not of type float",
     ),
-    "attribute text": (HEAD + PROBLEM + "attributes = { factor = 'a' }\n", "problem: attributes.factor: 'a' is not of type float"),
+    "attribute text": (
+        HEAD + PROBLEM + "attributes = { factor = 'a' }\n",
+        "problem: attributes.factor: 'a' is not of type float",
+    ),
     "attribute not finite": (
         HEAD + PROBLEM + "attributes = { factor = nan }\n",
         "problem.attributes.factor: nan is not a finite number",

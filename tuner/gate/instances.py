@@ -72,9 +72,7 @@ def own_sizes(problem: Problem, config: Config) -> list[Problem]:
     known = {data_of(p).key for p in instances(problem, config)}
     found = _fit(problem, [{**small, d: own[d]} for d in steps if d not in tiles], config)
     return [
-        p
-        for p in found
-        if data_of(p).key not in known and elements(p) <= MAX_ELEMENTS and programs(p, config) <= _FEW
+        p for p in found if data_of(p).key not in known and elements(p) <= MAX_ELEMENTS and programs(p, config) <= _FEW
     ]
 
 

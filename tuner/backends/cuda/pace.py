@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 
-
 _FIRST = 8
 """On the way to each GPU at first. With so many a search finds nearly what one finds that asks one at a time; with two
 the GPU idles until the limit has risen, for seconds where kernels are light."""
