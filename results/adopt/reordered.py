@@ -2,14 +2,16 @@
 
     python results/adopt/reordered.py --checkouts CHECKOUTS --out FOLDER
 
-Three kernels of public projects whose code takes its outputs first. Each compiles to a cubin five times as it is served,
-its parameters rearranged with all the checks that belong to that, and five times as Triton leaves it, alternately, in
-one process. A dry run takes a kernel of its own.
+Three kernels of public projects whose code takes outputs before inputs or integers. Each compiles to a cubin five times
+as it is served, its parameters rearranged with all the checks that belong to that, and five times as Triton leaves it,
+alternately, in one process. A dry run takes a kernel of its own.
 """
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -21,9 +23,9 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from common import Arguments, machine  # noqa: E402
+from common import Arguments  # noqa: E402
 
-KERNELS = ("flash_rotary", "applied_softmax_forward", "unsloth_rms_norm")
+KERNELS = ("flash_rotary", "applied_softmax_forward", "applied_rms_norm_forward")
 TIMES = 5
 OWN = """
 import triton
@@ -68,7 +70,8 @@ def main() -> None:
         listed = tomllib.loads((HERE / "kernels.toml").read_text())["kernel"]
         kernels = [k for k in listed if k["name"] in KERNELS]
         sys.path += [str(given.checkouts.resolve() / k["project"] / k.get("root", "")) for k in kernels]
-    found = {"machine": machine(), "target": "h200", "kernels": [measured(k) for k in kernels]}
+    compiled_by = {"triton": importlib.metadata.version("triton"), "cpus": os.cpu_count(), "target": "h200"}
+    found = {**compiled_by, "kernels": [measured(k) for k in kernels]}
     (given.out / "reordered.json").write_text(json.dumps(found, indent=1) + "\n")
     for row in found["kernels"]:
         print("{name}: {rearranged_median_s:.3f} s, its own order {own_median_s:.3f} s: {ratio:.3f}".format(**row))

@@ -11,7 +11,7 @@ from types import ModuleType
 
 import numpy as np
 
-from tuner import Kernel, Launch, Tensor, cdiv, choice, next_power_of_2
+from tuner import Kernel, Launch, Tensor, cdiv, choice
 
 root = Path(next(iter(find_spec("unsloth").submodule_search_locations)))
 for name, folder in {"unsloth": root, "unsloth.kernels": root / "kernels"}.items():
@@ -23,7 +23,6 @@ if "unsloth.kernels.utils" not in sys.modules:
     tools.calculate_settings = tools.torch_gpu_device = tools.triton_tanh = None
 
 from unsloth.kernels.geglu import _exact_forward_kernel  # noqa: E402
-from unsloth.kernels.rms_layernorm import _rms_layernorm_forward  # noqa: E402
 from unsloth.kernels.swiglu import _fg_kernel  # noqa: E402
 
 
@@ -50,30 +49,5 @@ def gelu(e):
     return 0.5 * e * (1 + np.vectorize(erf, otypes=[float])(e / np.sqrt(2)))
 
 
-def normalised(X, W, eps):
-    r = 1 / np.sqrt((X * X).mean(axis=1) + eps)
-    return X * r[:, None] * W, r
-
-
 swiglu = Kernel(id="public::unsloth_swiglu", source=_fg_kernel, **gated(silu))
 geglu = Kernel(id="public::unsloth_geglu", source=_exact_forward_kernel, **gated(gelu))
-rms_norm = Kernel(
-    id="public::unsloth_rms_norm",
-    source=_rms_layernorm_forward,
-    inputs={"X": Tensor("T", "M N"), "W": Tensor("T", "N")},
-    outputs={"Y": Tensor("T", "M N"), "r": Tensor("fp32", "M")},
-    dtypes={"T": ("fp16",)},
-    params=[choice("num_warps", 2, 4, 8)],
-    default={"num_warps": 4},
-    attributes={"eps": 1e-6},
-    constants=lambda N: {
-        "Y_row_stride": N,
-        "X_row_stride": N,
-        "W_row_stride": 1,
-        "r_row_stride": 1,
-        "n_cols": N,
-        "BLOCK_SIZE": next_power_of_2(N),
-    },
-    launch=lambda M: Launch(grid=(M,)),
-    reference=normalised,
-)
