@@ -3,8 +3,9 @@
     python results/adopt/study.py --checkouts CHECKOUTS --out FOLDER [--only WORD] [--jobs N]
 
 CHECKOUTS holds a folder `owner+name` of each project in `kernels.toml`, at the commit that stands there. Every
-function is adopted as `tuner adopt` does it; what that writes is not edited, but for a longer limit of time. Each
-outcome is a line of `outcomes.jsonl`. A dry run adopts a function of its own.
+function is adopted as `tuner adopt` does it; what that writes is not edited, but for a longer limit of time. Rows with
+`declared` have a declaration in `hand` instead. Each outcome is a line of `outcomes.jsonl`. A dry run adopts a function
+of its own.
 """
 
 from __future__ import annotations
@@ -85,9 +86,12 @@ def take(kernel: Mapping[str, Any], checkouts: Path, out: Path, steps: Sequence[
         "name": kernel["name"],
         "project": kernel["project"],
         "function": kernel["function"],
+        "by": "hand" if "declared" in kernel else "adopt",
         "reached": "nothing",
     }
     outcome |= {"said": "", "verified": "", "todo": [], "seconds": {}}
+    if "declared" in kernel:
+        (folder / "adopted.toml").write_text(_config(kernel))
     for step, command in _commands(kernel, root, folder):
         if step not in steps:
             break
@@ -120,8 +124,9 @@ def take(kernel: Mapping[str, Any], checkouts: Path, out: Path, steps: Sequence[
 def _commands(kernel: Mapping[str, Any], root: Path, folder: Path) -> Iterator[tuple[str, list[str]]]:
     tuner = [str(Path(sys.executable).with_name("tuner"))]
     function = f"{root}/{kernel['function']}" if ".py:" in kernel["function"] else kernel["function"]
-    options = ["--call", kernel["call"], "--id", f"public::{kernel['name']}", "--out", str(folder / "adopted.py")]
-    yield "adopt", [*tuner, "adopt", function, *options, "--json"]
+    if "declared" not in kernel:
+        options = ["--call", kernel["call"], "--id", f"public::{kernel['name']}", "--out", str(folder / "adopted.py")]
+        yield "adopt", [*tuner, "adopt", function, *options, "--json"]
     yield (
         "tune",
         [
@@ -141,6 +146,15 @@ def _commands(kernel: Mapping[str, Any], root: Path, folder: Path) -> Iterator[t
     )
     yield "rehearse", [*tuner, "rehearse", "adopted.toml", "--tactics", "2", "--workers", "1"]
     yield "export", [*tuner, "export", "adopted.toml", "--format", "bundle", "--out", "bundle"]
+
+
+def _config(kernel: Mapping[str, Any]) -> str:
+    """The config of a kernel that is declared by hand."""
+    problem = kernel["problem"]
+    pairs = {name: ", ".join(f"{k} = {json.dumps(v)}" for k, v in table.items()) for name, table in problem.items()}
+    tables = (f"{name} = {{ {values} }}" for name, values in pairs.items())
+    lines = ["version = 1", f'kernel = "{HERE / "hand" / kernel["declared"]}"', 'target = "h200"', "[problem]", *tables]
+    return "\n".join([*lines, "[compile]", f"timeout_s = {_LIMIT_S}", ""])
 
 
 def _verified(document: Mapping[str, Any]) -> str:

@@ -326,7 +326,8 @@ def test_what_the_code_itself_reads_is_refused_under_such_decorators_too(tmp_pat
 
 def test_a_function_that_is_not_compiled_is_read_with_its_decorators(tmp_path: Path) -> None:
     (tmp_path / "g.py").write_text(
-        "import os\n\n\ndef kept(key):\n    return lambda g: g\n\n@kept(os.environ.get('A'))\ndef g():\n    return 1\n"
+        "import os\n\n\ndef kept(key):\n    return lambda g: g\n\n\n"
+        "@kept(os.environ.get('A'))\ndef g():\n    return 1\n"
     )
     with pytest.raises(ConfigError, match=r"g \(.*\) reads os\.environ\.get, which gives it more"):
         source_text(import_file(tmp_path / "g.py").g)
