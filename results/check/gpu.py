@@ -171,13 +171,12 @@ def _problem(config: Path) -> Problem:
     return load_config(config).problems[0]
 
 
-def _code(config: Path, tactic: Tactic, setting: Setting, gpu: Gpu) -> Loadable:
+def _code(config: Path, tactic: Tactic, setting: Setting, gpu: Gpu) -> list[Loadable]:
     job = load_config(config)
     found = compile_today(job.problems[0], [tactic], gpu.info.name, job, setting.store, {})[tactic]
     if not isinstance(found, Recompiled):
         raise RuntimeError(found.message)
-    a = found.artifact
-    return a.loadable
+    return [artifact.loadable for artifact in found.code.steps]
 
 
 def rows(path: Path) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from tuner import Problem, Range
 from tuner.compile.pipeline import compile_tactic
 from tuner.gpu.present import available
 from tuner.gpu.target import Target
+from tuner.kernel.problem import Dims
 from tuner.tuning.config import load_config
 
 NO_GPU = available()
@@ -81,7 +82,7 @@ def test_packed_attention_in_gluon_keeps_everything_in_registers(causal: bool) -
     kernel = load_config(FOLDER / "packed_attention_gluon.toml").problems[0].kernel
     usual = {"source": "gluon", **kernel.alternatives["gluon"].default}
     for D, tactic in ((128, usual), (64, {**usual, "CONSUMERS": 3, "STAGES": 3})):
-        sizes = {"B": Range(1, 8, 256), "N": Range(1, 16384, 65536), "H": 8, "G": 4, "D": D}
+        sizes: Dims = {"B": Range(1, 8, 256), "N": Range(1, 16384, 65536), "H": 8, "G": 4, "D": D}
         artifact = compile_tactic(Problem.of(kernel, sizes, {"T": "bf16"}, {"causal": causal}), tactic, Target((9, 0)))
         assert (artifact.resources.spill_store_bytes, artifact.resources.local_bytes) == (0, 0)
 

@@ -49,7 +49,7 @@ def main() -> None:
             screened(backend, kernel.default)
             for phase in range(phases):
                 busy = phase % 2 == 1
-                burners = _burn(backend.compiled(kernel.default)) if busy else []
+                burners = _burn(backend.compiled(kernel.default).steps[0]) if busy else []
                 time.sleep(0 if given.dry else 1)
                 samples = [screened(backend, kernel.default) for _ in range(repeats)]
                 for b in burners:
