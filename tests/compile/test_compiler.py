@@ -266,7 +266,8 @@ def assembler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str]
     def put(instead: str) -> Path:
         path.write_text(ASSEMBLER.format(real=real, instead=f"real={real}\n{instead}"))
         path.chmod(0o755)
-        monkeypatch.setenv("TRITON_PTXAS_PATH", str(path))
+        for name in ("TRITON_PTXAS_PATH", "TRITON_PTXAS_BLACKWELL_PATH"):  # which one depends on Triton and device
+            monkeypatch.setenv(name, str(path))
         return path
 
     return put

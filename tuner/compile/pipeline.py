@@ -36,6 +36,8 @@ _RECIPE = 6
 
 _MAX_INT32 = 2**31 - 1
 
+_NEWER_PTXAS = "TRITON_PTXAS_PATH, or TRITON_PTXAS_BLACKWELL_PATH where Triton takes that, may name a newer ptxas"
+
 
 def compile_key(problem: Problem, config: Config, target: Target) -> str:
     """The identity of the artifact that `compile_tactic` makes, as hexadecimal digits.
@@ -100,7 +102,7 @@ def compile_tactic(problem: Problem, config: Config, target: Target) -> Artifact
         if not lowered:
             raise
         older_driver = module.version < tool.newest_ptx
-        mend = "a newer driver takes more" if older_driver else "TRITON_PTXAS_PATH may name a newer ptxas"
+        mend = "a newer driver takes more" if older_driver else _NEWER_PTXAS
         newest = "{}.{}".format(*module.version)
         raise TacticError(
             e.kind,
