@@ -113,7 +113,27 @@ def _load(
 
 
 @gluon.jit
-def _await_turn(ME: gl.constexpr):
+def make_barriers(STAGES: gl.constexpr, CONSUMERS: gl.constexpr):
+    """Barriers that say of queries, keys and values that they are there, and that their place is free."""
+    q_full = gl.allocate_shared_memory(gl.int64, [CONSUMERS, 1], mbarrier.MBarrierLayout())
+    q_empty = gl.allocate_shared_memory(gl.int64, [CONSUMERS, 1], mbarrier.MBarrierLayout())
+    k_full = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
+    k_empty = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
+    v_full = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
+    v_empty = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
+    for i in gl.static_range(CONSUMERS):
+        mbarrier.init(q_full.index(i), count=1)
+        mbarrier.init(q_empty.index(i), count=1)
+    for i in gl.static_range(STAGES):
+        mbarrier.init(k_full.index(i), count=1)
+        mbarrier.init(v_full.index(i), count=1)
+        mbarrier.init(k_empty.index(i), count=CONSUMERS)
+        mbarrier.init(v_empty.index(i), count=CONSUMERS)
+    return q_full, q_empty, k_full, k_empty, v_full, v_empty
+
+
+@gluon.jit
+def await_turn(ME: gl.constexpr):
     """Wait until the consumer before has started its products: a named barrier of the two warp groups."""
     one = gl.full([128], 0, gl.int32, gl.BlockedLayout([1], [32], [4], [0]))
     if ME == 0:
@@ -125,7 +145,7 @@ def _await_turn(ME: gl.constexpr):
 
 
 @gluon.jit
-def _pass_turn(ME: gl.constexpr, CONSUMERS: gl.constexpr):
+def pass_turn(ME: gl.constexpr, CONSUMERS: gl.constexpr):
     """Let the next consumer start its products."""
     one = gl.full([128], 0, gl.int32, gl.BlockedLayout([1], [32], [4], [0]))
     if (ME + 1) % CONSUMERS == 0:
@@ -137,8 +157,8 @@ def _pass_turn(ME: gl.constexpr, CONSUMERS: gl.constexpr):
 
 
 @gluon.jit
-def _pass_over(bars, done, count, ME: gl.constexpr, STAGES: gl.constexpr, CONSUMERS: gl.constexpr,
-               TURNS: gl.constexpr):  # fmt: skip
+def pass_over(bars, done, count, ME: gl.constexpr, STAGES: gl.constexpr, CONSUMERS: gl.constexpr,
+              TURNS: gl.constexpr):  # fmt: skip
     """Give back blocks of keys that other consumers see and this one does not."""
     _, _, k_full, k_empty, v_full, v_empty = bars
     for n in range(count):
@@ -149,8 +169,8 @@ def _pass_over(bars, done, count, ME: gl.constexpr, STAGES: gl.constexpr, CONSUM
         mbarrier.wait(v_full.index(slot), phase)
         mbarrier.arrive(v_empty.index(slot), count=1)
         if TURNS:
-            _await_turn(ME)
-            _pass_turn(ME, CONSUMERS)
+            await_turn(ME)
+            pass_turn(ME, CONSUMERS)
     return done + count
 
 
@@ -172,7 +192,7 @@ def _attend(
     columns = gl.arange(0, BLOCK_N, gl.SliceLayout(0, of_scores))
     done = 0
     if TURNS and ME == CONSUMERS - 1:
-        _pass_turn(ME, CONSUMERS)  # the first turn is the first consumer's
+        pass_turn(ME, CONSUMERS)  # the first turn is the first consumer's
     for turn in range(_count(H, S, ROWS * CONSUMERS)):
         head, first = _tile(turn, H, S, causal, ROWS * CONSUMERS, HEADS)
         tile_low, tile_end = _keys(first, ROWS * CONSUMERS, S, causal, window, BLOCK_N)
@@ -181,7 +201,7 @@ def _attend(
         if causal:
             low, end = _keys(first, ROWS, S, causal, window, BLOCK_N)
             low, end = min(low, tile_end - 1), min(gl.cdiv(first + ROWS, BLOCK_N), tile_end)
-            done = _pass_over(bars, done, tile_end - end, ME, STAGES, CONSUMERS, TURNS)
+            done = pass_over(bars, done, tile_end - end, ME, STAGES, CONSUMERS, TURNS)
         rows = first + gl.arange(0, ROWS, gl.SliceLayout(1, of_scores))
         mbarrier.wait(q_full.index(ME), turn & 1)
         q = q_s.index(ME).reshape([ROWS, D])
@@ -218,12 +238,12 @@ def _attend(
             mbarrier.wait(k_full.index(slot), phase)
             k = k_s.index(slot).reshape([BLOCK_N, D]).permute((1, 0))
             if TURNS:
-                _await_turn(ME)
+                await_turn(ME)
             scores = warpgroup_mma(q, k, zero, use_acc=False, is_async=True)
             mbarrier.wait(v_full.index(before), before_phase)
             result = warpgroup_mma(factors, v_s.index(before).reshape([BLOCK_N, D]), result, is_async=True)
             if TURNS:
-                _pass_turn(ME, CONSUMERS)
+                pass_turn(ME, CONSUMERS)
             scores = warpgroup_mma_wait(1, deps=[scores])
             mbarrier.arrive(k_empty.index(slot), count=1)
             if window:
@@ -253,7 +273,7 @@ def _attend(
         mbarrier.arrive(v_empty.index(slot), count=1)
         done += 1
         if window:
-            done = _pass_over(bars, done, low - tile_low, ME, STAGES, CONSUMERS, TURNS)
+            done = pass_over(bars, done, low - tile_low, ME, STAGES, CONSUMERS, TURNS)
         result = result * gl.expand_dims(1.0 / whole, 1)
         y_s.index(ME).reshape([ROWS, D]).store(result.to(dtype))
         fence_async_shared()
@@ -281,21 +301,7 @@ def attention_gluon(
     k_s = gl.allocate_shared_memory(dtype, [STAGES, 1, BLOCK_N, D], of_keys)
     v_s = gl.allocate_shared_memory(dtype, [STAGES, 1, BLOCK_N, D], of_keys)
     y_s = gl.allocate_shared_memory(dtype, [CONSUMERS, 1, ROWS, D], of_rows)
-    q_full = gl.allocate_shared_memory(gl.int64, [CONSUMERS, 1], mbarrier.MBarrierLayout())
-    q_empty = gl.allocate_shared_memory(gl.int64, [CONSUMERS, 1], mbarrier.MBarrierLayout())
-    k_full = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
-    k_empty = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
-    v_full = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
-    v_empty = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
-    for i in gl.static_range(CONSUMERS):
-        mbarrier.init(q_full.index(i), count=1)
-        mbarrier.init(q_empty.index(i), count=1)
-    for i in gl.static_range(STAGES):
-        mbarrier.init(k_full.index(i), count=1)
-        mbarrier.init(v_full.index(i), count=1)
-        mbarrier.init(k_empty.index(i), count=CONSUMERS)
-        mbarrier.init(v_empty.index(i), count=CONSUMERS)
-    bars = (q_full, q_empty, k_full, k_empty, v_full, v_empty)
+    bars = make_barriers(STAGES, CONSUMERS)
     tiles = (q_s, k_s, v_s, y_s)
     # What the loader leaves of the registers is shared among the consumers, in steps of 8.
     share: gl.constexpr = (512 - LOADER_REGISTERS) // CONSUMERS // 8 * 8

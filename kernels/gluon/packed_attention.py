@@ -3,7 +3,8 @@
 Sequences lie one after another, and offsets say where each begins; a launch knows their number and sum alone. There are
 as many tiles of rows as the lengths could need: sequence b owns those from offsets[b] // rows + b on, which are enough
 for any length, and a program finds the sequence of a tile by halving. Tiles left over end at once. The Gluon kernel
-divides its work as the one for equal lengths in `attention.py` does: a warp group loads, two or three compute.
+divides its work as the one for equal lengths in `attention.py` does, with the barriers of that: a warp group loads, two
+or three compute.
 
 Values are finite: the tensor cores multiply a neighbour's values by the weight 0 where the last block of keys is not
 full.
@@ -14,6 +15,7 @@ from itertools import pairwise
 import numpy as np
 import triton
 import triton.language as tl
+from attention import ROWS, await_turn, make_barriers, pass_over, pass_turn
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia.hopper import (
@@ -40,9 +42,6 @@ from tuner import (
 )
 
 # -- Gluon ---------------------------------------------------------------------------------------
-
-ROWS = gl.constexpr(64)
-"""Queries of a consumer: the rows of a tensor-core instruction of a warp group."""
 
 
 @gluon.jit
@@ -122,48 +121,6 @@ def _load(
 
 
 @gluon.jit
-def _await_turn(ME: gl.constexpr):
-    """Wait until the consumer before has started its products: a named barrier of the two warp groups."""
-    one = gl.full([128], 0, gl.int32, gl.BlockedLayout([1], [32], [4], [0]))
-    if ME == 0:
-        gl.inline_asm_elementwise("bar.sync 8, 256; mov.b32 $0, $1;", "=r,r", [one], gl.int32, False, 1)
-    elif ME == 1:
-        gl.inline_asm_elementwise("bar.sync 9, 256; mov.b32 $0, $1;", "=r,r", [one], gl.int32, False, 1)
-    else:
-        gl.inline_asm_elementwise("bar.sync 10, 256; mov.b32 $0, $1;", "=r,r", [one], gl.int32, False, 1)
-
-
-@gluon.jit
-def _pass_turn(ME: gl.constexpr, CONSUMERS: gl.constexpr):
-    """Let the next consumer start its products."""
-    one = gl.full([128], 0, gl.int32, gl.BlockedLayout([1], [32], [4], [0]))
-    if (ME + 1) % CONSUMERS == 0:
-        gl.inline_asm_elementwise("bar.arrive 8, 256; mov.b32 $0, $1;", "=r,r", [one], gl.int32, False, 1)
-    elif (ME + 1) % CONSUMERS == 1:
-        gl.inline_asm_elementwise("bar.arrive 9, 256; mov.b32 $0, $1;", "=r,r", [one], gl.int32, False, 1)
-    else:
-        gl.inline_asm_elementwise("bar.arrive 10, 256; mov.b32 $0, $1;", "=r,r", [one], gl.int32, False, 1)
-
-
-@gluon.jit
-def _pass_over(bars, done, count, ME: gl.constexpr, STAGES: gl.constexpr, CONSUMERS: gl.constexpr,
-               TURNS: gl.constexpr):  # fmt: skip
-    """Give back blocks of keys that other consumers see and this one does not."""
-    _, _, k_full, k_empty, v_full, v_empty = bars
-    for n in range(count):
-        slot = (done + n) % STAGES
-        phase = ((done + n) // STAGES) & 1
-        mbarrier.wait(k_full.index(slot), phase)
-        mbarrier.arrive(k_empty.index(slot), count=1)
-        mbarrier.wait(v_full.index(slot), phase)
-        mbarrier.arrive(v_empty.index(slot), count=1)
-        if TURNS:
-            _await_turn(ME)
-            _pass_turn(ME, CONSUMERS)
-    return done + count
-
-
-@gluon.jit
 def _attend(
     y, y_ptr, offsets, tiles, bars, N, B, H, ME: gl.constexpr, D: gl.constexpr, causal: gl.constexpr,
     BLOCK_N: gl.constexpr, STAGES: gl.constexpr, CONSUMERS: gl.constexpr, HEADS: gl.constexpr, TURNS: gl.constexpr,
@@ -182,7 +139,7 @@ def _attend(
     made = 0
     done = 0
     if TURNS and ME == CONSUMERS - 1:
-        _pass_turn(ME, CONSUMERS)  # the first turn is the first consumer's
+        pass_turn(ME, CONSUMERS)  # the first turn is the first consumer's
     for turn in range(_count(N, B, H, ROWS * CONSUMERS)):
         head, first, begin, length = _tile(turn, offsets, N, B, H, causal, ROWS * CONSUMERS, HEADS)
         if first < length:
@@ -191,7 +148,7 @@ def _attend(
             end = tile_end
             if causal:
                 end = min(gl.cdiv(first + ROWS, BLOCK_N), tile_end)
-                done = _pass_over(bars, done, tile_end - end, ME, STAGES, CONSUMERS, TURNS)
+                done = pass_over(bars, done, tile_end - end, ME, STAGES, CONSUMERS, TURNS)
             mbarrier.wait(q_full.index(ME), made & 1)
             q = q_s.index(ME)
             # The last block of keys: only there rows end, in themselves or with the sequence.
@@ -222,12 +179,12 @@ def _attend(
                 phase = (done // STAGES) & 1
                 mbarrier.wait(k_full.index(slot), phase)
                 if TURNS:
-                    _await_turn(ME)
+                    await_turn(ME)
                 scores = warpgroup_mma(q, k_s.index(slot).permute((1, 0)), zero, use_acc=False, is_async=True)
                 mbarrier.wait(v_full.index(before), before_phase)
                 result = warpgroup_mma(factors, v_s.index(before), result, is_async=True)
                 if TURNS:
-                    _pass_turn(ME, CONSUMERS)
+                    pass_turn(ME, CONSUMERS)
                 scores = warpgroup_mma_wait(1, deps=[scores])
                 mbarrier.arrive(k_empty.index(slot), count=1)
                 higher = gl.maximum(top, gl.max(scores, 1) * scale)
@@ -286,21 +243,7 @@ def packed_attention_gluon(
     k_s = gl.allocate_shared_memory(dtype, [STAGES, BLOCK_N, D], of_keys)
     v_s = gl.allocate_shared_memory(dtype, [STAGES, BLOCK_N, D], of_keys)
     y_s = gl.allocate_shared_memory(dtype, [CONSUMERS, ROWS, D], of_rows)
-    q_full = gl.allocate_shared_memory(gl.int64, [CONSUMERS, 1], mbarrier.MBarrierLayout())
-    q_empty = gl.allocate_shared_memory(gl.int64, [CONSUMERS, 1], mbarrier.MBarrierLayout())
-    k_full = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
-    k_empty = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
-    v_full = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
-    v_empty = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
-    for i in gl.static_range(CONSUMERS):
-        mbarrier.init(q_full.index(i), count=1)
-        mbarrier.init(q_empty.index(i), count=1)
-    for i in gl.static_range(STAGES):
-        mbarrier.init(k_full.index(i), count=1)
-        mbarrier.init(v_full.index(i), count=1)
-        mbarrier.init(k_empty.index(i), count=CONSUMERS)
-        mbarrier.init(v_empty.index(i), count=CONSUMERS)
-    bars = (q_full, q_empty, k_full, k_empty, v_full, v_empty)
+    bars = make_barriers(STAGES, CONSUMERS)
     tiles = (q_s, k_s, v_s, y_s)
     at = offsets_ptr
     # What the loader leaves of the registers is shared among the consumers, in steps of 8.
