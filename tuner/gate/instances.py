@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from math import isqrt, lcm, prod
-from typing import cast
 
 from tuner.errors import ConfigError
 from tuner.gate.drawing import impossible
@@ -60,17 +59,20 @@ def instances(problem: Problem, config: Config) -> list[Problem]:
     return sorted((p for p in found if elements(p) <= MAX_ELEMENTS), key=elements)
 
 
-def own_sizes(problem: Problem, config: Config) -> list[Problem]:
+def own_sizes(problem: Problem, config: Config, small: Sequence[Problem]) -> list[Problem]:
     """Each dimension without a tile at the problem's own size while the others are small, where few programs do.
 
     A constant, a loop or a workspace may follow from such a size, and shows its edges at no small one.
-    Left out are those of `instances`, and those above `MAX_ELEMENTS`.
+    Left out are those above `MAX_ELEMENTS` and those of `small`, what `instances` returned; where that is nothing,
+    nothing is returned.
     """
+    if not small:
+        return []
     steps = {d: _Steps.of(problem, d, config) for d in problem.kernel.dims}
-    small, own = {d: s.below for d, s in steps.items()}, _at(problem, "opt")
+    below, own = {d: s.below for d, s in steps.items()}, _at(problem, "opt")
     tiles = problem.kernel.resolve(config)[0].tiles
-    known = {data_of(p).key for p in instances(problem, config)}
-    found = _fit(problem, [{**small, d: own[d]} for d in steps if d not in tiles], config)
+    known = {data_of(p).key for p in small}
+    found = _fit(problem, [{**below, d: own[d]} for d in steps if d not in tiles], config)
     return [
         p for p in found if data_of(p).key not in known and elements(p) <= MAX_ELEMENTS and programs(p, config) <= _FEW
     ]
@@ -78,7 +80,7 @@ def own_sizes(problem: Problem, config: Config) -> list[Problem]:
 
 def programs(problem: Problem, config: Config) -> int:
     """How many programs all launches of a tactic have."""
-    return sum(prod(cast(tuple[int, ...], s.problem.launch(s.config).grid)) for s in problem.steps(config))
+    return sum(prod(step.problem.programs(step.config)) for step in problem.steps(config))
 
 
 def device_instances(problem: Problem, config: Config) -> list[Problem]:

@@ -214,7 +214,8 @@ def _key(problem: Problem, config: Config, effort: _Effort) -> str:
     """Everything that a verdict depends on, as one hash."""
     kernel, _ = problem.kernel.resolve(config)
     outputs = {problem.dtype(t) for t in kernel.results.values()}
-    checked = [*instances(problem, config), *own_sizes(problem, config)]
+    small = instances(problem, config)
+    checked = [*small, *own_sizes(problem, config, small)]
     parts = [
         [VERSION, [importlib.metadata.version(package) for package in _PACKAGES]],
         [effort.seed, effort.operations],
@@ -265,20 +266,21 @@ def _run(problem: Problem, config: Config, effort: _Effort) -> Verdict:
 
     checked_sizes, each = 0, 0.0
     small, brief = instances(problem, config), replace(effort, operations=effort.operations // _OWN)
-    for instance in [*small, *(own_sizes(problem, config) if small else ())]:
+    sizes = [(p, effort, False) for p in small] + [(p, brief, True) for p in own_sizes(problem, config, small)]
+    for instance, allowed, own in sizes:
         count = programs(instance, config)
         if each * count > effort.operations * len(instance.steps(config)):
             continue  # so many programs would take more, whether or not each of them ends
         note = sizes_note(problem, instance)
         try:
-            found = _interpret(instance, config, effort if instance in small else brief)
+            found = _interpret(instance, config, allowed)
         except ConfigError as e:
-            if instance not in small:
+            if own:
                 continue  # a reference that takes no such mixture
             raise ConfigError(f"{e}{note}") from e
-        if isinstance(found, Verdict) and found.kind == "endless" and instance not in small:
-            continue  # a long loop over a size of the problem's own, which ended at small ones
         if isinstance(found, Verdict):
+            if own and found.kind == "endless":
+                continue  # a long loop over a size of the problem's own, which ended at small ones
             return msgspec.structs.replace(found, why=f"{found.why}{note}")
         checked_sizes, each = checked_sizes + 1, max(each, found / count)
     if not checked_sizes:
