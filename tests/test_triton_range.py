@@ -13,7 +13,6 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
 PLACES = {
-    "adopt/interpreting.py": "how a launch reaches its interpreter",
     "compile/assembler.py": "its assembler",
     "frontends/triton_stages.py": "its compiler",
     "frontends/triton_arguments.py": "its parameters",

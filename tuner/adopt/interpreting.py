@@ -145,25 +145,20 @@ def _interpreter_put_right() -> Iterator[None]:
     """Have the interpreter know libdevice, count loops, and pass floats as Triton's launcher does: as fp32 scalars."""
     import numpy as np
     import triton.language as tl
-    from triton.runtime import interpreter
 
+    from tuner.gate.internals import interpreter
+    from tuner.gate.interpreter import make_scalar, patch_tensor_to_count
     from tuner.gate.rewriting import replacements
 
-    convert, patch_tensor = interpreter._implicit_cvt, interpreter._patch_lang_tensor
+    convert = interpreter._implicit_cvt
 
     def converted(value: Any) -> Any:
-        if isinstance(value, float):
-            return tl.tensor(interpreter.TensorHandle(np.array([value], np.float32), tl.float32), tl.float32)
-        return convert(value)
-
-    def with_index(tensor: Any, scope: Any) -> None:
-        patch_tensor(tensor, scope)
-        scope.set_attr(tensor, "__index__", lambda self: int(self.handle.data.item()))
+        return make_scalar(value, tl.float32) if isinstance(value, float) else convert(value)
 
     patches = interpreter._LangPatchScope()
     try:
         patches.set_attr(interpreter, "_implicit_cvt", converted)
-        patches.set_attr(interpreter, "_patch_lang_tensor", with_index)
+        patches.set_attr(interpreter, "_patch_lang_tensor", patch_tensor_to_count)
         for owner, name, value in replacements(interpreter._get_np_dtype):
             patches.set_attr(owner, name, value)
         with np.errstate(all="ignore"):

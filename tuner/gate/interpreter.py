@@ -171,7 +171,7 @@ def _arguments(
                 sizes = [constants[b] if isinstance(b, str) else b for b in block]
                 named[name] = _descriptor(named[name], extents, sizes)
             for name, kind in scalar_types(code.jit, constants, code.order.integers if code.order else ()).items():
-                named[name] = _scalar(named[name], tl.dtype(long_name(kind)))
+                named[name] = make_scalar(named[name], tl.dtype(long_name(kind)))
             yield code.jit, named, problem.programs(config)
         except Exception as e:
             cause = _root(e)
@@ -192,10 +192,16 @@ def _descriptor(pointer: Any, extents: list[int], block: list[int]) -> Any:
     )
 
 
-def _scalar(value: Any, dtype: Any) -> Any:
-    """A number of a given type, as the kernel would be passed it."""
+def make_scalar(value: Any, dtype: Any) -> Any:
+    """A number of a given type of `triton.language`, as the kernel would be passed it."""
     array = np.array([value], DTYPES[dtype.name].numpy if dtype.name in _EXTENDED else _np_dtype(dtype))
     return tl.tensor(interpreter.TensorHandle(array, dtype), dtype)
+
+
+def patch_tensor_to_count(tensor: Any, scope: Any) -> None:
+    """Have tensors bound loops: Triton's own patch of them, and what numpy 2.4 took away."""
+    _patch_tensor(tensor, scope)
+    scope.set_attr(tensor, "__index__", lambda self: int(self.handle.data.item()))
 
 
 class _Operations:
@@ -262,8 +268,7 @@ def _patched(memory: Regions, operations: _Operations) -> Iterator[None]:
         return interpreter.TensorHandle(np.array([value], DTYPES["bf16"].numpy), tl.bfloat16)
 
     def patch_tensor(tensor: Any, scope: Any) -> None:
-        _patch_tensor(tensor, scope)
-        scope.set_attr(tensor, "__index__", lambda self: int(self.handle.data.item()))
+        patch_tensor_to_count(tensor, scope)
         scope.set_attr(tensor, "__bool__", operations.counted(tensor.__bool__))  # each turn of a while loop
 
     patches = interpreter._LangPatchScope()
